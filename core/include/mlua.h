@@ -1,0 +1,122 @@
+/*
+ * mlua.h: the C ABI of libmlua, base and tensors.
+ *
+ * The headers in core/include are the only list of public functions. tools/opgen reads them, drops
+ * comments and preprocessor lines, and hands the rest to LuaJIT's FFI: keep them plain C (no macros
+ * in declarations, enum constants written out). Operations are declared by cards (core/op) instead.
+ *
+ * Every function that can fail returns an ml_err; the message is ml_error(), per thread, one line.
+ */
+#ifndef MLUA_H
+#define MLUA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#pragma GCC visibility push(default)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* -- errors -- */
+
+typedef int ml_err;
+
+enum {
+  ML_OK = 0,
+  ML_ENOMEM = -1,  /* memory: message has bytes asked, live, cached */
+  ML_ESHAPE = -2,  /* shapes do not fit */
+  ML_EDTYPE = -3,  /* dtype not taken here */
+  ML_EARG = -4,    /* any other wrong argument */
+  ML_EHANDLE = -5, /* stale, foreign or freed handle */
+  ML_EIO = -6,     /* the operating system said no: message has path and cause */
+  ML_EFORMAT = -7, /* a file's contents are wrong: message has file and line or offset */
+  ML_ERANGE = -8,  /* an id or index outside its table */
+  ML_ESTATE = -9,  /* called at the wrong time */
+  ML_END = 1       /* not an error: a sequence is over */
+};
+
+const char *ml_error(void);
+/* Set the message and return code. For C callers; `return ml_fail(ML_EARG, "n: expected > 0")`. */
+ml_err ml_fail(ml_err code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+const char *ml_version(void);
+int ml_abi(void);
+/* "oneDNN 2.6.3, OpenMP, AVX2": what this build and machine have; for the banner. */
+const char *ml_build_info(void);
+
+/* -- threads -- */
+
+int ml_threads(void);
+ml_err ml_set_threads(int n); /* n >= 1 */
+double ml_clock(void);        /* seconds, monotonic */
+int64_t ml_resident(void);    /* bytes of this process resident in memory */
+
+/* -- random numbers: Philox 4x32-10; a draw is named by (seed, stream, counter) -- */
+
+void ml_philox(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t out[4]);
+/* A permutation of 0..n-1 by (seed, stream): Fisher-Yates, the same everywhere. */
+void ml_permutation(int64_t *out, int64_t n, uint64_t seed, uint64_t stream);
+
+/* -- tensors -- */
+
+typedef struct ml_ref {
+  uint32_t slot, gen;
+} ml_ref;
+
+enum { ML_F64, ML_F32, ML_BF16, ML_F16, ML_I64, ML_I32, ML_U8, ML_BOOL, ML_DTYPES };
+enum { ML_MAX_DIM = 8 };
+
+/* What Lua may read of a tensor without a call; valid while the handle is. */
+typedef struct ml_info {
+  void *data; /* first element, offset applied */
+  int64_t shape[8], stride[8]; /* strides in elements */
+  int64_t count;
+  int32_t dtype, ndim;
+  int32_t device; /* 0 the CPU */
+  bool requires_grad, contiguous, leaf;
+} ml_info;
+
+ml_err ml_tensor_new(ml_ref *out, int dtype, int ndim, const int64_t *shape); /* not initialised */
+/* Memory that another owns and keeps alive (loader buffers, mapped files). */
+ml_err ml_tensor_wrap(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape);
+/* The same with an owner to release: free(arg) runs when the last view goes. */
+ml_err ml_tensor_adopt(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape,
+                       void (*release)(void *), void *arg);
+const ml_info *ml_tensor_info(const ml_ref *t); /* NULL if stale */
+void ml_tensor_free(const ml_ref *t);           /* stale is fine */
+int64_t ml_dtype_size(int dtype);
+const char *ml_dtype_name(int dtype);
+ml_err ml_tensor_fill(const ml_ref *t, double value);
+ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src); /* broadcasts, converts */
+ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream);
+ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream);
+ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out); /* offset in elements */
+ml_err ml_tensor_set(const ml_ref *t, int64_t offset, double value);
+/* A view with its own shape, strides and offset (elements, from t's first). */
+ml_err ml_tensor_view(ml_ref *out, const ml_ref *t, int ndim, const int64_t *shape,
+                      const int64_t *stride, int64_t offset);
+
+/* -- scopes: tensors made inside are freed at its end, unless kept -- */
+
+int ml_scope_begin(void); /* its depth, from 1 */
+int ml_scope_depth(void);
+void ml_scope_end(int depth); /* ends this one and all inside it */
+ml_err ml_scope_keep(const ml_ref *t, int depth); /* moves t to the scope at depth (0: to nobody) */
+
+/* -- memory -- */
+
+typedef struct ml_memory {
+  int64_t live, peak, cached; /* bytes */
+  int64_t tensors;            /* live handles */
+  int64_t collect_at;         /* live bytes at which Lua's collector should be run */
+} ml_memory;
+
+ml_memory *ml_memory_stats(void);
+void ml_memory_trim(void); /* gives cached blocks back */
+
+#ifdef __cplusplus
+}
+#endif
+#pragma GCC visibility pop
+#endif
