@@ -1,0 +1,124 @@
+--- Argument checks that raise in Lua's own form, at the line of whoever made the mistake.
+--
+-- Called from a public function f, each raises at the line that called f:
+-- `x.lua:7: bad argument #1 to 'f' (x: expected …, got …)`. Messages are only built on failure.
+-- @module mlua.check
+local check = {}
+
+local type = type
+
+local function raise(level, n, name, message)
+  error(("bad argument #%d to '%s' (%s)"):format(n, name, message), level + 1)
+end
+
+-- %s takes anything with a __tostring, as tensors have; the other directives are Lua's own.
+local function message(format, ...)
+  local n = select("#", ...)
+  if n == 0 then return format end
+  local given = { ... }
+  for i = 1, n do
+    local kind = type(given[i])
+    if kind ~= "number" and kind ~= "string" then given[i] = tostring(given[i]) end
+  end
+  return format:format(unpack(given, 1, n))
+end
+
+local function what(value)
+  local kind = type(value)
+  if kind == "number" then return ("%.14g"):format(value) end
+  if kind == "string" then return #value > 40 and "a string" or ("'%s'"):format(value) end
+  if kind == "boolean" or kind == "nil" then return tostring(value) end
+  if kind == "table" and getmetatable(value) and getmetatable(value).__tostring then
+    return tostring(value)
+  end
+  return "a " .. kind
+end
+
+--- A value as messages show it: 3, 'text', true, nil, a table.
+-- @param value
+-- @treturn string
+check.what = what
+
+--- Raise unless a condition holds.
+-- @param ok          anything true passes
+-- @tparam number n   which argument
+-- @tparam string name    of the function
+-- @tparam string format  as string.format; %s takes anything with a __tostring
+-- @param ...
+-- @raise bad argument #n to 'name' (…), at the caller's line
+function check.arg(ok, n, name, format, ...)
+  if not ok then raise(3, n, name, message(format, ...)) end
+end
+
+--- The same for a helper: `level` 1 is the line that called the calling function, 2 its caller.
+-- @tparam number level
+function check.arg_at(level, ok, n, name, format, ...)
+  if not ok then raise(level + 2, n, name, message(format, ...)) end
+end
+
+--- Raise unless a value has the type.
+-- @param value
+-- @tparam number n
+-- @tparam string name      of the function
+-- @tparam string label     of the argument
+-- @tparam string expected  as type() says it; "table|nil" takes either
+-- @return value
+function check.type(value, n, name, label, expected)
+  local kind = type(value)
+  if kind ~= expected and not ("|" .. expected .. "|"):find("|" .. kind .. "|", 1, true) then
+    local wanted = expected:gsub("|", " or ")
+    raise(3, n, name, ("%s: expected a %s, got %s"):format(label, wanted, what(value)))
+  end
+  return value
+end
+
+--- Raise unless a value is a whole number within bounds.
+-- @param value
+-- @tparam number n
+-- @tparam string name     of the function
+-- @tparam string label    of the argument
+-- @tparam ?number lowest
+-- @tparam ?number highest
+-- @return value
+function check.int(value, n, name, label, lowest, highest)
+  if type(value) ~= "number" or value % 1 ~= 0 then
+    raise(3, n, name, ("%s: expected an integer, got %s"):format(label, what(value)))
+  end
+  if lowest and value < lowest or highest and value > highest then
+    local range = not highest and ("at least %d"):format(lowest)
+      or not lowest and ("at most %d"):format(highest)
+      or ("%d to %d"):format(lowest, highest)
+    raise(3, n, name, ("%s: expected %s, got %.14g"):format(label, range, value))
+  end
+  return value
+end
+
+--- Raise if a table of options holds a field that is not known, or one of the wrong type.
+-- @param options     a table, or nil for none
+-- @tparam table known    name → type as check.type takes it, or true for any
+-- @tparam number n
+-- @tparam string name    of the function
+-- @treturn table     options, or an empty table
+function check.options(options, known, n, name)
+  if options == nil then return {} end
+  if type(options) ~= "table" then
+    raise(3, n, name, ("expected a table of options, got %s"):format(what(options)))
+  end
+  for field, value in pairs(options) do
+    local expected = known[field]
+    if expected == nil then
+      local text = require "mlua.text"
+      raise(3, n, name, ("unknown option '%s'%s"):format(tostring(field),
+        text.did_you_mean(tostring(field), text.keys(known))))
+    elseif expected ~= true then
+      local kind = type(value)
+      if kind ~= expected and not ("|" .. expected .. "|"):find("|" .. kind .. "|", 1, true) then
+        raise(3, n, name, ("%s: expected a %s, got %s"):format(tostring(field),
+          (expected:gsub("|", " or ")), what(value)))
+      end
+    end
+  end
+  return options
+end
+
+return check
