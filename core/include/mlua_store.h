@@ -1,0 +1,98 @@
+/*
+ * mlua_store.h: files that must not be lost, and files mapped into memory.
+ *
+ * Plain C only: tools/opgen hands this text to LuaJIT's FFI (see mlua.h). Failures are ML_EIO with
+ * "path: cause", or ML_EARG.
+ */
+#ifndef MLUA_STORE_H
+#define MLUA_STORE_H
+
+#include "mlua.h"
+
+#pragma GCC visibility push(default)
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * -- durable files: the old contents or the new, whole, whatever happens --
+ *
+ * ml_file_create opens a temporary beside `path`; ml_file_commit writes all, fsyncs, renames it to
+ * `path` and fsyncs the directory. Commit and abort both end the handle, whatever they return.
+ * A write, resize or fsync that failed is remembered: the commit then refuses, removes the
+ * temporary and leaves `path` as it was. Nothing is retried but short writes and EINTR.
+ *
+ * A symbolic link is followed; an existing file gives its permissions to the new one; anything at
+ * `path` but a regular file is refused.
+ */
+typedef struct ml_file ml_file;
+
+ml_err ml_file_create(ml_file **out, const char *path);
+/* Appends, through a buffer. */
+ml_err ml_file_write(ml_file *f, const void *data, int64_t n);
+/* Writes at an offset and does not move the end that ml_file_write appends to. Threads may call it
+ * at once; bytes appended before are written first. */
+ml_err ml_file_pwrite(ml_file *f, const void *data, int64_t n, int64_t offset);
+/* Sets the file's size: grows with disk space reserved (so a full disk is known at once), or cuts. */
+ml_err ml_file_resize(ml_file *f, int64_t size);
+int64_t ml_file_tell(const ml_file *f); /* where ml_file_write appends next */
+ml_err ml_file_commit(ml_file *f);
+void ml_file_abort(ml_file *f); /* NULL is fine */
+
+/* All of the above for bytes at hand. */
+ml_err ml_store_put(const char *path, const void *data, int64_t n);
+/* Removes temporaries in `dir` whose writers are dead; *removed may be NULL. */
+ml_err ml_store_sweep(const char *dir, int64_t *removed);
+
+/*
+ * -- mapped files --
+ *
+ * The whole file, never empty-handed: data is not NULL even if size is 0. Counted: made with one
+ * reference, unmapped when the last is released. Safe against a file being replaced by rename (as
+ * durable files are); one that is cut short in place while mapped ends in SIGBUS, as any map does.
+ */
+enum {
+  ML_MAP_READ = 0,      /* pages are read-only and shared */
+  ML_MAP_COPY = 1,      /* pages may be written; what is written stays in this process */
+  ML_MAP_SEQUENTIAL = 2 /* will be read from start to end */
+};
+
+typedef struct ml_map {
+  void *data;
+  int64_t size;
+  int64_t refs; /* private */
+} ml_map;
+
+ml_err ml_map_open(ml_map **out, const char *path, int flags);
+void ml_map_retain(ml_map *map);
+void ml_map_release(void *map); /* of the type that ml_tensor_adopt takes; NULL is fine */
+
+/*
+ * -- faults, for tests --
+ *
+ * ml_store_fail_at(op, n, err) makes the n-th call of `op` from now on (n >= 1; once) fail with
+ * errno `err`; 0 as err makes that write a short one; ML_FAULT_KILL ends the process with SIGKILL
+ * just before the call. ML_FAULT_ANY counts all calls. n = 0 disarms; calls are counted either way.
+ * The environment says the same before the first call: MLUA_STORE_FAULT=write:3:28 (op:n:errno, or
+ * op:n:KILL).
+ */
+enum {
+  ML_FAULT_ANY,
+  ML_FAULT_OPEN,
+  ML_FAULT_WRITE,
+  ML_FAULT_RESIZE,
+  ML_FAULT_FSYNC,
+  ML_FAULT_RENAME,
+  ML_FAULT_MAP,
+  ML_FAULT_OPS,
+  ML_FAULT_KILL = -9
+};
+
+void ml_store_fail_at(int op, int64_t n, int err); /* also sets all counts to 0 */
+int64_t ml_store_calls(int op);                    /* since the last ml_store_fail_at */
+
+#ifdef __cplusplus
+}
+#endif
+#pragma GCC visibility pop
+#endif

@@ -1,0 +1,62 @@
+/* map: a whole file as memory, counted. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/base.h"
+#include "fault.h"
+
+static ml_err os_error(const char *path, int err, const char *what) {
+  return ml_fail(ML_EIO, "%s: %s%s", path, strerror(err), what);
+}
+
+static ml_err map_fd(ml_map *map, int fd, const char *path, int flags) {
+  struct stat st;
+  static char nothing[64] __attribute__((aligned(64)));
+  if (fstat(fd, &st)) return os_error(path, errno, "");
+  if (S_ISDIR(st.st_mode)) return os_error(path, EISDIR, "");
+  if (!S_ISREG(st.st_mode)) return ml_fail(ML_EIO, "%s: not a regular file", path);
+  map->size = st.st_size;
+  map->data = nothing;
+  if (!map->size) return ML_OK;
+  bool copy = flags & ML_MAP_COPY;
+  int err = ml__fault(ML_FAULT_MAP);
+  if (err > 0) return os_error(path, err, " (map)");
+  map->data = mmap(NULL, (size_t)map->size, copy ? PROT_READ | PROT_WRITE : PROT_READ,
+                   copy ? MAP_PRIVATE | MAP_NORESERVE : MAP_SHARED, fd, 0);
+  if (map->data == MAP_FAILED) return os_error(path, errno, " (map)");
+  if (flags & ML_MAP_SEQUENTIAL) madvise(map->data, (size_t)map->size, MADV_SEQUENTIAL);
+  return ML_OK;
+}
+
+ml_err ml_map_open(ml_map **out, const char *path, int flags) {
+  *out = NULL;
+  if (!path) return ml_fail(ML_EARG, "path: expected a string, got NULL");
+  int fd = -1, err;
+  do { /* O_NONBLOCK: a pipe must not make us wait for a writer */
+    err = ml__fault(ML_FAULT_OPEN);
+    if (err <= 0) err = (fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)) < 0 ? errno : 0;
+  } while (err == EINTR);
+  if (err) return os_error(path, err, "");
+  ml_map *map = malloc(sizeof *map);
+  ml_err code = map ? map_fd(map, fd, path, flags) : ml_fail(ML_ENOMEM, "%s: out of memory", path);
+  close(fd);
+  if (code) return free(map), code;
+  map->refs = 1;
+  *out = map;
+  return ML_OK;
+}
+
+void ml_map_retain(ml_map *map) { __atomic_add_fetch(&map->refs, 1, __ATOMIC_RELAXED); }
+
+void ml_map_release(void *arg) {
+  ml_map *map = arg;
+  if (!map || __atomic_sub_fetch(&map->refs, 1, __ATOMIC_ACQ_REL) > 0) return;
+  if (map->size) munmap(map->data, (size_t)map->size);
+  free(map);
+}
