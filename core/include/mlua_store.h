@@ -20,7 +20,7 @@ extern "C" {
  * ml_file_create opens a temporary beside `path`; ml_file_commit writes all, fsyncs, renames it to
  * `path` and fsyncs the directory. Commit and abort both end the handle, whatever they return.
  * A write, resize or fsync that failed is remembered: the commit then refuses, removes the
- * temporary and leaves `path` as it was. Nothing is retried but short writes and EINTR.
+ * temporary and leaves `path` as it was. Only short writes and EINTR are retried.
  *
  * A symbolic link is followed; an existing file gives its permissions to the new one; anything at
  * `path` but a regular file is refused.

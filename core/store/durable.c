@@ -275,20 +275,24 @@ void ml_file_abort(ml_file *f) {
 }
 
 static int sync_fd(int fd) {
-  int err = ml__fault(ML_FAULT_FSYNC);
-  return err > 0 ? err : fsync(fd) ? errno : 0;
+  int err;
+  do {
+    err = ml__fault(ML_FAULT_FSYNC);
+    if (err <= 0) err = fsync(fd) ? errno : 0;
+  } while (err == EINTR); /* no error has been reported yet: the one case to ask again */
+  return err;
 }
 
 static ml_err publish(ml_file *f) {
   if (atomic_load(&f->failed)) return recall(f);
   ML_TRY(flush_locked(f));
   int err = sync_fd(f->fd);
-  if (err) return os_error(f, err, "fsync; this file is lost, the previous one is kept", 1);
+  if (err) return os_error(f, err, "fsync; this file is lost, the previous one is kept", f->end);
   do { /* the descriptor stays open, and so its lock held, until the name has changed */
     err = ml__fault(ML_FAULT_RENAME);
     if (err <= 0) err = renameat(f->dir, f->temp, f->dir, f->name) ? errno : 0;
   } while (err == EINTR);
-  return err ? os_error(f, err, "rename", 1) : ML_OK;
+  return err ? os_error(f, err, "rename", f->end) : ML_OK;
 }
 
 ml_err ml_file_commit(ml_file *f) {
@@ -297,7 +301,7 @@ ml_err ml_file_commit(ml_file *f) {
   if (code) return ml_file_abort(f), code;
   int err = sync_fd(f->dir);
   if (err == EINVAL || err == ENOTSUP) err = 0; /* some file systems have no fsync of directories */
-  if (err) code = os_error(f, err, "fsync of its directory; written, but a crash may undo it", 1);
+  if (err) code = os_error(f, err, "fsync of its directory; written, but a crash may undo it", 0);
   destroy(f);
   return code;
 }
