@@ -1,0 +1,152 @@
+--- The command line of a spec: one pass, one message for the first mistake.
+-- @module mlua.param.cli
+local spec_module = require "mlua.param.spec"
+local text = require "mlua.text"
+
+local M = {}
+
+local function spellings(spec)
+  local list = {}
+  for _, entry in ipairs(spec.list) do
+    if not entry.param.hidden then
+      list[#list + 1] = entry.name:gsub("_", "-")
+      for _, alias in ipairs(entry.aliases) do list[#list + 1] = alias:gsub("_", "-") end
+    end
+  end
+  list[#list + 1] = "help"
+  return list
+end
+
+-- "--bach" may have meant "--batch", and "--no-jsn" "--no-json".
+local function unknown(spec, word)
+  local name = word:gsub("^%-+", "")
+  local negated = name:match("^no%-(.+)")
+  local hint = text.did_you_mean(name, spellings(spec), "--")
+  if hint == "" and negated then hint = text.did_you_mean(negated, spellings(spec), "--no-") end
+  return ("unknown option '%s'%s"):format(word, hint)
+end
+
+local function is_option(word)
+  return word:find("^%-") and word ~= "-" and not word:find("^%-%.?%d")
+end
+
+-- The entry that a word names; true as second where the word is --no-flag.
+local function find(spec, word)
+  if not word:find("^%-%-") then return spec.shorts[word:sub(2)] end
+  local name = word:sub(3):gsub("_", "-")
+  local entry = spec.flags[name]
+  if entry then return entry end
+  local negated = name:match("^no%-(.+)")
+  entry = negated and spec.flags[negated]
+  if entry and entry.param.kind.name == "bool" then return entry, true end
+end
+
+-- An alias may stand for other values too: `implied[name] = { value, written }`.
+local function convert(entry, value, written, implied)
+  if not entry.convert then return value end
+  local converted, problem = entry.convert(value)
+  if type(problem) == "table" then
+    for name, other in pairs(problem) do implied[#implied + 1] = { name, other, written } end
+  elseif converted == nil and problem then
+    return nil, problem
+  end
+  return converted
+end
+
+-- What should have followed the option: "an integer", "dot or cat", "N,N,…".
+local function wanted(p)
+  if p.choices then return text.list(p.choices) end
+  return p.length and p.kind.meta or p.kind.one or "a " .. p.kind.name
+end
+
+local function set(values, name, value, word, written)
+  local ok, problem = spec_module.set(values, name, value, "command line", written)
+  -- The message names the option as it was spelt.
+  return ok, problem and word .. problem:sub(#name + 1)
+end
+
+local function apply_implied(spec, values, implied)
+  for _, item in ipairs(implied) do
+    local name, value, written = item[1], item[2], item[3]
+    local p = spec.by[name].param
+    local from, other = spec_module.origin(values, name)
+    if from == "default" then
+      local ok, problem = spec_module.set(values, name, value, "command line", written)
+      if not ok then return ("%s: %s"):format(written, problem) end
+    elseif p:show(rawget(values, name)) ~= p:show(value) then
+      return ("%s means --%s %s, but %s was given"):format(written, name:gsub("_", "-"),
+        p:show(value), other or p:show(rawget(values, name)))
+    end
+  end
+end
+
+local function check_arguments(spec, rest)
+  local takes = spec.arguments or { min = 0, max = 0 }
+  if #rest > (takes.max or math.huge) then
+    return ("unexpected argument '%s'"):format(rest[(takes.max or 0) + 1])
+  elseif #rest < (takes.min or 0) then
+    return ("missing argument %s"):format(takes[#rest + 1] or takes[1] or "")
+  end
+end
+
+function M.read(spec, args, missing)
+  local values, rest, implied = spec:defaults(), {}, {}
+  local i, n, options = 1, #args, true
+  while i <= n do
+    local word = args[i]
+    i = i + 1
+    if not options or not is_option(word) then
+      rest[#rest + 1] = word
+    elseif word == "--" then
+      options = false
+    elseif word == "-h" or word == "--help" then
+      return nil, "help"
+    else
+      local name, given = word:match("^(%-%-[^=]+)=(.*)$")
+      name = name or word
+      local entry, negated = find(spec, name)
+      if not entry then return nil, unknown(spec, name) end
+      local p = entry.param
+      local value, problem
+      if negated then
+        if given then return nil, ("%s: takes no value, got '%s'"):format(name, given) end
+        value = false
+      elseif p.kind.name == "bool" and not given and
+        not (args[i] and not spec.arguments and p:read(args[i]) ~= nil) then
+        value = true
+      else
+        if not given then
+          given = args[i]
+          i = i + 1
+          if given == nil or is_option(given) then
+            return nil, ("%s: expected %s, got %s"):format(name, wanted(p),
+              given and ("option '%s'"):format(given) or "nothing")
+          end
+        end
+        if entry.convert then
+          value = given
+        else
+          value, problem = p:read(given)
+          if value == nil then return nil, ("%s: %s"):format(name, problem) end
+        end
+      end
+      local written = given and name .. " " .. given or name
+      value, problem = convert(entry, value, written, implied)
+      if problem and type(problem) ~= "table" then
+        return nil, ("%s: %s"):format(name, problem)
+      end
+      if value ~= nil then
+        local ok
+        ok, problem = set(values, entry.name, value, name, written)
+        if not ok then return nil, problem end
+      end
+    end
+  end
+  local problem = apply_implied(spec, values, implied) or check_arguments(spec, rest)
+  if problem then return nil, problem end
+  local absent = missing(spec, values)
+  if absent then return nil, ("missing option --%s"):format((absent:gsub("_", "-"))) end
+  return values, rest
+end
+
+return M

@@ -1,0 +1,238 @@
+--- An ordered set of parameters under names, and sets of values for them that know their origins.
+--
+-- Names are words joined by dots; `_` and `-` are one letter on the command line. Values are a table
+-- that can be read by field (`o.batch`, `o.model.dim`, `o["model.dim"]`): an unknown field raises.
+-- @module mlua.param.spec
+local check = require "mlua.check"
+local param = require "mlua.param"
+local text = require "mlua.text"
+
+local M = {}
+
+local Spec = {}
+Spec.__index = Spec
+
+local function flag(name)
+  return (name:gsub("_", "-"))
+end
+
+-- -- building ----------------------------------------------------------------------------------
+
+local function claim(spec, name, entry, level)
+  local key = flag(name)
+  check.arg_at(level, name:find("^[%a][%w_.%-]*$"), 1, "param.spec", "'%s' is not a name", name)
+  check.arg_at(level, not spec.flags[key], 1, "param.spec", "'%s' is declared twice", name)
+  spec.flags[key] = entry
+end
+
+local function collect(into, entries, prefix, group)
+  for key, value in pairs(entries) do
+    local name = key
+    if type(key) == "number" and type(value) == "table" and not param.is(value)
+      and not value.group then
+      name, value = value[1], value[2]
+    end
+    if type(value) == "table" and value.group and value.entries then
+      collect(into, value.entries, prefix, value.group)
+    elseif param.is(value) then
+      into[#into + 1] = { name = prefix .. tostring(name), param = value, group = group or value.group }
+    elseif type(value) == "table" then
+      -- Another spec, or a plain table, under a name: a section.
+      collect(into, value.source or value, prefix .. tostring(name) .. ".", group or tostring(name))
+    else
+      check.arg_at(4, false, 1, "param.spec", "%s: expected a parameter, got %s", tostring(name),
+        check.what(value))
+    end
+  end
+end
+
+function M.new(entries, info)
+  check.arg_at(2, type(entries) == "table", 1, "param.spec", "expected a table, got %s",
+    check.what(entries))
+  info = info or {}
+  local spec = setmetatable({
+    list = {}, by = {}, flags = {}, shorts = {}, sections = {}, source = entries,
+    name = info.name, doc = info.doc, arguments = info.arguments, notes = info.notes,
+  }, Spec)
+  collect(spec.list, entries, "")
+  table.sort(spec.list, function(a, b) return a.param.order < b.param.order end)
+  for _, entry in ipairs(spec.list) do
+    spec.by[entry.name] = entry
+    claim(spec, entry.name, entry, 2)
+    for dot in entry.name:gmatch("()%.") do spec.sections[entry.name:sub(1, dot - 1)] = true end
+    entry.aliases = {}
+    for key, value in pairs(entry.param.alias or {}) do
+      local alias = type(key) == "number" and value or key
+      local target = setmetatable({
+        alias = alias, convert = type(key) ~= "number" and value or nil,
+      }, { __index = entry })
+      claim(spec, alias, target, 2)
+      entry.aliases[#entry.aliases + 1] = alias
+    end
+    table.sort(entry.aliases)
+    if entry.param.short then spec.shorts[entry.param.short] = entry end
+  end
+  return spec
+end
+
+-- -- values ------------------------------------------------------------------------------------
+
+local origins = setmetatable({}, { __mode = "k" })
+local specs = setmetatable({}, { __mode = "k" })
+
+local function names(spec)
+  local list = {}
+  for i, entry in ipairs(spec.list) do list[i] = entry.name end
+  return list
+end
+
+local function unknown(spec, name, level)
+  error(("no option '%s'%s"):format(tostring(name), text.did_you_mean(tostring(name), names(spec))),
+    level + 1)
+end
+
+-- A view of values under a dotted prefix.
+local function section(values, spec, prefix)
+  return setmetatable({}, {
+    __index = function(_, key)
+      local name = prefix .. "." .. tostring(key)
+      if spec.by[name] then return rawget(values, name) end
+      if spec.sections[name] then return section(values, spec, name) end
+      unknown(spec, name, 2)
+    end,
+    __newindex = function(_, key) unknown(spec, prefix .. "." .. tostring(key), 2) end,
+  })
+end
+
+local function metatable(spec)
+  if not spec.values_meta then
+    spec.values_meta = {
+      __index = function(values, name)
+        if spec.by[name] then return nil end -- declared, optional, not set
+        if spec.sections[name] then return section(values, spec, name) end
+        unknown(spec, name, 2)
+      end,
+      __newindex = function(values, name, value)
+        if not spec.by[name] then unknown(spec, name, 2) end
+        rawset(values, name, value)
+      end,
+    }
+  end
+  return spec.values_meta
+end
+
+--- Values with every default.
+-- @treturn Values
+function Spec:defaults()
+  local values = setmetatable({}, metatable(self))
+  local from = {}
+  for _, entry in ipairs(self.list) do
+    local value = entry.param.default
+    if type(value) == "table" then value = { unpack(value) } end
+    rawset(values, entry.name, value)
+    from[entry.name] = { "default" }
+  end
+  origins[values], specs[values] = from, self
+  return values
+end
+
+function M.set(values, name, value, from, written)
+  local spec = specs[values]
+  local entry = spec.by[name]
+  if not entry then
+    return nil, ("no option '%s'%s"):format(name, text.did_you_mean(name, names(spec)))
+  end
+  local checked, problem = entry.param:check(value)
+  if checked == nil then return nil, ("%s: %s"):format(name, problem) end
+  rawset(values, name, checked)
+  origins[values][name] = { from or "set", written }
+  return true
+end
+
+function M.origin(values, name)
+  local origin = origins[values][name]
+  if not origin then unknown(specs[values], name, 2) end
+  return origin[1], origin[2]
+end
+
+-- Required values that are still missing; nil where there is none.
+local function missing(spec, values)
+  for _, entry in ipairs(spec.list) do
+    if entry.param.required and rawget(values, entry.name) == nil then return entry.name end
+  end
+end
+
+--- Values from a table, for use from Lua: `spec:values { batch = 2 }`; the rest are defaults.
+-- @tparam ?table given
+-- @treturn Values
+-- @raise bad argument #1 where a field is unknown, of the wrong type or out of range
+function Spec:values(given)
+  check.arg(given == nil or type(given) == "table", 1, "values", "expected a table, got %s",
+    check.what(given))
+  local values = self:defaults()
+  for name, value in pairs(given or {}) do
+    local ok, problem = M.set(values, name, value, "set")
+    check.arg(ok, 1, "values", "%s", problem)
+  end
+  local absent = missing(self, values)
+  check.arg(not absent, 1, "values", "%s: required", absent)
+  return values
+end
+
+-- -- the command line --------------------------------------------------------------------------
+
+--- Whether a name is one of the spec's, as `o` would take it.
+-- @tparam string name
+-- @treturn ?Param
+function Spec:param(name)
+  return self.by[name] and self.by[name].param
+end
+
+--- Read a command line: `--name value`, `--name=value`, `--flag`, `--no-flag`, `-s value`, `--`.
+-- @tparam {string,...} args
+-- @treturn ?Values  nil on a mistake, or for help
+-- @return  the arguments that are no options; or a message; or "help"
+function Spec:read(args)
+  return require("mlua.param.cli").read(self, args, missing)
+end
+
+--- The text of --help.
+-- @tparam ?number width  columns; the terminal's, or 100
+-- @treturn string
+function Spec:help(width)
+  return require("mlua.param.help").render(self, width)
+end
+
+--- Read a script's command line; print help, or end the script with one line on a mistake.
+-- @tparam {string,...} args  as `arg`
+-- @treturn Values
+-- @treturn {string,...}      arguments that are no options
+function Spec:main(args)
+  local values, rest = self:read(args)
+  if values then return values, rest end
+  if rest == "help" then
+    io.stdout:write(self:help())
+    io.stdout:flush()
+    os.exit(0, true)
+  end
+  require("mlua.fail").usage("%s", rest)
+end
+
+--- Every name with its value as text and its origin, in order: what a run was given.
+-- @tparam Values values
+-- @tparam ?boolean changed  only those that are not defaults
+-- @treturn {{name=string,text=string,from=string},...}
+function Spec:describe(values, changed)
+  local rows = {}
+  for _, entry in ipairs(self.list) do
+    local from = origins[values][entry.name][1]
+    if not changed or from ~= "default" then
+      rows[#rows + 1] = {
+        name = entry.name, text = entry.param:show(rawget(values, entry.name)), from = from,
+      }
+    end
+  end
+  return rows
+end
+
+return M
