@@ -1,5 +1,5 @@
 /*
- * mlua_store.h: files that must not be lost, and files mapped into memory.
+ * mlua_store.h: files that must not be lost, files mapped into memory, safetensors.
  *
  * Plain C only: tools/opgen hands this text to LuaJIT's FFI (see mlua.h). Failures are ML_EIO with
  * "path: cause", or ML_EARG.
@@ -66,6 +66,40 @@ typedef struct ml_map {
 ml_err ml_map_open(ml_map **out, const char *path, int flags);
 void ml_map_retain(ml_map *map);
 void ml_map_release(void *map); /* of the type that ml_tensor_adopt takes; NULL is fine */
+
+/* A tensor over bytes of the map: no copy, unless `offset` is not aligned for the dtype. It holds the
+ * map as long as it needs it. ML_EFORMAT if the bytes are not there, or a bool is not 0 or 1. */
+ml_err ml_map_tensor(ml_ref *out, ml_map *map, int64_t offset, int dtype, int ndim,
+                     const int64_t *shape);
+
+/*
+ * -- safetensors files: https://github.com/huggingface/safetensors#format --
+ *
+ * Opening maps the file and checks all of its header; nothing in it is believed, and what is
+ * allocated is smaller than the header. Messages are "path: offset N: …", ML_EFORMAT.
+ */
+typedef struct ml_safetensors ml_safetensors;
+
+typedef struct ml_safetensor {
+  const char *name; /* UTF-8, not ended by a zero; valid until the next call with this file */
+  int64_t name_len;
+  int64_t shape[8];
+  int64_t offset, bytes; /* in the file */
+  int32_t dtype, ndim;
+} ml_safetensor;
+
+ml_err ml_safetensors_open(ml_safetensors **out, const char *path);
+int64_t ml_safetensors_count(const ml_safetensors *s);
+/* The i-th tensor, from 0, in the order of the data. */
+ml_err ml_safetensors_entry(ml_safetensors *s, int64_t i, ml_safetensor *out);
+/* Its values, writable: what is written stays in this process. Lives on after the close. */
+ml_err ml_safetensors_tensor(ml_safetensors *s, int64_t i, ml_ref *out);
+/* The next pair of __metadata__; *at is 0 at first. ML_END when there are no more. */
+ml_err ml_safetensors_metadata(ml_safetensors *s, int64_t *at, const char **key, int64_t *key_len,
+                               const char **value, int64_t *value_len);
+void ml_safetensors_close(ml_safetensors *s); /* NULL is fine */
+/* The dtype's name in such files, or NULL. */
+const char *ml_safetensors_dtype(int dtype);
 
 /*
  * -- faults, for tests --

@@ -60,3 +60,33 @@ void ml_map_release(void *arg) {
   if (map->size) munmap(map->data, (size_t)map->size);
   free(map);
 }
+
+ml_err ml_map_tensor(ml_ref *out, ml_map *map, int64_t offset, int dtype, int ndim,
+                     const int64_t *shape) {
+  int64_t size = ml_dtype_size(dtype), bytes = size;
+  if (size <= 0 || ndim < 0 || ndim > ML_MAX_DIM)
+    return ml_fail(ML_EFORMAT, "dtype %d of %d dimensions", dtype, ndim);
+  for (int i = 0; i < ndim; i++)
+    if (shape[i] < 0 || __builtin_mul_overflow(bytes, shape[i], &bytes))
+      return ml_fail(ML_EFORMAT, "size %lld in dimension %d", (long long)shape[i], i + 1);
+  for (int i = 0; i < ndim; i++)
+    if (!shape[i]) bytes = 0;
+  if (offset < 0 || offset > map->size || bytes > map->size - offset)
+    return ml_fail(ML_EFORMAT, "offset %lld: %lld bytes wanted, the file has %lld",
+                   (long long)offset, (long long)bytes, (long long)map->size);
+  char *data = (char *)map->data + offset;
+  if (dtype == ML_BOOL)
+    for (int64_t i = 0; i < bytes; i++)
+      if ((unsigned char)data[i] > 1)
+        return ml_fail(ML_EFORMAT, "offset %lld: expected a bool, 0 or 1, got %d",
+                       (long long)(offset + i), (unsigned char)data[i]);
+  if (!bytes || (uintptr_t)data % (uintptr_t)size) {
+    ML_TRY(ml_tensor_new(out, dtype, ndim, shape));
+    if (bytes) memcpy(ml_tensor_info(out)->data, data, (size_t)bytes);
+    return ML_OK;
+  }
+  ml_map_retain(map);
+  ml_err code = ml_tensor_adopt(out, data, dtype, ndim, shape, ml_map_release, map);
+  if (code) ml_map_release(map);
+  return code;
+}
