@@ -122,8 +122,9 @@ function param.kind(name, def)
         local text = expected == nil and require "mlua.text"
         check.arg(expected ~= nil, 1, label, "unknown field '%s'%s", field,
           text and text.did_you_mean(tostring(field), text.keys(known)) or "")
-        check.arg(expected == true or ("|" .. expected .. "|"):find("|" .. type(value) .. "|", 1, true),
-          1, label, "%s: expected a %s, got %s", field, expected, check.what(value))
+        local taken = expected == true
+          or ("|" .. expected .. "|"):find("|" .. type(value) .. "|", 1, true)
+        check.arg(taken, 1, label, "%s: expected a %s, got %s", field, expected, check.what(value))
       end
     end
     made = made + 1
@@ -372,8 +373,8 @@ list_kind("strings", "string", "TEXT,…", false)
 -- -- specs and values: loaded when first used --------------------------------------------------
 
 --- An ordered set of parameters under names. See mlua.param.spec.
--- @tparam table entries  name → parameter; or { "name", parameter } pairs, groups and nested tables,
---   whose names are joined by dots
+-- @tparam table entries  name → parameter; or { "name", parameter } pairs, groups, and nested
+--   tables, whose names are joined by dots
 -- @tparam ?table info    name (of the program), doc (one sentence), arguments
 -- @treturn Spec
 function param.spec(entries, info)

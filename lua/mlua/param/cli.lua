@@ -5,15 +5,15 @@ local text = require "mlua.text"
 
 local M = {}
 
-local function spellings(spec)
+local function spellings(spec, kind)
   local list = {}
   for _, entry in ipairs(spec.list) do
-    if not entry.param.hidden then
+    if not entry.param.hidden and (not kind or entry.param.kind.name == kind) then
       list[#list + 1] = entry.name:gsub("_", "-")
       for _, alias in ipairs(entry.aliases) do list[#list + 1] = alias:gsub("_", "-") end
     end
   end
-  list[#list + 1] = "help"
+  if not kind then list[#list + 1] = "help" end
   return list
 end
 
@@ -22,7 +22,9 @@ local function unknown(spec, word)
   local name = word:gsub("^%-+", "")
   local negated = name:match("^no%-(.+)")
   local hint = text.did_you_mean(name, spellings(spec), "--")
-  if hint == "" and negated then hint = text.did_you_mean(negated, spellings(spec), "--no-") end
+  if hint == "" and negated then
+    hint = text.did_you_mean(negated, spellings(spec, "bool"), "--no-")
+  end
   return ("unknown option '%s'%s"):format(word, hint)
 end
 

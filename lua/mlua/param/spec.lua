@@ -1,7 +1,7 @@
 --- An ordered set of parameters under names, and sets of values for them that know their origins.
 --
--- Names are words joined by dots; `_` and `-` are one letter on the command line. Values are a table
--- that can be read by field (`o.batch`, `o.model.dim`, `o["model.dim"]`): an unknown field raises.
+-- Names are words joined by dots; `_` and `-` are one letter on the command line. Values are read by
+-- field (`o.batch`, `o.model.dim`, `o["model.dim"]`): an unknown field raises.
 -- @module mlua.param.spec
 local check = require "mlua.check"
 local param = require "mlua.param"
@@ -35,7 +35,9 @@ local function collect(into, entries, prefix, group)
     if type(value) == "table" and value.group and value.entries then
       collect(into, value.entries, prefix, value.group)
     elseif param.is(value) then
-      into[#into + 1] = { name = prefix .. tostring(name), param = value, group = group or value.group }
+      into[#into + 1] = {
+        name = prefix .. tostring(name), param = value, group = group or value.group,
+      }
     elseif type(value) == "table" then
       -- Another spec, or a plain table, under a name: a section.
       collect(into, value.source or value, prefix .. tostring(name) .. ".", group or tostring(name))

@@ -63,7 +63,7 @@ end
 -- @treturn string
 function M.clock(seconds)
   if seconds ~= seconds or seconds == math.huge then return "?" end
-  local s = math.floor(seconds + 0.5)
+  local s = math.floor(math.max(0, seconds) + 0.5)
   if s < 3600 then return ("%d:%02d"):format(s / 60, s % 60) end
   if s < 86400 then return ("%d:%02d:%02d"):format(s / 3600, s % 3600 / 60, s % 60) end
   return ("%d d %d h"):format(s / 86400, s % 86400 / 3600)
