@@ -29,15 +29,15 @@
 enum { BUFFER = 1 << 16 };
 
 struct ml_file {
-  char *path;       /* as the caller gave it: for messages */
-  char *name;       /* the name to rename to, within dir */
+  char *path; /* as the caller gave it: for messages */
+  char *name; /* the name to rename to, within dir */
   char temp[NAME_MAX + 1];
   int fd, dir;
-  int64_t end;      /* where ml_file_write appends, buffered bytes included */
-  int64_t size;     /* asked for by ml_file_resize, or 0: bytes needed, for messages */
-  int buffered;     /* bytes in buffer; they belong at end - buffered */
+  int64_t end;          /* where ml_file_write appends, buffered bytes included */
+  int64_t size;         /* asked for by ml_file_resize, or 0: bytes needed, for messages */
+  int buffered;         /* bytes in buffer; they belong at end - buffered */
   pthread_mutex_t lock; /* of end, buffered, buffer, cause */
-  atomic_int failed; /* the first failure's code, or 0 */
+  atomic_int failed;    /* the first failure's code, or 0 */
   char cause[512];
   char buffer[BUFFER];
 };
@@ -48,8 +48,8 @@ struct ml_file {
 static ml_err os_error(const ml_file *f, int err, const char *what, int64_t needed) {
   struct statvfs fs;
   if ((err == ENOSPC || err == EDQUOT) && needed > 0 && !fstatvfs(f->dir, &fs))
-    return ml_fail(ML_EIO, "%s: %s (%s; %lld bytes needed, %lld free)", f->path, strerror(err), what,
-                   (long long)needed, (long long)fs.f_bavail * (long long)fs.f_frsize);
+    return ml_fail(ML_EIO, "%s: %s (%s; %lld bytes needed, %lld free)", f->path, strerror(err),
+                   what, (long long)needed, (long long)fs.f_bavail * (long long)fs.f_frsize);
   return ml_fail(ML_EIO, "%s: %s (%s)", f->path, strerror(err), what);
 }
 
@@ -216,8 +216,9 @@ static int open_temp(ml_file *f, mode_t mode) {
 /* Opens the directory of `target` as f->dir and keeps the rest as f->name. */
 static ml_err open_directory(ml_file *f, const char *target) {
   const char *slash = strrchr(target, '/');
-  char *dir = !slash ? strdup(".") : slash == target ? strdup("/")
-                                                     : strndup(target, (size_t)(slash - target));
+  char *dir = !slash            ? strdup(".")
+              : slash == target ? strdup("/")
+                                : strndup(target, (size_t)(slash - target));
   f->name = strdup(slash ? slash + 1 : target);
   if (!dir || !f->name) return free(dir), ml_fail(ML_ENOMEM, "%s: out of memory", f->path);
   int err;
@@ -237,7 +238,8 @@ static ml_err create(ml_file *f, const char *path) {
   if (exists && !S_ISREG(st.st_mode))
     return ml_fail(ML_EIO, "%s: %s", path,
                    S_ISDIR(st.st_mode) ? strerror(EISDIR) : "not a regular file");
-  char *target = exists ? realpath(path, NULL) : NULL; /* through links; a dangling one is replaced */
+  /* Through links; a dangling one is replaced. */
+  char *target = exists ? realpath(path, NULL) : NULL;
   ml_err code = open_directory(f, target ? target : path);
   free(target);
   ML_TRY(code);

@@ -64,9 +64,9 @@ const char *ml_safetensors_dtype(int dtype) {
 
 /* -- errors -- */
 
-#define BAD(c, at_, fmt, ...)                                                            \
-  ml_fail(ML_EFORMAT, "%s: offset %lld: " fmt, (c)->file->path, (long long)(at_) + 8 __VA_OPT__(, ) \
-              __VA_ARGS__)
+#define BAD(c, at_, fmt, ...)                                   \
+  ml_fail(ML_EFORMAT, "%s: offset %lld: " fmt, (c)->file->path, \
+          (long long)(at_) + 8 __VA_OPT__(, ) __VA_ARGS__)
 
 /* A piece of the text for a message: as it stands, without what would upset a terminal. */
 static const char *shown(const ml_safetensors *s, span x, char out[64]) {
@@ -96,7 +96,12 @@ static int hex4(const char *p) {
 
 /* The length of the UTF-8 sequence at p with n bytes left, or 0: shortest form, no surrogates. */
 static int utf8(const unsigned char *p, int64_t n) {
-  int len = p[0] < 0x80 ? 1 : p[0] < 0xC2 ? 0 : p[0] < 0xE0 ? 2 : p[0] < 0xF0 ? 3 : p[0] < 0xF5 ? 4 : 0;
+  int len = p[0] < 0x80   ? 1
+            : p[0] < 0xC2 ? 0
+            : p[0] < 0xE0 ? 2
+            : p[0] < 0xF0 ? 3
+            : p[0] < 0xF5 ? 4
+                          : 0;
   if (!len || len > n) return 0;
   for (int i = 1; i < len; i++)
     if ((p[i] & 0xC0) != 0x80) return 0;
@@ -209,12 +214,14 @@ static ml_err string(cursor *c, span *out) {
   int64_t start = c->at, at = start;
   for (uint32_t code; at < s->size && s->text[at] != '"';) {
     unsigned char b = (unsigned char)s->text[at];
-    int len = b < 32     ? 0
+    int len = b < 32      ? 0
               : b == '\\' ? escape(s->text + at, s->size - at, &code)
                           : utf8((const unsigned char *)s->text + at, s->size - at);
-    if (!len) return BAD(c, at, "%s", b < 32 ? "a control character in a string"
-                                      : b == '\\' ? "not an escape of JSON"
-                                                  : "not UTF-8");
+    if (!len)
+      return BAD(c, at, "%s",
+                 b < 32      ? "a control character in a string"
+                 : b == '\\' ? "not an escape of JSON"
+                             : "not UTF-8");
     at += len;
   }
   if (at >= s->size) return BAD(c, start - 1, "a string without an end");
@@ -257,7 +264,8 @@ static ml_err dtype(cursor *c, span name, int32_t *out) {
   ML_TRY(string(c, &x));
   for (int i = 0; i < DTYPES; i++)
     if (is(c->file, x, dtypes[i].name)) return *out = dtypes[i].dtype, ML_OK;
-  return BAD(c, x.at, "tensor '%s' has dtype '%s'; F64, F32, BF16, F16, I64, I32, U8 and BOOL are read",
+  return BAD(c, x.at,
+             "tensor '%s' has dtype '%s'; F64, F32, BF16, F16, I64, I32, U8 and BOOL are read",
              shown(c->file, name, a), shown(c->file, x, b));
 }
 
@@ -319,7 +327,8 @@ static ml_err entry(cursor *c, span name, ml_safetensor *t) {
                         : offsets(c, &begin, &end));
   }
   for (int i = 0; i < 3; i++)
-    if (!(seen & 1u << i)) return BAD(c, start, "tensor '%s' has no %s", shown(s, name, a), keys[i]);
+    if (!(seen & 1u << i))
+      return BAD(c, start, "tensor '%s' has no %s", shown(s, name, a), keys[i]);
   int64_t wanted, there = s->map->size - 8 - s->size;
   if (!bytes_of(t, &wanted)) return BAD(c, start, "tensor '%s' is too large", shown(s, name, a));
   if (begin > end || end > there)
@@ -456,10 +465,10 @@ static ml_err side_by_side(ml_safetensors *s) {
   qsort(s->places, (size_t)s->count, sizeof *s->places, by_data);
   for (int64_t i = 0; i < s->count; at = s->places[i++].end)
     if (s->places[i].begin != at)
-      return ml_fail(ML_EFORMAT, "%s: offset %lld: tensor '%s' %s", s->path,
-                     (long long)(8 + s->size + s->places[i].begin),
-                     shown(s, name_at(s, s->places[i].at), a),
-                     s->places[i].begin < at ? "overlaps the one before it" : "has a hole before it");
+      return ml_fail(
+          ML_EFORMAT, "%s: offset %lld: tensor '%s' %s", s->path,
+          (long long)(8 + s->size + s->places[i].begin), shown(s, name_at(s, s->places[i].at), a),
+          s->places[i].begin < at ? "overlaps the one before it" : "has a hole before it");
   if (at == there) return ML_OK;
   return ml_fail(ML_EFORMAT, "%s: offset %lld: %lld bytes that belong to no tensor", s->path,
                  (long long)(8 + s->size + at), (long long)(there - at));
@@ -536,7 +545,8 @@ ml_err ml_safetensors_tensor(ml_safetensors *s, int64_t i, ml_ref *out) {
   ml_err code = ml_map_tensor(out, s->map, t.offset, t.dtype, t.ndim, t.shape);
   if (!code) return ML_OK;
   snprintf(cause, sizeof cause, "%s", ml_error());
-  return ml_fail(code, "%s: %s (tensor '%.*s')", s->path, cause, (int)ML_MIN(t.name_len, 40), t.name);
+  return ml_fail(code, "%s: %s (tensor '%.*s')", s->path, cause, (int)ML_MIN(t.name_len, 40),
+                 t.name);
 }
 
 ml_err ml_safetensors_metadata(ml_safetensors *s, int64_t *at, const char **key, int64_t *key_len,
