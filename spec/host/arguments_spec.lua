@@ -23,7 +23,8 @@ describe("mlua's arguments", function()
     local path = script("print(...) print(arg[0], arg[1], arg[2], arg[-1], arg[-2], #arg)")
     local got = mlua { "-e", "x = 1", path, "a b", "-v" }
     assert.equal("a b\t-v\n" .. path .. "\ta b\t-v\tx = 1\t-e\t2\n", got.out)
-    assert.equal(process.program(), mlua({ "-e", "print(arg[-3])" }).out:sub(-#process.program() - 1, -2))
+    local lowest = mlua({ "-e", "print(arg[-3])" }).out
+    assert.equal(process.program(), lowest:sub(-#process.program() - 1, -2))
   end)
 
   it("skip a first line that starts with #", function()
@@ -60,7 +61,8 @@ describe("mlua's arguments", function()
     local got = mlua { "-Onope", "-e", "print(1)" }
     assert.equal("mlua: unknown or malformed optimization flag 'nope'\n", got.err)
     assert.equal(2, got.status)
-    assert.equal("mlua: -j nope: expected on, off, flush, or a jit.* module\n", mlua({ "-jnope" }).err)
+    assert.equal("mlua: -j nope: expected on, off, flush, or a jit.* module\n",
+      mlua({ "-jnope" }).err)
   end)
 
   it("refuse to save bytecode", function()
@@ -71,10 +73,13 @@ describe("mlua's arguments", function()
 
   it("run LUA_INIT first, as a chunk or as @file, and not under -E", function()
     local path = script("io.write('file ')", "init.lua")
-    assert.equal("init 1\n", mlua({ "-e", "print(1)" }, { env = { LUA_INIT = "io.write('init ')" } }).out)
-    assert.equal("file 1\n", mlua({ "-e", "print(1)" }, { env = { LUA_INIT = "@" .. path } }).out)
-    assert.equal("1\n", mlua({ "-E", "-e", "print(1)" }, { env = { LUA_INIT = "error()" } }).out)
-    local got = mlua({ "-e", "print(1)" }, { env = { LUA_INIT = "x x" } })
+    local function under(init, ...)
+      return mlua({ "-e", "print(1)", ... }, { env = { LUA_INIT = init } })
+    end
+    assert.equal("init 1\n", under("io.write('init ')").out)
+    assert.equal("file 1\n", under("@" .. path).out)
+    assert.equal("1\n", under("error()", "-E").out)
+    local got = under("x x")
     assert.equal("mlua: LUA_INIT:1: '=' expected near 'x'\n", got.err)
     assert.same({ 1, "" }, { got.status, got.out })
   end)
@@ -82,8 +87,9 @@ describe("mlua's arguments", function()
   it("honour LUA_PATH behind mlua's own modules, and not under -E", function()
     script("return 'from LUA_PATH'", "elsewhere.lua")
     local env = { LUA_PATH = folder .. "/?.lua;;" }
-    assert.equal("from LUA_PATH\n", mlua({ "-e", "print(require 'elsewhere')" }, { env = env }).out)
-    assert.equal(1, mlua({ "-E", "-e", "print(require 'elsewhere')" }, { env = env }).status)
+    local chunk = "print(require 'elsewhere')"
+    assert.equal("from LUA_PATH\n", mlua({ "-e", chunk }, { env = env }).out)
+    assert.equal(1, mlua({ "-E", "-e", chunk }, { env = env }).status)
     assert.truthy(mlua({ "-e", "print(package.path)" }).out:match("^[^;]*/lua/%?%.lua;"))
   end)
 end)

@@ -20,7 +20,8 @@ describe("an error in mlua", function()
   it("has no traceback where nothing ran: a wrong script, none, a folder", function()
     local path = files.write(folder .. "/s.lua", "x x\n")
     assert.equal("mlua: " .. path .. ":1: '=' expected near 'x'\n", mlua({ path }).err)
-    assert.equal("mlua: cannot open nosuch.lua: No such file or directory\n", mlua({ "nosuch.lua" }).err)
+    assert.equal("mlua: cannot open nosuch.lua: No such file or directory\n",
+      mlua({ "nosuch.lua" }).err)
     local got = mlua { folder }
     assert.equal("mlua: cannot read " .. folder .. ": Is a directory\n", got.err)
     assert.equal(1, got.status)
@@ -36,7 +37,8 @@ describe("an error in mlua", function()
   end)
 
   it("may be any value", function()
-    local got = mlua { "-e", "error(setmetatable({}, { __tostring = function() return 'own' end }))" }
+    local got = mlua { "-e", [[
+      error(setmetatable({}, { __tostring = function() return "own" end }))]] }
     assert.truthy(got.err:match("^mlua: own\nstack traceback:"))
     assert.equal("mlua: (error object is a table value)\n", mlua({ "-e", "error({ 1 })" }).err)
     assert.equal("mlua: (error object is a boolean value)\n", mlua({ "-e", "error(false)" }).err)
@@ -51,7 +53,8 @@ describe("an error in mlua", function()
 
   it("is reported when output cannot be written", function()
     for _, chunk in ipairs { "print(1)", "print(1) os.exit(0)" } do
-      local got = process.run { "sh", "-c", 'exec "$0" -e "$1" >/dev/full', process.program(), chunk }
+      local got = process.run { "sh", "-c", [[exec "$0" -e "$1" >/dev/full]],
+        process.program(), chunk }
       assert.equal("mlua: standard output: No space left on device\n", got.err)
       assert.equal(1, got.status)
     end
@@ -85,7 +88,7 @@ describe("an interrupt", function()
       error(message, 0)]]
     local got = process.run { "sh", "-c", [[
       "$0" -e "$1" & sleep 0.4; kill -INT $!; wait $!; echo $?]], process.program(), chunk }
-    -- a shell starts background programs with SIGINT ignored, which mlua overrides while it runs Lua
+    -- a shell starts background programs with SIGINT ignored; while it runs Lua, mlua does not
     assert.truthy(got.out:match("^on\nfalse\t[^\n]*interrupted!\n1\n$"))
     assert.truthy(got.err:match("^mlua: [^\n]*interrupted!\n"))
   end)

@@ -4,12 +4,16 @@ local mlua = process.mlua
 
 describe("the prompt, fed by a pipe", function()
   local function talk(lines, arguments)
-    return mlua(arguments or { "-i" }, { stdin = table.concat(lines, "\n") .. "\n" })
+    local got = mlua(arguments or { "-i" }, { stdin = table.concat(lines, "\n") .. "\n" })
+    got.said = got.out:gsub("^mlua [^\n]*\n", "") -- the banner
+    return got
   end
 
   it("prints the values of expressions, nil among them", function()
-    local got = talk { "x = 2", "x + 1", "=x", "nil, x", "return 5", "print('p')", "-- nothing", "" }
-    assert.equal("3\n2\nnil\t2\n5\np\n", (got.out:gsub("^mlua [^\n]*\n", "")))
+    local got = talk {
+      "x = 2", "x + 1", "=x", "nil, x", "return 5", "print('p')", "-- nothing", "",
+    }
+    assert.equal("3\n2\nnil\t2\n5\np\n", got.said)
     assert.same({ "", 0 }, { got.err, got.status })
   end)
 
@@ -19,13 +23,17 @@ describe("the prompt, fed by a pipe", function()
   end)
 
   it("goes on in the next line while a block is open", function()
-    local got = talk { "for i = 1, 2 do", "print(i)", "end", "f = function(a)", "return a", "end", "f(", "3)" }
-    assert.equal("1\n2\n3\n", (got.out:gsub("^mlua [^\n]*\n", "")))
+    local got = talk {
+      "for i = 1, 2 do", "print(i)", "end", "f = function(a)", "return a", "end", "f(", "3)",
+    }
+    assert.equal("1\n2\n3\n", got.said)
     assert.equal("", got.err)
   end)
 
   it("goes on after an error, which has a traceback and no program name", function()
-    local got = talk { "error('oops')", "x x", "error({ user_error = 'no such option' })", "'still'" }
+    local got = talk {
+      "error('oops')", "x x", "error({ user_error = 'no such option' })", "'still'",
+    }
     assert.truthy(got.err:match("^stdin:1: oops\nstack traceback:\n"))
     assert.truthy(got.err:match("\nstdin:1: '=' expected near 'x'\nno such option\n$"))
     assert.truthy(got.out:match("\nstill\n$"))

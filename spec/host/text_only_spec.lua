@@ -16,8 +16,9 @@ describe("bytecode", function()
     local got = mlua { path }
     assert.equal("mlua: " .. path .. ": " .. refused .. "\n", got.err)
     assert.same({ 1, "" }, { got.status, got.out })
-    assert.equal("mlua: stdin: " .. refused .. "\n", mlua({}, { stdin = files.read(path) }).err)
-    assert.equal("mlua: stdin: " .. refused .. "\n", mlua({ "-" }, { stdin = files.read(path) }).err)
+    local input = { stdin = files.read(path) }
+    assert.equal("mlua: stdin: " .. refused .. "\n", mlua({}, input).err)
+    assert.equal("mlua: stdin: " .. refused .. "\n", mlua({ "-" }, input).err)
     assert.equal("mlua: " .. path .. ": " .. refused .. "\n",
       mlua({ "-e", "" }, { env = { LUA_INIT = "@" .. path } }).err)
   end)
@@ -70,7 +71,8 @@ describe("text", function()
   it("that a reader function hands out must be strings", function()
     assert.truthy(value("pcall(load, function() return {} end)")
       :match("reader function must return a string"))
-    assert.equal("true\tnil\tin reader\n", value "pcall(load, function() error('in reader', 0) end)")
+    assert.equal("true\tnil\tin reader\n",
+      value "pcall(load, function() error('in reader', 0) end)")
   end)
 
   it("in a missing module names the files that were tried", function()
