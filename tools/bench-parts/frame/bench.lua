@@ -1,0 +1,123 @@
+--- What a bench is given: its options, a folder for files, a peer, and `measure`.
+-- @module frame.bench
+local ffi_layer = require "mlua.ffi"
+local peer_module = require "frame.peer"
+
+local M = {}
+
+local Bench = {}
+Bench.__index = Bench
+
+local clock = ffi_layer.clock
+local scale = { s = 1, ms = 1e3, ["µs"] = 1e6, ns = 1e9 }
+
+--- @tparam string name
+-- @tparam table options  of the command line
+-- @tparam {mlua=string,root=string,report=Report} where
+function M.new(name, options, where)
+  return setmetatable({
+    name = name, options = options, runs = options.runs, peers = {},
+    mlua = where.mlua, root = where.root, report = where.report,
+  }, Bench)
+end
+
+--- A temporary folder, removed at the end of the bench.
+function Bench:folder()
+  if not self.temporary then
+    local pipe = assert(io.popen("mktemp -d", "r"))
+    self.temporary = pipe:read("*l")
+    pipe:close()
+  end
+  return self.temporary
+end
+
+-- The peer of this script, started once; nil and why not.
+local function peer_of(self, script)
+  if not self.options.peer then return nil end
+  local entry = self.peers[script]
+  if not entry then
+    local peer, missing = peer_module.start(script, {
+      python = self.options.python, root = self.root, folder = self:folder(),
+    })
+    entry = { peer = peer, missing = missing }
+    self.peers[script] = entry
+    if missing then
+      self.report:note("peer: " .. missing)
+    elseif peer.version:find("reference%-BLAS") then
+      self.report:note("WARNING: this PyTorch runs on the reference BLAS (libblas3), some 20 times slower "
+        .. "than OpenBLAS:\n  its matrix products are no fair peer. apt-get install libopenblas0-pthread")
+    end
+  end
+  return entry.peer, entry.missing
+end
+
+local function median(list)
+  table.sort(list)
+  local n = #list
+  return n % 2 == 1 and list[(n + 1) / 2] or (list[n / 2] + list[n / 2 + 1]) / 2
+end
+M.median = median
+
+--- Time ours and the peer in turn (ours, peer, ours, peer, …) and add the row of medians.
+-- @tparam table c  fields:
+--   name; unit: s, ms, µs, ns per step, or another with `per`, the units of work in a step (a rate);
+--   steps of a round; ours(first, steps), which does them, first from 0 on, and may return seconds
+--   per step of its own measuring; peer { script, case }; peer_run(), seconds, in place of a script;
+--   bound in seconds per step, bound_by
+-- @treturn table  the row
+function Bench:measure(c)
+  local steps, next_step, threads = c.steps or 1, 0, ffi_layer.C.ml_threads()
+  local function ours(n)
+    local begin = clock()
+    local own = c.ours(next_step, n)
+    local seconds = own or (clock() - begin) / n
+    next_step = next_step + n
+    return seconds
+  end
+  local peer, missing, peer_threads
+  if c.peer then
+    peer, missing = peer_of(self, c.peer[1])
+    if peer then
+      c.peer[2].steps = c.peer[2].steps or steps
+      peer_threads = peer:case(c.peer[2])
+    end
+  end
+  local run_peer = peer and function() return peer:run() end
+    or self.options.peer and c.peer_run or nil
+  ours(math.max(1, math.floor(steps / 4)))
+  local mine, theirs = {}, {}
+  for i = 1, self.runs do
+    mine[i] = ours(steps)
+    if run_peer then theirs[i] = run_peer() end
+  end
+  local function convert(seconds)
+    if not seconds then return nil end
+    return c.per and c.per / seconds or seconds * assert(scale[c.unit], "unknown unit")
+  end
+  local a, b = median(mine), theirs[1] and median(theirs)
+  local row = {
+    name = c.name, unit = c.unit, ours = convert(a), peer = convert(b), ratio = b and b / a,
+    bound = convert(c.bound), bound_by = c.bound_by, runs = self.runs, threads = threads,
+    peer_threads = peer_threads, peer_version = peer and peer.version or b and c.peer_version,
+    peer_missing = missing,
+  }
+  self.report:add(row)
+  return row
+end
+
+--- How many steps `measure` will ask for: batches to prepare, so that none comes twice.
+function Bench:total(steps)
+  return (self.runs + 1) * steps
+end
+
+--- End the peers and remove the folder.
+function Bench:close()
+  for _, entry in pairs(self.peers) do
+    if entry.peer then entry.peer:close() end
+  end
+  if self.temporary then
+    os.execute("rm -rf " .. peer_module.quote(self.temporary))
+  end
+end
+
+return M
