@@ -45,7 +45,7 @@ install_packages() {
   return 1
 }
 
-# build PRESET [TARGET…]: configures once, then ninja; silent when there is nothing to do.
+# build PRESET [TARGET…]: configures once, then ninja; it says nothing of a build that succeeds.
 build() {
   preset=$1
   shift
@@ -62,10 +62,7 @@ build() {
     }
     sed -n 's/^-- \(mlua: .*\)/\1/p' "$log" >&2
   fi
-  # ninja's own "no work to do" is not news; a build's errors are.
-  if ! ninja -C "$dir" -n "$@" 2>/dev/null | grep -q 'no work to do'; then
-    say "mlua: building ${dir#"$root"/}"
-  fi
+  [ -x "$dir/mlua" ] || say "mlua: building ${dir#"$root"/}, which takes a minute the first time"
   ninja -C "$dir" "$@" >"$log" 2>&1 </dev/null || {
     grep -v '^\[[0-9]*/[0-9]*\]' "$log" >&2
     return 1
