@@ -56,7 +56,9 @@ local function convert(entry, value, written, implied)
 end
 
 -- What should have followed the option: "an integer", "dot or cat", "N,N,…".
-local function wanted(p)
+local function wanted(entry)
+  local p = entry.param
+  if entry.convert then return "a value" end
   if p.choices then return text.list(p.choices) end
   return p.length and p.kind.meta or p.kind.one or "a " .. p.kind.name
 end
@@ -113,15 +115,15 @@ function M.read(spec, args, missing)
       if negated then
         if given then return nil, ("%s: takes no value, got '%s'"):format(name, given) end
         value = false
-      elseif p.kind.name == "bool" and not given and
-        not (args[i] and not spec.arguments and p:read(args[i]) ~= nil) then
+      elseif p.kind.name == "bool" and not given and not entry.convert
+        and not (args[i] and not spec.arguments and p:read(args[i]) ~= nil) then
         value = true
       else
         if not given then
           given = args[i]
           i = i + 1
           if given == nil or is_option(given) then
-            return nil, ("%s: expected %s, got %s"):format(name, wanted(p),
+            return nil, ("%s: expected %s, got %s"):format(name, wanted(entry),
               given and ("option '%s'"):format(given) or "nothing")
           end
         end
