@@ -1,0 +1,320 @@
+/*
+ * tape: the record of operations, and backward.
+ *
+ * A node holds references to its inputs; a tensor holds one to the node that made it; no output is
+ * held by its own node, so there are no cycles and reference counts free everything. Backward visits
+ * the nodes that the loss reaches in falling order of their number, which is an order in which every
+ * gradient is complete before it is passed on, and the same in every run.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "grad/tape.h"
+
+bool ml__grad_on = true, ml__reference_on = false;
+static uint64_t next_id = 1, next_pass = 1;
+static bool fusing; /* a backward with updates is running */
+
+bool ml_grad_enabled(void) { return ml__grad_on; }
+void ml_set_grad_enabled(bool on) { ml__grad_on = on; }
+bool ml_use_reference(bool on) {
+  bool before = ml__reference_on;
+  ml__reference_on = on;
+  return before;
+}
+
+bool ml__any_wants(ml_tensor *const *in, int n) {
+  if (!ml__grad_on) return false;
+  for (int i = 0; i < n; i++)
+    if (ml__wants(in[i])) return true;
+  return false;
+}
+
+/* -- nodes -- */
+
+ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_tensor *out,
+                  ml_tensor *const *in, int n_in) {
+  size_t each = sizeof(ml_tensor *) + sizeof(uint32_t);
+  ml_node *n = calloc(1, sizeof *n + (size_t)n_in * each);
+  *node = n;
+  if (!n) return ml_fail(ML_ENOMEM, "out of memory: the record of %s", name);
+  n->name = name;
+  n->backward = backward;
+  n->refs = 1;
+  n->id = next_id++;
+  n->n_in = n_in;
+  n->in = (ml_tensor **)(n + 1);
+  n->version = (uint32_t *)(n->in + n_in);
+  for (int i = 0; i < n_in; i++) {
+    n->in[i] = ml__ref(in[i]);
+    if (in[i]) n->version[i] = in[i]->storage->version;
+  }
+  out->node = n;
+  out->info.requires_grad = true;
+  out->info.leaf = false;
+  return ML_OK;
+}
+
+/* Frees without recursion: a long chain of nodes must not use up the stack. */
+void ml__node_unref(ml_node *n) {
+  static ml_node *pending;
+  static bool running;
+  if (--n->refs > 0) return;
+  n->next = pending;
+  pending = n;
+  if (running) return;
+  running = true;
+  while (pending) {
+    ml_node *p = pending;
+    pending = p->next;
+    for (int i = 0; i < p->n_in; i++) ml__unref(p->in[i]);
+    for (int i = 0; i < ML_MAX_SAVED; i++) ml__unref(p->saved[i]);
+    ml__unref(p->g);
+    free(p);
+  }
+  running = false;
+}
+
+/* -- backward -- */
+
+typedef struct nodes {
+  ml_node **at;
+  int64_t n, room;
+} nodes;
+
+static ml_err push(nodes *l, ml_node *n) {
+  if (l->n == l->room) {
+    int64_t room = l->room ? 2 * l->room : 256;
+    ml_node **at = realloc(l->at, (size_t)room * sizeof *at);
+    if (!at) return ml_fail(ML_ENOMEM, "out of memory: backward over %lld operations", (long long)l->n);
+    l->at = at;
+    l->room = room;
+  }
+  l->at[l->n++] = n;
+  return ML_OK;
+}
+
+static int later_first(const void *a, const void *b) {
+  uint64_t x = (*(ml_node *const *)a)->id, y = (*(ml_node *const *)b)->id;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* All nodes that the root reaches, latest first; counts the uses of every tensor on the way. */
+static ml_err collect(nodes *l, ml_node *root, uint64_t pass) {
+  root->pass = pass;
+  ML_TRY(push(l, root));
+  for (int64_t i = 0; i < l->n; i++) {
+    ml_node *n = l->at[i];
+    if (n->spent)
+      return ml_fail(ML_ESTATE, "backward: %s was already used up by an optimiser's step", n->name);
+    for (int k = 0; k < n->n_in; k++) {
+      ml_tensor *t = n->in[k];
+      if (!ml__wants(t)) continue;
+      if (t->pass != pass) {
+        t->pass = pass;
+        t->uses = 0;
+      }
+      t->uses++;
+      if (t->node && t->node->pass != pass) {
+        t->node->pass = pass;
+        ML_TRY(push(l, t->node));
+      }
+    }
+  }
+  qsort(l->at, (size_t)l->n, sizeof *l->at, later_first);
+  return ML_OK;
+}
+
+const ml_update *ml__fused(const ml_tensor *w) {
+  return fusing && w && w->info.leaf && w->uses == 1 && !w->grad ? w->update : NULL;
+}
+
+/* Adds g (whose reference is taken over) to *sum. */
+static ml_err accumulate(ml_tensor **sum, ml_tensor *g) {
+  if (!*sum) {
+    *sum = g;
+    return ML_OK;
+  }
+  ml_tensor *s = *sum;
+  if (s->refs > 1 || s->storage->refs > 1 || s->slot) { /* seen by others: add into a copy */
+    ml_tensor *own;
+    ml_err e = ml__new(&own, s->info.dtype, s->info.ndim, s->info.shape);
+    if (e == ML_OK) e = ml__copy(own, s);
+    if (e < 0) {
+      ml__unref(g);
+      return e;
+    }
+    ml__unref(s);
+    *sum = s = own;
+  }
+  ml__add_into(s, g);
+  ml__unref(g);
+  return ML_OK;
+}
+
+/* A leaf's gradient has come: keep it, or use it for the update at once if it is all there is. */
+static ml_err deliver(ml_tensor *leaf, ml_tensor *g) {
+  const ml_update *u = ml__fused(leaf);
+  if (u) {
+    ml_err e = ml__update(leaf, u, g);
+    ml__unref(g);
+    return e;
+  }
+  if (!leaf->grad && (g->refs > 1 || g->storage->refs > 1)) { /* the leaf's own is never shared */
+    ml_tensor *own;
+    ml_err e = ml__new(&own, g->info.dtype, g->info.ndim, g->info.shape);
+    if (e == ML_OK) e = ml__copy(own, g);
+    ml__unref(g);
+    if (e < 0) return e;
+    g = own;
+  }
+  if (leaf->grad) { /* in place: handles on the gradient see the sum */
+    ml__add_into(leaf->grad, g);
+    ml__unref(g);
+    return ML_OK;
+  }
+  leaf->grad = g;
+  return ML_OK;
+}
+
+static ml_err run_node(ml_node *n) {
+  for (int k = 0; k < n->n_in; k++)
+    if (n->in[k] && n->version[k] != n->in[k]->storage->version)
+      return ml_fail(ML_ESTATE, "backward of %s: its input #%d was changed in place since", n->name,
+                     k + 1);
+  ml_tensor *few[16] = {0}, **gin = few;
+  if (n->n_in > 16) {
+    gin = calloc((size_t)n->n_in, sizeof *gin);
+    if (!gin) return ml_fail(ML_ENOMEM, "out of memory: backward of %s", n->name);
+  }
+  ml_tensor *g = n->g;
+  n->g = NULL;
+  n->spent = fusing;
+  ml_err e = n->backward(n, g, gin);
+  ml__unref(g);
+  for (int k = 0; k < n->n_in; k++) {
+    if (!gin[k]) continue;
+    ml_tensor *t = n->in[k];
+    if (e < 0 || !ml__wants(t)) ml__unref(gin[k]);
+    else if (t->node) e = accumulate(&t->node->g, gin[k]);
+    else e = deliver(t, gin[k]);
+  }
+  if (gin != few) free(gin);
+  return e;
+}
+
+static ml_err start(ml_tensor *loss, const ml_ref *grad) {
+  if (!loss->node)
+    return ml_fail(ML_ESTATE, loss->info.requires_grad
+                                  ? "backward: the loss is a leaf, nothing computed it"
+                                  : "backward: the loss does not depend on anything that requires a gradient");
+  if (grad) {
+    ml_tensor *g, *own;
+    ML_TRY(ml__get(&g, grad));
+    if (g->info.ndim != loss->info.ndim || g->info.dtype != loss->info.dtype ||
+        memcmp(g->info.shape, loss->info.shape, sizeof(int64_t) * (size_t)g->info.ndim) != 0) {
+      char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
+      return ml_fail(ML_ESHAPE, "backward: gradient: expected %s %s, got %s %s",
+                     ml_dtype_name(loss->info.dtype),
+                     ml__shape_text(a, loss->info.ndim, loss->info.shape),
+                     ml_dtype_name(g->info.dtype), ml__shape_text(b, g->info.ndim, g->info.shape));
+    }
+    ML_TRY(ml__contiguous(&own, g));
+    loss->node->g = own;
+    return ML_OK;
+  }
+  if (loss->info.count != 1) {
+    char s[ML_SHAPE_TEXT];
+    return ml_fail(ML_ESHAPE, "backward: the loss has shape %s: expected one element, or a gradient",
+                   ml__shape_text(s, loss->info.ndim, loss->info.shape));
+  }
+  ML_TRY(ml__new(&loss->node->g, loss->info.dtype, loss->info.ndim, loss->info.shape));
+  ml__fill(loss->node->g, 1);
+  return ML_OK;
+}
+
+static ml_err run(ml_tensor *loss, const ml_ref *grad) {
+  static nodes order; /* kept between calls: no allocation in a steady loop */
+  order.n = 0;
+  ML_TRY(start(loss, grad));
+  bool was_on = ml__grad_on;
+  ml__grad_on = false;
+  ml_err e = collect(&order, loss->node, next_pass++);
+  for (int64_t i = 0; i < order.n; i++) {
+    ml_node *n = order.at[i];
+    if (e == ML_OK && n->g) e = run_node(n);
+    if (n->g) {
+      ml__unref(n->g);
+      n->g = NULL;
+    }
+  }
+  ml__grad_on = was_on;
+  return e;
+}
+
+ml_err ml_backward(const ml_ref *loss, const ml_ref *grad) {
+  ml_tensor *l;
+  ML_TRY(ml__get(&l, loss));
+  return run(l, grad);
+}
+
+ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n) {
+  ml_tensor *l, *p, *s;
+  ML_TRY(ml__get(&l, loss));
+  for (int i = 0; i < n; i++) ML_TRY(ml__check_update(&updates[i], &p, &s));
+  for (int i = 0; i < n; i++) {
+    ml__get(&p, &updates[i].param);
+    p->update = &updates[i];
+  }
+  fusing = true;
+  ml_err e = run(l, NULL);
+  fusing = false;
+  for (int i = 0; i < n; i++) { /* the parameters used more than once have a gradient by now */
+    ml__get(&p, &updates[i].param);
+    p->update = NULL;
+    if (p->grad) {
+      if (e == ML_OK) e = ml__update(p, &updates[i], p->grad);
+      ml__unref(p->grad);
+      p->grad = NULL;
+    }
+  }
+  return e;
+}
+
+/* -- leaves -- */
+
+ml_err ml_set_requires_grad(const ml_ref *ref, bool on) {
+  ml_tensor *t;
+  ML_TRY(ml__get(&t, ref));
+  if (t->node) return ml_fail(ML_ESTATE, "requires_grad: the tensor is computed; detach it first");
+  if (on && t->info.dtype != ML_F32 && t->info.dtype != ML_F64)
+    return ml_fail(ML_EDTYPE, "requires_grad: expected f32 or f64, got %s",
+                   ml_dtype_name(t->info.dtype));
+  if (on && !t->info.contiguous)
+    return ml_fail(ML_EARG, "requires_grad: a leaf must be contiguous; copy it first");
+  t->info.requires_grad = on;
+  return ML_OK;
+}
+
+ml_err ml_detach(ml_ref *out, const ml_ref *ref) {
+  ml_tensor *t, *a;
+  ML_TRY(ml__get(&t, ref));
+  ML_TRY(ml__alias(&a, t));
+  return ml__handle(out, a);
+}
+
+ml_err ml_grad(ml_ref *out, const ml_ref *ref) {
+  ml_tensor *t, *a;
+  ML_TRY(ml__get(&t, ref));
+  if (!t->grad) return ML_END;
+  ML_TRY(ml__alias(&a, t->grad));
+  return ml__handle(out, a);
+}
+
+ml_err ml_clear_grad(const ml_ref *ref) {
+  ml_tensor *t;
+  ML_TRY(ml__get(&t, ref));
+  ml__unref(t->grad);
+  t->grad = NULL;
+  return ML_OK;
+}

@@ -1,0 +1,65 @@
+/* tape.h: what generated code and operations see of the record of operations. */
+#ifndef MLUA_TAPE_H
+#define MLUA_TAPE_H
+
+#include "mlua_grad.h"
+#include "tensor/tensor.h"
+
+enum { ML_MAX_SAVED = 4, ML_MAX_SCALAR = 12 };
+
+typedef union ml_scalar {
+  int64_t i;
+  double d;
+  int64_t *list; /* owned by the node; its length in the next scalar */
+} ml_scalar;
+
+struct ml_node;
+/* g: the output's gradient, owned by the caller. gin: one per input, NULL or a reference each. */
+typedef ml_err (*ml_backward_fn)(struct ml_node *n, ml_tensor *g, ml_tensor **gin);
+
+typedef struct ml_node {
+  const char *name;
+  ml_backward_fn backward;
+  int32_t refs, n_in;
+  uint64_t id, pass;
+  bool spent; /* an optimiser's step used it up */
+  struct ml_node *next; /* of lists, while freeing */
+  ml_tensor *saved[ML_MAX_SAVED];
+  ml_scalar scalar[ML_MAX_SCALAR];
+  ml_tensor *g; /* the running backward's gradient of the output */
+  ml_tensor **in;    /* NULL where an optional argument was absent */
+  uint32_t *version; /* of each input's storage at the time */
+} ml_node;
+
+extern bool ml__grad_on, ml__reference_on;
+
+static inline bool ml__wants(const ml_tensor *t) { return t && t->info.requires_grad; }
+bool ml__any_wants(ml_tensor *const *in, int n);
+
+/* Puts `out` on the tape as computed from `in`. On failure nothing is recorded. */
+ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_tensor *out,
+                  ml_tensor *const *in, int n_in);
+void ml__node_unref(ml_node *n);
+ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
+                       const int64_t *stride, int64_t offset);
+
+/* The update to fuse into a backward that computes the whole gradient of leaf w; NULL: return it. */
+const ml_update *ml__fused(const ml_tensor *w);
+/* Applies an update by a dense gradient of the parameter's shape (core/grad/update.c). */
+ml_err ml__update(ml_tensor *w, const ml_update *u, ml_tensor *g);
+ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state);
+
+/* dst += src, same shape and dtype, both contiguous. */
+void ml__add_into(ml_tensor *dst, const ml_tensor *src);
+
+/* -- messages of generated checks: "op: argument #i (name: expected …, got …)" -- */
+typedef struct ml_symbol {
+  const char *name;
+  int64_t size; /* -1: not yet bound */
+} ml_symbol;
+ml_err ml__bad_shape(const char *op, int i, const char *name, const char *pattern,
+                     const ml_symbol *symbols, const ml_tensor *t);
+ml_err ml__bad_dtype(const char *op, int i, const char *name, uint32_t mask, const ml_tensor *t);
+ml_err ml__bad_handle(const char *op, int i, const char *name);
+
+#endif

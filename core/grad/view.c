@@ -1,0 +1,62 @@
+/*
+ * view: views on the tape, with one backward for all of them.
+ *
+ * A view of a view is recorded against the first tensor, which is contiguous (a leaf or an
+ * operation's output), so the gradient is scattered with the view's own strides into zeros laid out
+ * like that tensor; elements seen twice (broadcast views) add up.
+ */
+#include <string.h>
+
+#include "grad/tape.h"
+
+static void scatter(ml_tensor *to, const ml_tensor *g) {
+  ml_walk w;
+  const ml_tensor *ts[] = {to, g};
+  if (g->info.count == 0) return;
+  ml__walk(&w, g->info.ndim, g->info.shape, 2, ts);
+  if (g->info.dtype == ML_F32) {
+    do ml_f32(to)[w.offset[0]] += ml_f32(g)[w.offset[1]];
+    while (ml__walk_next(&w));
+  } else {
+    do ml_f64(to)[w.offset[0]] += ml_f64(g)[w.offset[1]];
+    while (ml__walk_next(&w));
+  }
+}
+
+/* scalar[0]: the offset; saved[0]: the view itself, for its strides. */
+static ml_err view_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  ml_tensor *base = n->in[0], *view = n->saved[0], *part = NULL;
+  if (view->info.contiguous && view->info.count == base->info.count)
+    return ml__reshape(&gin[0], g, base->info.ndim, base->info.shape);
+  ml_tensor *sum;
+  ML_TRY(ml__new(&sum, base->info.dtype, base->info.ndim, base->info.shape));
+  ml__fill(sum, 0);
+  ml_err e = ml__new_view(&part, sum, view->info.ndim, view->info.shape, view->info.stride,
+                          n->scalar[0].i);
+  if (e == ML_OK) {
+    scatter(part, g);
+    ml__unref(part);
+  }
+  if (e < 0) ml__unref(sum);
+  else gin[0] = sum;
+  return e;
+}
+
+ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
+                       const int64_t *stride, int64_t offset) {
+  ML_TRY(ml__new_view(out, t, ndim, shape, stride, offset));
+  if (!ml__grad_on || !ml__wants(t)) return ML_OK;
+  ml_tensor *base = t;
+  while (base->node && base->node->backward == view_backward) base = base->node->in[0];
+  ml_node *n;
+  ml_err e = ml__record(&n, "view", view_backward, *out, &base, 1);
+  if (e == ML_OK) e = ml__alias(&n->saved[0], *out);
+  if (e == ML_OK)
+    n->scalar[0].i = ((char *)(*out)->info.data - (char *)base->info.data) /
+                     ml_dtype_size(t->info.dtype);
+  if (e < 0) {
+    ml__unref(*out);
+    *out = NULL;
+  }
+  return e;
+}

@@ -1,0 +1,169 @@
+/*
+ * embedding_bags: y[b,t,:] = sum over the bag (t, b) of weight_i table_t[id_i,:]; mean: over its length
+ *
+ *   tables T x [R_t, D]   indices [L], table by table, in each sample by sample
+ *   offsets [T B + 1]: the bags' starts, and L; absent: L = T B, one id each
+ *   weights [L] or absent (1)   y [B, T, D]; an empty bag gives zeros, in both modes
+ *
+ * Cost: L random rows of 4 D bytes. Rows are prefetched 16 ids ahead, across bags and tables, which is
+ * what hides memory's latency; a table of a model rarely fits in cache.
+ */
+#include "op/embedding_bags.h"
+
+#include <string.h>
+
+#include "ml_ops.h"
+
+enum { AHEAD = 16 };
+
+ml_bags ml__bags(ml_tensor *const *tables, int64_t n, const ml_tensor *indices,
+                 const ml_tensor *offsets, const ml_tensor *weights, int64_t mode) {
+  return (ml_bags){
+      .tables = n,
+      .samples = (offsets ? offsets->info.count - 1 : indices->info.count) / n,
+      .width = tables[0]->info.shape[1],
+      .count = indices->info.count,
+      .indices = indices->info.data,
+      .offsets = offsets ? offsets->info.data : NULL,
+      .weights = weights && weights->info.dtype == ML_F32 ? ml_f32(weights) : NULL,
+      .wide = indices->info.dtype == ML_I64,
+      .wide_offsets = offsets && offsets->info.dtype == ML_I64,
+      .mean = mode == ML_EMBEDDING_BAGS_MODE_MEAN,
+  };
+}
+
+static ml_err check_offsets(const ml_bags *s) {
+  if (!s->offsets) return ML_OK;
+  int64_t bags = s->tables * s->samples, before = 0;
+  for (int64_t i = 0; i <= bags; i++) {
+    int64_t o = ml__bag_start(s, i);
+    if (o < before || o > s->count || (i == 0 && o != 0))
+      return ml_fail(ML_ERANGE, "bad argument #3 to 'embedding_bags' (offsets: %lld at position %lld, "
+                     "expected %lld to %lld)", (long long)o, (long long)i, (long long)before,
+                     (long long)(i ? s->count : 0));
+    before = o;
+  }
+  if (before != s->count)
+    return ml_fail(ML_ERANGE, "bad argument #3 to 'embedding_bags' (offsets end at %lld, but there are "
+                   "%lld ids)", (long long)before, (long long)s->count);
+  return ML_OK;
+}
+
+static ml_err bad_id(const ml_bags *s, ml_tensor *const *tables, int64_t table, int64_t i) {
+  return ml_fail(ML_ERANGE, "bad argument #2 to 'embedding_bags' (indices: id %lld at position %lld is "
+                 "outside table %lld's 0 to %lld)", (long long)ml__bag_id(s, i), (long long)i,
+                 (long long)table + 1, (long long)tables[table]->info.shape[0] - 1);
+}
+
+ml_err ml_embedding_bags_ref(ml_tensor *y, ml_tensor *const *tables, int64_t n,
+                             const ml_tensor *indices, const ml_tensor *offsets,
+                             const ml_tensor *weights, int64_t mode) {
+  ml_bags s = ml__bags(tables, n, indices, offsets, weights, mode);
+  int dtype = y->info.dtype;
+  ML_TRY(check_offsets(&s));
+  ml__fill(y, 0);
+  for (int64_t t = 0; t < n; t++) {
+    for (int64_t b = 0; b < s.samples; b++) {
+      int64_t from = ml__bag_start(&s, t * s.samples + b), to = ml__bag_start(&s, t * s.samples + b + 1);
+      for (int64_t d = 0; d < s.width; d++) {
+        double sum = 0;
+        for (int64_t i = from; i < to; i++) {
+          int64_t id = ml__bag_id(&s, i);
+          if (id < 0 || id >= tables[t]->info.shape[0]) return bad_id(&s, tables, t, i);
+          double w = weights ? ml__load(weights->info.data, weights->info.dtype, i) : 1;
+          sum += w * ml__load(tables[t]->info.data, dtype, id * s.width + d);
+        }
+        if (s.mean && to > from) sum /= (double)(to - from);
+        ml__store(y->info.data, dtype, (b * n + t) * s.width + d, sum);
+      }
+    }
+  }
+  return ML_OK;
+}
+
+typedef struct job {
+  ml_bags s;
+  ml_tensor *const *tables;
+  float *y;
+  int64_t bad; /* the first id found out of range + 1, or 0; any chunk's will do */
+  int64_t bad_table;
+} job;
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void fetch(const float *row, int64_t width) {
+  for (int64_t d = 0; d < width; d += 16) __builtin_prefetch(row + d, 0, 3);
+}
+
+/* Bags [begin, end) counted over tables and samples. */
+INLINE void bags(job *j, const int64_t width, int64_t begin, int64_t end) {
+  const ml_bags *s = &j->s;
+  int64_t last = ml__bag_start(s, end);
+  int64_t ahead = ml__bag_start(s, begin), ahead_table = begin / s->samples; /* of the prefetch */
+  int64_t ahead_end = ml__bag_start(s, ML_MIN(end, (ahead_table + 1) * s->samples));
+  for (int64_t bag = begin; bag < end; bag++) {
+    int64_t t = bag / s->samples, b = bag - t * s->samples;
+    const float *table = ml_f32(j->tables[t]);
+    uint64_t rows = (uint64_t)j->tables[t]->info.shape[0];
+    int64_t from = ml__bag_start(s, bag), to = ml__bag_start(s, bag + 1);
+    float *restrict y = j->y + (b * s->tables + t) * width;
+    float sum[width <= 64 ? width : 1], *restrict acc = width <= 64 ? sum : y;
+    for (int64_t d = 0; d < width; d++) acc[d] = 0;
+    for (int64_t i = from; i < to; i++) {
+      for (; ahead < last && ahead <= i + AHEAD; ahead++) {
+        while (ahead >= ahead_end) {
+          ahead_table++;
+          ahead_end = ml__bag_start(s, ML_MIN(end, (ahead_table + 1) * s->samples));
+        }
+        uint64_t next = (uint64_t)ml__bag_id(s, ahead);
+        if (next < (uint64_t)j->tables[ahead_table]->info.shape[0])
+          fetch(ml_f32(j->tables[ahead_table]) + next * (uint64_t)width, width);
+      }
+      uint64_t id = (uint64_t)ml__bag_id(s, i);
+      if (id >= rows) {
+        __atomic_store_n(&j->bad_table, t, __ATOMIC_RELAXED);
+        __atomic_store_n(&j->bad, i + 1, __ATOMIC_RELAXED);
+        continue;
+      }
+      const float *restrict row = table + id * (uint64_t)width;
+      if (s->weights) {
+        float w = s->weights[i];
+        for (int64_t d = 0; d < width; d++) acc[d] += w * row[d];
+      } else {
+        for (int64_t d = 0; d < width; d++) acc[d] += row[d];
+      }
+    }
+    float scale = s->mean && to > from ? 1 / (float)(to - from) : 1;
+    if (width <= 64 || scale != 1)
+      for (int64_t d = 0; d < width; d++) y[d] = acc[d] * scale;
+  }
+}
+
+ML_CLONES static void chunk(void *ctx, int64_t begin, int64_t end) {
+  job *j = ctx;
+  switch (j->s.width) {
+    case 8: bags(j, 8, begin, end); break;
+    case 16: bags(j, 16, begin, end); break;
+    case 32: bags(j, 32, begin, end); break;
+    case 64: bags(j, 64, begin, end); break;
+    default: bags(j, j->s.width, begin, end);
+  }
+}
+
+ml_err ml_embedding_bags_cpu(ml_tensor *y, ml_tensor *const *tables, int64_t n,
+                             const ml_tensor *indices, const ml_tensor *offsets,
+                             const ml_tensor *weights, int64_t mode) {
+  job j = {.s = ml__bags(tables, n, indices, offsets, weights, mode), .tables = tables,
+           .y = ml_f32(y)};
+  if (weights && !j.s.weights)
+    return ml_fail(ML_EDTYPE, "bad argument #4 to 'embedding_bags' (weights: expected f32, got %s)",
+                   ml_dtype_name(weights->info.dtype));
+  for (int64_t t = 0; t < n; t++)
+    if (!tables[t]->info.contiguous)
+      return ml_fail(ML_EARG, "bad argument #1 to 'embedding_bags' (tables[%lld]: expected contiguous)",
+                     (long long)t + 1);
+  ML_TRY(check_offsets(&j.s));
+  int64_t total = n * j.s.samples, per = j.s.count / ML_MAX(total, 1) + 1;
+  ml_parallel(total, ML_MAX(1, 8192 / (per * ML_MAX(j.s.width, 1))) * 8, chunk, &j);
+  return j.bad ? bad_id(&j.s, tables, j.bad_table, j.bad - 1) : ML_OK;
+}

@@ -1,0 +1,24 @@
+/* gemm.h: matrix products in f32 on the calling thread, through oneDNN. */
+#ifndef MLUA_OP_GEMM_H
+#define MLUA_OP_GEMM_H
+
+#include "base.h"
+
+/*
+ * C[M,N] = alpha op(A) op(B) + beta C, row-major, leading dimensions in elements; op transposes
+ * where ta or tb. Runs on one thread when called from a body of ml_parallel, which is how every
+ * caller here uses it: the chunks, and so the order of every sum, depend on shapes alone.
+ */
+ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+                int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+enum { ML_ACT_NONE, ML_ACT_RELU, ML_ACT_SIGMOID };
+
+/* y[M,N] = act(x[M,K] w[N,K]' + b[N]), one fused oneDNN primitive; b may be NULL. */
+ml_err ml__gemm_bias_act(int64_t m, int64_t n, int64_t k, const float *x, const float *w,
+                         const float *b, int act, float *y);
+
+/* Makes the primitive for a shape ahead, so that chunks running at once only read the cache. */
+ml_err ml__gemm_prepare(int64_t m, int64_t n, int64_t k, bool bias, int act);
+
+#endif

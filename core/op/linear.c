@@ -1,0 +1,254 @@
+/*
+ * linear: y[b,n] = act(sum_k x[b,k] w[n,k] + bias[n])
+ *
+ *   x [B,K]  w [N,K]  bias [N] or absent  y [B,N]; act none, relu or sigmoid
+ *
+ * Batches of up to SMALL rows read every weight once and are bound by that: own loops (linear_small.c),
+ * cut by output rows. Larger ones are matrix products by oneDNN, cut by batch rows (forward, dx) and by
+ * output rows (dw). All cuts depend on the shapes alone, so that results do not depend on the number
+ * of threads. Where the weight's gradient is wanted for an SGD update only, dw is added to the weights
+ * with alpha = -lr and never stored.
+ */
+#include "op/linear.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ml_ops.h"
+#include "op/gemm.h"
+
+enum { SMALL = 8 };
+
+ml_err ml_linear_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const ml_tensor *b,
+                     int64_t act) {
+  int64_t rows = x->info.shape[0], width = x->info.shape[1], out = w->info.shape[0];
+  int d = x->info.dtype;
+  for (int64_t r = 0; r < rows; r++) {
+    for (int64_t n = 0; n < out; n++) {
+      double s = b ? ml__load(b->info.data, d, n) : 0;
+      for (int64_t k = 0; k < width; k++)
+        s += ml__load(x->info.data, d, r * width + k) * ml__load(w->info.data, d, n * width + k);
+      if (act == ML_ACT_RELU) s = s > 0 ? s : 0;
+      if (act == ML_ACT_SIGMOID) s = 1 / (1 + exp(-s));
+      ml__store(y->info.data, d, r * out + n, s);
+    }
+  }
+  return ML_OK;
+}
+
+/* -- forward -- */
+
+typedef struct forward_job {
+  const float *x, *w, *b;
+  float *y;
+  int64_t rows, width, out;
+  int act;
+  ml_err err;
+} forward_job;
+
+static void forward_rows(void *ctx, int64_t begin, int64_t end) {
+  forward_job *j = ctx;
+  ml_err e = ml__gemm_bias_act(end - begin, j->out, j->width, j->x + begin * j->width, j->w, j->b,
+                               j->act, j->y + begin * j->out);
+  if (e < 0) j->err = e;
+}
+
+static void forward_outputs(void *ctx, int64_t begin, int64_t end) {
+  forward_job *j = ctx;
+  ml__linear_small(j->rows, j->width, begin, end, j->x, j->w, j->b, j->act, j->y, j->out);
+}
+
+/* Output rows that make about 64 k multiplications, in fours. */
+static int64_t small_grain(int64_t rows, int64_t width) {
+  int64_t n = 65536 / ML_MAX(1, rows * width);
+  return ML_MAX(4, n / 4 * 4);
+}
+
+ml_err ml_linear_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const ml_tensor *b,
+                     int64_t act) {
+  forward_job j = {ml_f32(x), ml_f32(w), b ? ml_f32(b) : NULL, ml_f32(y),
+                   x->info.shape[0], x->info.shape[1], w->info.shape[0], (int)act, ML_OK};
+  if (y->info.count == 0) return ML_OK;
+  if (j.rows <= SMALL || j.width == 0) {
+    ml_parallel(j.out, small_grain(j.rows, j.width), forward_outputs, &j);
+    return ML_OK;
+  }
+  int64_t grain = ml__row_grain(j.rows);
+  ML_TRY(ml__gemm_prepare(ML_MIN(grain, j.rows), j.out, j.width, b != NULL, j.act));
+  if (j.rows % grain) ML_TRY(ml__gemm_prepare(j.rows % grain, j.out, j.width, b != NULL, j.act));
+  ml_parallel(j.rows, grain, forward_rows, &j);
+  return j.err < 0 ? ml_fail(j.err, "linear: oneDNN failed") : ML_OK;
+}
+
+/* -- backward -- */
+
+typedef struct backward_job {
+  const float *x, *y, *g;
+  float *w, *dx, *dz; /* dz: g through the activation; g itself where there is none */
+  float *dw, *db;
+  float alpha, beta; /* dw = alpha dz' x + beta dw */
+  int64_t rows, width, out;
+  int act;
+  ml_err err;
+} backward_job;
+
+ML_CLONES static void through_activation(const backward_job *j, int64_t begin, int64_t end) {
+  const float *restrict y = j->y, *restrict g = j->g;
+  float *restrict dz = j->dz;
+  if (j->act == ML_ACT_RELU)
+    for (int64_t i = begin; i < end; i++) dz[i] = y[i] > 0 ? g[i] : 0;
+  else
+    for (int64_t i = begin; i < end; i++) dz[i] = g[i] * y[i] * (1 - y[i]);
+}
+
+static void backward_rows(void *ctx, int64_t begin, int64_t end) {
+  backward_job *j = ctx;
+  if (j->act != ML_ACT_NONE) through_activation(j, begin * j->out, end * j->out);
+  if (!j->dx) return;
+  ml_err e = ml__gemm(false, false, end - begin, j->width, j->out, 1, j->dz + begin * j->out, j->out,
+                      j->w, j->width, 0, j->dx + begin * j->width, j->width);
+  if (e < 0) j->err = e;
+}
+
+/* db[n] = alpha sum_b dz[b,n] + beta db[n]: column sums, in the order of the batch. */
+ML_CLONES static void bias_gradient(const backward_job *j, int64_t begin, int64_t end) {
+  float sum[64];
+  for (int64_t at = begin; at < end; at += 64) {
+    int64_t n = ML_MIN(end - at, 64);
+    memset(sum, 0, sizeof sum);
+    for (int64_t r = 0; r < j->rows; r++) {
+      const float *restrict row = j->dz + r * j->out + at;
+      for (int64_t i = 0; i < n; i++) sum[i] += row[i];
+    }
+    for (int64_t i = 0; i < n; i++)
+      j->db[at + i] = j->alpha * sum[i] + (j->beta == 0 ? 0 : j->db[at + i]);
+  }
+}
+
+static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
+  backward_job *j = ctx;
+  if (j->db) bias_gradient(j, begin, end);
+  if (!j->dw) return;
+  ml_err e = ml__gemm(true, false, end - begin, j->width, j->rows, j->alpha, j->dz + begin, j->out,
+                      j->x, j->width, j->beta, j->dw + begin * j->width, j->width);
+  if (e < 0) j->err = e;
+}
+
+static ml_err backward_large(backward_job *j) {
+  ml_parallel(j->rows, ml__row_grain(j->rows), backward_rows, j);
+  if (j->dw || j->db) ml_parallel(j->out, j->out >= 128 ? 128 : 64, backward_outputs, j);
+  return j->err < 0 ? ml_fail(j->err, "linear: oneDNN failed") : ML_OK;
+}
+
+typedef struct small_job {
+  backward_job *j;
+  float *parts; /* dx of each cut, [cuts, rows, width] */
+  int64_t grain;
+} small_job;
+
+static void small_outputs(void *ctx, int64_t begin, int64_t end) {
+  small_job *s = ctx;
+  backward_job *j = s->j;
+  int64_t cut = begin / s->grain;
+  float *dx = j->dx ? s->parts + cut * j->rows * j->width : NULL;
+  if (dx) memset(dx, 0, (size_t)(j->rows * j->width) * sizeof *dx);
+  ml__linear_small_backward(j->rows, j->width, begin, end, j->x, j->dz, j->out, j->w, dx, j->dw,
+                            j->alpha, j->beta);
+  if (j->db) bias_gradient(j, begin, end);
+}
+
+static ml_err backward_small(backward_job *j) {
+  if (j->act != ML_ACT_NONE) through_activation(j, 0, j->rows * j->out);
+  small_job s = {j, NULL, small_grain(j->rows, j->width)};
+  int64_t cuts = (j->out + s.grain - 1) / s.grain, size = j->rows * j->width;
+  if (j->dx) ML_TRY(ml__alloc((void **)&s.parts, cuts * size * (int64_t)sizeof(float)));
+  ml_parallel(j->out, s.grain, small_outputs, &s);
+  if (j->dx) {
+    memcpy(j->dx, s.parts, (size_t)size * sizeof(float));
+    for (int64_t c = 1; c < cuts; c++)
+      for (int64_t i = 0; i < size; i++) j->dx[i] += s.parts[c * size + i];
+    ml__release(s.parts, cuts * size * (int64_t)sizeof(float));
+  }
+  return ML_OK;
+}
+
+/* In double, for f64 and for the reference. */
+static void backward_reference(ml_tensor *x, ml_tensor *w, ml_tensor *y, ml_tensor *g, int act,
+                               ml_tensor *dx, ml_tensor *dw, ml_tensor *db) {
+  int64_t rows = x->info.shape[0], width = x->info.shape[1], out = w->info.shape[0];
+  int d = x->info.dtype;
+  for (int64_t r = 0; r < rows; r++) {
+    for (int64_t n = 0; n < out; n++) {
+      double v = ml__load(y->info.data, d, r * out + n), z = ml__load(g->info.data, d, r * out + n);
+      if (act == ML_ACT_RELU) z = v > 0 ? z : 0;
+      if (act == ML_ACT_SIGMOID) z *= v * (1 - v);
+      if (db) ml__store(db->info.data, d, n, ml__load(db->info.data, d, n) + z);
+      for (int64_t k = 0; k < width; k++) {
+        int64_t i = r * width + k, o = n * width + k;
+        double xv = ml__load(x->info.data, d, i), wv = ml__load(w->info.data, d, o);
+        if (dx) ml__store(dx->info.data, d, i, ml__load(dx->info.data, d, i) + z * wv);
+        if (dw) ml__store(dw->info.data, d, o, ml__load(dw->info.data, d, o) + z * xv);
+      }
+    }
+  }
+}
+
+static ml_err new_zeros(ml_tensor **out, const ml_tensor *like, bool zero) {
+  ML_TRY(ml__new(out, like->info.dtype, like->info.ndim, like->info.shape));
+  if (zero) ml__fill(*out, 0);
+  return ML_OK;
+}
+
+/* Gradients by x, w and b; with SGD to be fused, those of w and b go straight into them. */
+static ml_err gradients(ml_node *n, ml_tensor *x, ml_tensor *w, ml_tensor *g, ml_tensor **gin) {
+  ml_tensor *b = n->in[2], *y = n->saved[0], *dz = NULL;
+  int act = (int)n->scalar[0].i;
+  bool slow = ml__reference_on || x->info.dtype != ML_F32;
+  const ml_update *uw = slow ? NULL : ml__fused(n->in[1]), *ub = slow ? NULL : ml__fused(b);
+  bool sgd = uw && uw->kind == ML_UPDATE_SGD && (!b || (ub && ub->kind == ML_UPDATE_SGD && ub->lr == uw->lr));
+  ml_err e = ML_OK;
+  if (ml__wants(n->in[0])) e = new_zeros(&gin[0], x, slow || w->info.shape[0] == 0);
+  if (e == ML_OK && !sgd && ml__wants(w)) e = new_zeros(&gin[1], w, slow || x->info.shape[0] == 0);
+  if (e == ML_OK && !sgd && ml__wants(b)) e = new_zeros(&gin[2], b, slow || x->info.shape[0] == 0);
+  if (e < 0) return e;
+  if (slow) {
+    backward_reference(x, w, y, g, act, gin[0], gin[1], gin[2]);
+    return ML_OK;
+  }
+  if (y->info.count == 0) return ML_OK;
+  if (act != ML_ACT_NONE) ML_TRY(ml__new(&dz, ML_F32, 2, y->info.shape));
+  backward_job j = {.x = ml_f32(x), .y = ml_f32(y), .g = ml_f32(g), .w = ml_f32(w),
+                    .dx = gin[0] ? ml_f32(gin[0]) : NULL, .dz = ml_f32(dz ? dz : g), .alpha = 1,
+                    .rows = x->info.shape[0], .width = x->info.shape[1], .out = w->info.shape[0],
+                    .act = act};
+  if (sgd) {
+    j.dw = j.w;
+    j.db = b ? ml_f32(b) : NULL;
+    j.alpha = (float)-uw->lr;
+    j.beta = 1;
+  } else {
+    j.dw = gin[1] ? ml_f32(gin[1]) : NULL;
+    j.db = gin[2] ? ml_f32(gin[2]) : NULL;
+  }
+  e = j.rows <= SMALL || j.width == 0 ? backward_small(&j) : backward_large(&j);
+  if (sgd) {
+    ml__touch(w);
+    if (b) ml__touch(b);
+  }
+  ml__unref(dz);
+  return e;
+}
+
+ml_err ml_linear_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  ml_tensor *x = NULL, *w = NULL;
+  ml_err e = ml__contiguous(&x, n->in[0]);
+  if (e == ML_OK) e = ml__contiguous(&w, n->in[1]);
+  if (e == ML_OK) {
+    if (w != n->in[1]) w->info.requires_grad = n->in[1]->info.requires_grad;
+    e = gradients(n, x, w, g, gin);
+  }
+  ml__unref(x);
+  ml__unref(w);
+  return e;
+}

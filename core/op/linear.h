@@ -1,0 +1,27 @@
+/* linear.h: loops of linear for batches of a few rows, and its cuts. */
+#ifndef MLUA_OP_LINEAR_H
+#define MLUA_OP_LINEAR_H
+
+#include "base.h"
+
+/* y[:, begin:end) for `rows` <= 8; b may be NULL. */
+void ml__linear_small(int64_t rows, int64_t width, int64_t begin, int64_t end, const float *x,
+                      const float *w, const float *b, int act, float *y, int64_t out);
+
+/*
+ * One pass over w[begin:end): dx += dz w (dx NULL: skipped), dw = alpha dz' x + beta dw (NULL:
+ * skipped). dw may be w itself (beta 1): every row is read before it is written.
+ */
+void ml__linear_small_backward(int64_t rows, int64_t width, int64_t begin, int64_t end,
+                               const float *x, const float *dz, int64_t out, const float *w,
+                               float *dx, float *dw, float alpha, float beta);
+
+/* Batch rows per cut of a matrix product: multiples of 16, about 256, at least two cuts from 32 on. */
+static inline int64_t ml__row_grain(int64_t rows) {
+  int64_t cuts = ML_MAX(2, (rows + 255) / 256);
+  cuts += cuts & 1;
+  int64_t grain = (rows + cuts - 1) / cuts;
+  return ML_MAX(16, (grain + 15) / 16 * 16);
+}
+
+#endif

@@ -1,0 +1,133 @@
+/* shape: output shapes that a card's symbols cannot say. */
+#include "op/shape.h"
+
+#include <string.h>
+
+ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis) {
+  int64_t n = x->info.ndim, a = axis < 0 ? axis + n : axis - 1;
+  if (axis == 0 || a < 0 || a >= n)
+    return ml_fail(ML_EARG, "bad argument #%d to '%s' (axis: expected 1 to %lld or negative, got %lld)",
+                   i, op, (long long)n, (long long)axis);
+  *out = (int)a;
+  return ML_OK;
+}
+
+static ml_err misfit(const char *op, int i, const char *name, const ml_tensor *want,
+                     const ml_tensor *got) {
+  char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
+  return ml_fail(ML_ESHAPE, "bad argument #%d to '%s' (%s: expected %s, got %s)", i, op, name,
+                 ml__shape_text(a, want->info.ndim, want->info.shape),
+                 ml__shape_text(b, got->info.ndim, got->info.shape));
+}
+
+static bool same(const ml_tensor *a, const ml_tensor *b) {
+  return a->info.ndim == b->info.ndim &&
+         memcmp(a->info.shape, b->info.shape, sizeof(int64_t) * (size_t)a->info.ndim) == 0;
+}
+
+ml_err ml__shape_broadcast(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b) {
+  return ml__broadcast(nd, shape, a, b);
+}
+
+ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a) {
+  *nd = a->info.ndim;
+  memcpy(shape, a->info.shape, sizeof(int64_t) * (size_t)*nd);
+  return ML_OK;
+}
+
+ml_err ml__shape_scalar(int *nd, int64_t *shape, const ml_tensor *a) {
+  *nd = 0;
+  return ML_OK;
+}
+
+ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
+                      const ml_tensor *y, const ml_tensor *w) {
+  *nd = 0;
+  if (!same(p, y)) return misfit(op, 2, "target", p, y);
+  if (w && !same(p, w)) return misfit(op, 3, "weight", p, w);
+  return ML_OK;
+}
+
+ml_err ml__shape_reduce(int *nd, int64_t *shape, const ml_tensor *x, int64_t axis, int64_t keep) {
+  int a = -1;
+  if (axis != 0) ML_TRY(ml__axis(&a, "sum", 2, x, axis));
+  *nd = 0;
+  for (int d = 0; d < x->info.ndim; d++) {
+    if (a >= 0 && d != a) shape[(*nd)++] = x->info.shape[d];
+    else if (keep) shape[(*nd)++] = 1;
+  }
+  return ML_OK;
+}
+
+ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b, int64_t ta,
+                        int64_t tb) {
+  if (a->info.shape[ta ? 0 : 1] != b->info.shape[tb ? 1 : 0]) {
+    char want[ML_SHAPE_TEXT], got[ML_SHAPE_TEXT];
+    int64_t k = a->info.shape[ta ? 0 : 1];
+    ml__shape_text(want, 1, &k);
+    want[strlen(want) - 1] = 0;
+    return ml_fail(ML_ESHAPE, tb ? "bad argument #2 to 'matmul' (b: expected [*, %s], got %s)"
+                                 : "bad argument #2 to 'matmul' (b: expected [%s, *], got %s)",
+                   want + 1, ml__shape_text(got, 2, b->info.shape));
+  }
+  *nd = 2;
+  shape[0] = a->info.shape[ta ? 1 : 0];
+  shape[1] = b->info.shape[tb ? 0 : 1];
+  return ML_OK;
+}
+
+ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, int64_t axis) {
+  int a = 0;
+  ML_TRY(ml__axis(&a, "cat", 2, xs[0], axis));
+  ML_TRY(ml__shape_like(nd, shape, xs[0]));
+  for (int64_t k = 1; k < n; k++) {
+    bool fits = xs[k]->info.ndim == *nd;
+    for (int d = 0; fits && d < *nd; d++) fits = d == a || xs[k]->info.shape[d] == shape[d];
+    if (!fits) {
+      char s[ML_SHAPE_TEXT], t[ML_SHAPE_TEXT];
+      return ml_fail(ML_ESHAPE, "bad argument #1 to 'cat' (xs[%lld]: expected %s but for axis %d, got %s)",
+                     (long long)k + 1, ml__shape_text(s, *nd, xs[0]->info.shape), a + 1,
+                     ml__shape_text(t, xs[k]->info.ndim, xs[k]->info.shape));
+    }
+    shape[a] += xs[k]->info.shape[a];
+  }
+  return ML_OK;
+}
+
+/* [B, T, D]: samples, tables, width. */
+ml_err ml__shape_bags(int *nd, int64_t *shape, ml_tensor *const *tables, int64_t n,
+                      const ml_tensor *indices, const ml_tensor *offsets, const ml_tensor *weights) {
+  int64_t bags = offsets ? offsets->info.count - 1 : indices->info.count;
+  if (bags < 0 || bags % n != 0)
+    return ml_fail(ML_ESHAPE, "bad argument #%d to 'embedding_bags' (%s: expected a multiple of %lld "
+                   "tables%s, got %lld)", offsets ? 3 : 2, offsets ? "offsets" : "indices",
+                   (long long)n, offsets ? " and one more" : "",
+                   (long long)(offsets ? bags + 1 : bags));
+  if (weights && weights->info.count != indices->info.count)
+    return misfit("embedding_bags", 4, "weights", indices, weights);
+  *nd = 3;
+  shape[0] = bags / n;
+  shape[1] = n;
+  shape[2] = tables[0]->info.shape[1];
+  return ML_OK;
+}
+
+ml_err ml__shape_select(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *indices) {
+  int64_t axes = (int64_t)x->info.ndim - 1 + indices->info.ndim;
+  if (x->info.ndim < 1 || axes > ML_MAX_DIM)
+    return ml_fail(ML_ESHAPE, "bad argument #1 to 'index_select' (x: %d axes and %d of indices)",
+                   x->info.ndim, indices->info.ndim);
+  *nd = (int)axes;
+  for (int d = 0; d < indices->info.ndim; d++) shape[d] = indices->info.shape[d];
+  for (int d = 1; d < x->info.ndim; d++) shape[indices->info.ndim + d - 1] = x->info.shape[d];
+  return ML_OK;
+}
+
+ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *e,
+                             int64_t itself) {
+  int64_t f = e->info.shape[1] + 1;
+  *nd = 2;
+  shape[0] = x->info.shape[0];
+  shape[1] = x->info.shape[1] + (itself ? f * (f + 1) / 2 : f * (f - 1) / 2);
+  return ML_OK;
+}

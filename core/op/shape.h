@@ -1,0 +1,25 @@
+/* shape.h: output shapes that a card's symbols cannot say. One function per rule. */
+#ifndef MLUA_OP_SHAPE_H
+#define MLUA_OP_SHAPE_H
+
+#include "tensor/tensor.h"
+
+ml_err ml__shape_broadcast(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b);
+ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a);
+ml_err ml__shape_scalar(int *nd, int64_t *shape, const ml_tensor *a);
+ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
+                      const ml_tensor *y, const ml_tensor *w);
+/* axis: from 1, negative from the end, 0 all; kept as size 1 where keep */
+ml_err ml__shape_reduce(int *nd, int64_t *shape, const ml_tensor *x, int64_t axis, int64_t keep);
+ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b, int64_t ta,
+                        int64_t tb);
+ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, int64_t axis);
+ml_err ml__shape_bags(int *nd, int64_t *shape, ml_tensor *const *tables, int64_t n,
+                      const ml_tensor *indices, const ml_tensor *offsets, const ml_tensor *weights);
+ml_err ml__shape_select(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *indices);
+ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *e,
+                             int64_t itself);
+/* The axis as 0..ndim-1. */
+ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
+
+#endif

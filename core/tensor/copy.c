@@ -1,0 +1,187 @@
+/* copy: filling, converting, single elements and random values. */
+#include <math.h>
+#include <string.h>
+
+#include "tensor/tensor.h"
+
+double ml__load(const void *data, int dtype, int64_t i) {
+  switch (dtype) {
+    case ML_F64: return ((const double *)data)[i];
+    case ML_F32: return (double)((const float *)data)[i];
+    case ML_I64: return (double)((const int64_t *)data)[i];
+    case ML_I32: return (double)((const int32_t *)data)[i];
+    default: return (double)((const uint8_t *)data)[i];
+  }
+}
+
+/* Doubles outside the target's range go to its nearest end, NaN to 0: a cast would be undefined. */
+static int64_t to_int(double v, double lo, double hi) {
+  if (v != v) return 0;
+  if (v <= lo) return (int64_t)lo;
+  return v >= hi ? (hi >= 0x1p63 ? INT64_MAX : (int64_t)hi) : (int64_t)v;
+}
+
+void ml__store(void *data, int dtype, int64_t i, double v) {
+  switch (dtype) {
+    case ML_F64: ((double *)data)[i] = v; break;
+    case ML_F32: ((float *)data)[i] = (float)v; break;
+    case ML_I64: ((int64_t *)data)[i] = to_int(v, -0x1p63, 0x1p63); break;
+    case ML_I32: ((int32_t *)data)[i] = (int32_t)to_int(v, INT32_MIN, INT32_MAX); break;
+    case ML_BOOL: ((uint8_t *)data)[i] = v != 0; break;
+    default: ((uint8_t *)data)[i] = (uint8_t)to_int(v, 0, 255);
+  }
+}
+
+static ml_err planned(int dtype) {
+  if (dtype == ML_BF16 || dtype == ML_F16)
+    return ml_fail(ML_EDTYPE, "no arithmetic on %s yet", ml_dtype_name(dtype));
+  return ML_OK;
+}
+
+void ml__fill(ml_tensor *t, double value) {
+  ml__touch(t);
+  if (t->info.count == 0) return;
+  if (t->info.contiguous && value == 0 && !signbit(value)) {
+    memset(t->info.data, 0, (size_t)(t->info.count * ml_dtype_size(t->info.dtype)));
+    return;
+  }
+  ml_walk w;
+  const ml_tensor *ts[] = {t};
+  ml__walk(&w, t->info.ndim, t->info.shape, 1, ts);
+  do {
+    ml__store(t->info.data, t->info.dtype, w.offset[0], value);
+  } while (ml__walk_next(&w));
+}
+
+ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
+  int ndim;
+  int64_t shape[ML_MAX_DIM];
+  ML_TRY(planned(src->info.dtype == dst->info.dtype ? ML_F32 : src->info.dtype));
+  ML_TRY(planned(src->info.dtype == dst->info.dtype ? ML_F32 : dst->info.dtype));
+  ML_TRY(ml__broadcast(&ndim, shape, dst, src));
+  if (ndim != dst->info.ndim || ml__count(ndim, shape) != dst->info.count) {
+    char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
+    return ml_fail(ML_ESHAPE, "copy: expected %s, got %s",
+                   ml__shape_text(a, dst->info.ndim, dst->info.shape),
+                   ml__shape_text(b, src->info.ndim, src->info.shape));
+  }
+  ml__touch(dst);
+  if (dst->info.count == 0) return ML_OK;
+  size_t size = (size_t)ml_dtype_size(dst->info.dtype);
+  bool same = src->info.dtype == dst->info.dtype;
+  if (same && src->info.contiguous && dst->info.contiguous && src->info.count == dst->info.count) {
+    memmove(dst->info.data, src->info.data, (size_t)dst->info.count * size);
+    return ML_OK;
+  }
+  ml_walk w;
+  const ml_tensor *ts[] = {dst, src};
+  ml__walk(&w, ndim, shape, 2, ts);
+  char *to = dst->info.data;
+  const char *from = src->info.data;
+  bool whole = (src->info.dtype == ML_I64 || src->info.dtype == ML_I32) &&
+               (dst->info.dtype == ML_I64 || dst->info.dtype == ML_I32);
+  do {
+    int64_t i = w.offset[0], j = w.offset[1];
+    if (same) {
+      memcpy(to + i * (int64_t)size, from + j * (int64_t)size, size);
+    } else if (whole) { /* by way of integers: a double holds 53 bits */
+      if (dst->info.dtype == ML_I64) ((int64_t *)dst->info.data)[i] = ((const int32_t *)src->info.data)[j];
+      else ((int32_t *)dst->info.data)[i] = (int32_t)ML_MAX(INT32_MIN, ML_MIN(INT32_MAX, ((const int64_t *)src->info.data)[j]));
+    } else {
+      ml__store(to, dst->info.dtype, i, ml__load(from, src->info.dtype, j));
+    }
+  } while (ml__walk_next(&w));
+  return ML_OK;
+}
+
+ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src) {
+  ml_tensor *d, *s;
+  ML_TRY(ml__get(&d, dst));
+  ML_TRY(ml__get(&s, src));
+  return ml__copy(d, s);
+}
+
+ml_err ml_tensor_fill(const ml_ref *ref, double value) {
+  ml_tensor *t;
+  ML_TRY(ml__get(&t, ref));
+  ML_TRY(planned(t->info.dtype));
+  ml__fill(t, value);
+  return ML_OK;
+}
+
+static ml_err element(ml_tensor **t, const ml_ref *ref, int64_t offset) {
+  ML_TRY(ml__get(t, ref));
+  ML_TRY(planned((*t)->info.dtype));
+  int64_t size = ml_dtype_size((*t)->info.dtype);
+  int64_t at = ((char *)(*t)->info.data - (char *)(*t)->storage->data) / size + offset;
+  if (at < 0 || at >= (*t)->storage->bytes / size)
+    return ml_fail(ML_ERANGE, "element %lld of a tensor of %lld", (long long)at,
+                   (long long)((*t)->storage->bytes / size));
+  return ML_OK;
+}
+
+ml_err ml_tensor_get(const ml_ref *ref, int64_t offset, double *out) {
+  ml_tensor *t;
+  ML_TRY(element(&t, ref, offset));
+  *out = ml__load(t->info.data, t->info.dtype, offset);
+  return ML_OK;
+}
+
+ml_err ml_tensor_set(const ml_ref *ref, int64_t offset, double value) {
+  ml_tensor *t;
+  ML_TRY(element(&t, ref, offset));
+  ml__touch(t);
+  ml__store(t->info.data, t->info.dtype, offset, value);
+  return ML_OK;
+}
+
+/* -- random values: element i is draw (seed, stream, i / 2 or i / 4), so any chunking gives the same -- */
+
+typedef struct fill_job {
+  ml_tensor *t;
+  double a, b; /* lo, hi - lo; or mean, standard deviation */
+  uint64_t seed, stream;
+} fill_job;
+
+static void uniform_chunk(void *ctx, int64_t begin, int64_t end) {
+  fill_job *j = ctx;
+  for (int64_t i = begin; i < end; i += 2) {
+    uint32_t r[4];
+    ml_philox(j->seed, j->stream, (uint64_t)i / 2, r);
+    ml__store(j->t->info.data, j->t->info.dtype, i, j->a + j->b * ml_unit53(r[0], r[1]));
+    if (i + 1 < end)
+      ml__store(j->t->info.data, j->t->info.dtype, i + 1, j->a + j->b * ml_unit53(r[2], r[3]));
+  }
+}
+
+/* Box & Muller 1958: sqrt(-2 ln u) cos, sin (2 pi v), u in (0, 1]. */
+static void normal_chunk(void *ctx, int64_t begin, int64_t end) {
+  fill_job *j = ctx;
+  for (int64_t i = begin; i < end; i += 2) {
+    uint32_t r[4];
+    ml_philox(j->seed, j->stream, (uint64_t)i / 2, r);
+    double radius = sqrt(-2 * log(1 - ml_unit53(r[0], r[1])));
+    double angle = 6.283185307179586477 * ml_unit53(r[2], r[3]);
+    ml__store(j->t->info.data, j->t->info.dtype, i, j->a + j->b * radius * cos(angle));
+    if (i + 1 < end)
+      ml__store(j->t->info.data, j->t->info.dtype, i + 1, j->a + j->b * radius * sin(angle));
+  }
+}
+
+static ml_err draw(const ml_ref *ref, double a, double b, uint64_t seed, uint64_t stream, ml_body body) {
+  fill_job j = {.a = a, .b = b, .seed = seed, .stream = stream};
+  ML_TRY(ml__get(&j.t, ref));
+  ML_TRY(planned(j.t->info.dtype));
+  if (!j.t->info.contiguous) return ml_fail(ML_EARG, "random values go into contiguous tensors only");
+  ml__touch(j.t);
+  ml_parallel(j.t->info.count, 16384, body, &j);
+  return ML_OK;
+}
+
+ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream) {
+  return draw(t, lo, hi - lo, seed, stream, uniform_chunk);
+}
+
+ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream) {
+  return draw(t, mean, sd, seed, stream, normal_chunk);
+}

@@ -1,0 +1,138 @@
+/*
+ * handle: what Lua holds of a tensor, and the scopes that free them.
+ *
+ * A handle is a slot and the slot's generation. Freeing bumps the generation, so a stale or foreign
+ * handle is found out and is an error. Scopes are a stack of lists of handles: a training step opens
+ * one and its end frees what the step made, with no finaliser and no collector.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "tensor/tensor.h"
+
+typedef struct slot {
+  ml_tensor *tensor; /* NULL: free */
+  uint32_t gen, next_free;
+  int32_t scope; /* the depth that will free it, 0: none */
+} slot;
+
+typedef struct list {
+  ml_ref *refs;
+  int64_t n, room;
+} list;
+
+enum { MAX_DEPTH = 256 };
+static slot *slots; /* slot 0 is never used */
+static uint32_t slots_n = 1, slots_room, first_free;
+static list scopes[MAX_DEPTH + 1]; /* by depth, from 1 */
+static int depth;
+
+static slot *find(const ml_ref *ref) {
+  if (!ref || ref->slot == 0 || ref->slot >= slots_n) return NULL;
+  slot *s = &slots[ref->slot];
+  return s->gen == ref->gen && s->tensor ? s : NULL;
+}
+
+ml_err ml__get(ml_tensor **out, const ml_ref *ref) {
+  slot *s = find(ref);
+  if (!s) {
+    *out = NULL;
+    return ml_fail(ML_EHANDLE, "a tensor that is no longer there (its scope ended, or it was freed)");
+  }
+  *out = s->tensor;
+  return ML_OK;
+}
+
+static ml_err push(int d, ml_ref ref) {
+  list *l = &scopes[d];
+  if (l->n == l->room) {
+    int64_t room = l->room ? 2 * l->room : 64;
+    ml_ref *refs = realloc(l->refs, (size_t)room * sizeof *refs);
+    if (!refs) return ml_fail(ML_ENOMEM, "out of memory: a scope of %lld tensors", (long long)l->n);
+    l->refs = refs;
+    l->room = room;
+  }
+  l->refs[l->n++] = ref;
+  return ML_OK;
+}
+
+ml_err ml__handle(ml_ref *out, ml_tensor *t) {
+  uint32_t i = first_free;
+  if (i) {
+    first_free = slots[i].next_free;
+  } else {
+    if (slots_n >= slots_room) {
+      uint32_t room = slots_room ? 2 * slots_room : 256;
+      slot *grown = realloc(slots, room * sizeof *grown);
+      if (!grown) {
+        ml__unref(t);
+        return ml_fail(ML_ENOMEM, "out of memory: %u tensor handles", slots_n);
+      }
+      slots = grown;
+      slots_room = room;
+    }
+    i = slots_n++;
+    slots[i].gen = 1;
+  }
+  slot *s = &slots[i];
+  s->tensor = t;
+  s->scope = depth;
+  t->slot = i;
+  out->slot = i;
+  out->gen = s->gen;
+  ml_memory_stats()->tensors++;
+  if (depth) {
+    ml_err e = push(depth, *out);
+    if (e < 0) {
+      ml_tensor_free(out);
+      return e;
+    }
+  }
+  return ML_OK;
+}
+
+const ml_info *ml_tensor_info(const ml_ref *ref) {
+  slot *s = find(ref);
+  return s ? &s->tensor->info : NULL;
+}
+
+void ml_tensor_free(const ml_ref *ref) {
+  slot *s = find(ref);
+  if (!s) return;
+  ml_tensor *t = s->tensor;
+  s->tensor = NULL;
+  s->gen++;
+  s->next_free = first_free;
+  first_free = ref->slot;
+  t->slot = 0;
+  ml_memory_stats()->tensors--;
+  ml__unref(t);
+}
+
+int ml_scope_depth(void) { return depth; }
+
+int ml_scope_begin(void) {
+  if (depth == MAX_DEPTH) return ml_fail(ML_ESTATE, "scopes nested deeper than %d", MAX_DEPTH);
+  scopes[++depth].n = 0;
+  return depth;
+}
+
+void ml_scope_end(int d) {
+  if (d < 1) return;
+  for (; depth >= d; depth--) {
+    list *l = &scopes[depth];
+    for (int64_t i = l->n; i-- > 0;) {
+      slot *s = find(&l->refs[i]);
+      if (s && s->scope == depth) ml_tensor_free(&l->refs[i]);
+    }
+    l->n = 0;
+  }
+}
+
+ml_err ml_scope_keep(const ml_ref *ref, int d) {
+  slot *s = find(ref);
+  if (!s) return ml_fail(ML_EHANDLE, "keep: a tensor that is no longer there");
+  if (d < 0 || d > depth) return ml_fail(ML_EARG, "keep: no scope at depth %d", d);
+  s->scope = d;
+  return d ? push(d, *ref) : ML_OK;
+}

@@ -1,0 +1,205 @@
+/* tensor: creation, views, and the public functions on handles. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "grad/tape.h"
+#include "tensor/tensor.h"
+
+static const struct {
+  const char *name;
+  int size;
+} dtypes[ML_DTYPES] = {
+    [ML_F64] = {"f64", 8}, [ML_F32] = {"f32", 4}, [ML_BF16] = {"bf16", 2}, [ML_F16] = {"f16", 2},
+    [ML_I64] = {"i64", 8}, [ML_I32] = {"i32", 4}, [ML_U8] = {"u8", 1},     [ML_BOOL] = {"bool", 1},
+};
+
+int64_t ml_dtype_size(int dtype) { return dtype >= 0 && dtype < ML_DTYPES ? dtypes[dtype].size : 0; }
+const char *ml_dtype_name(int dtype) {
+  return dtype >= 0 && dtype < ML_DTYPES ? dtypes[dtype].name : "?";
+}
+
+/* -- tensor structs are recycled: a step makes and frees the same few hundred -- */
+
+static ml_tensor *spare;
+
+static ml_tensor *take(void) {
+  ml_tensor *t = spare;
+  if (t) spare = (ml_tensor *)t->storage;
+  else t = malloc(sizeof *t);
+  if (!t) return NULL;
+  memset(t, 0, sizeof *t);
+  t->refs = 1;
+  return t;
+}
+
+static void drop_storage(ml_storage *s) {
+  if (--s->refs > 0) return;
+  if (s->release) s->release(s->arg);
+  else ml__release(s->data, s->bytes);
+  free(s);
+}
+
+void ml__unref(ml_tensor *t) {
+  if (!t || --t->refs > 0) return;
+  ml__unref(t->grad);
+  if (t->node) ml__node_unref(t->node);
+  if (t->storage) drop_storage(t->storage);
+  t->storage = (ml_storage *)spare;
+  spare = t;
+}
+
+static void set_layout(ml_tensor *t, int dtype, int ndim, const int64_t *shape) {
+  t->info.dtype = dtype;
+  t->info.ndim = ndim;
+  t->info.contiguous = true;
+  t->info.leaf = true;
+  int64_t n = 1;
+  for (int i = ndim - 1; i >= 0; i--) {
+    t->info.shape[i] = shape[i];
+    t->info.stride[i] = n;
+    n *= shape[i] > 0 ? shape[i] : 1;
+  }
+  t->info.count = ml__count(ndim, shape);
+}
+
+static ml_err check_shape(int dtype, int ndim, const int64_t *shape) {
+  if (dtype < 0 || dtype >= ML_DTYPES) return ml_fail(ML_EDTYPE, "no dtype number %d", dtype);
+  if (ndim < 0 || ndim > ML_MAX_DIM)
+    return ml_fail(ML_ESHAPE, "%d axes: expected 0 to %d", ndim, ML_MAX_DIM);
+  int64_t n = ml__count(ndim, shape), bytes;
+  if (n < 0 || __builtin_mul_overflow(n, ml_dtype_size(dtype), &bytes)) {
+    char s[ML_SHAPE_TEXT];
+    return ml_fail(ML_ESHAPE, "no tensor of shape %s", ml__shape_text(s, ndim, shape));
+  }
+  return ML_OK;
+}
+
+/* A tensor over `data`, or over a fresh block where data is NULL. */
+static ml_err make(ml_tensor **out, void *data, int dtype, int ndim, const int64_t *shape,
+                   void (*release)(void *), void *arg) {
+  *out = NULL;
+  ML_TRY(check_shape(dtype, ndim, shape));
+  ml_tensor *t = take();
+  ml_storage *s = t ? calloc(1, sizeof *s) : NULL;
+  if (!s) {
+    if (t) ml__unref(t);
+    return ml_fail(ML_ENOMEM, "out of memory: a tensor's header");
+  }
+  s->refs = 1;
+  s->release = release;
+  s->arg = arg;
+  s->data = data;
+  t->storage = s;
+  set_layout(t, dtype, ndim, shape);
+  s->bytes = t->info.count * ml_dtype_size(dtype);
+  if (!release) {
+    ml_err e = ml__alloc(&s->data, s->bytes);
+    if (e < 0) {
+      t->storage = NULL;
+      free(s);
+      ml__unref(t);
+      return e;
+    }
+  }
+  t->info.data = s->data;
+  *out = t;
+  return ML_OK;
+}
+
+ml_err ml__new(ml_tensor **out, int dtype, int ndim, const int64_t *shape) {
+  return make(out, NULL, dtype, ndim, shape, NULL, NULL);
+}
+
+static bool is_contiguous(const ml_info *i) {
+  int64_t n = 1;
+  for (int d = i->ndim - 1; d >= 0; d--) {
+    if (i->shape[d] == 0) return true;
+    if (i->shape[d] != 1 && i->stride[d] != n) return false;
+    n *= i->shape[d];
+  }
+  return true;
+}
+
+/* The caller has checked that every element lies inside t's storage. */
+ml_err ml__new_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
+                    const int64_t *stride, int64_t offset) {
+  *out = NULL;
+  ml_tensor *v = take();
+  if (!v) return ml_fail(ML_ENOMEM, "out of memory: a view's header");
+  set_layout(v, t->info.dtype, ndim, shape);
+  if (stride)
+    for (int d = 0; d < ndim; d++) v->info.stride[d] = stride[d];
+  v->info.contiguous = is_contiguous(&v->info);
+  v->info.device = t->info.device;
+  v->info.data = (char *)t->info.data + offset * ml_dtype_size(t->info.dtype);
+  v->storage = t->storage;
+  v->storage->refs++;
+  *out = v;
+  return ML_OK;
+}
+
+ml_err ml__alias(ml_tensor **out, ml_tensor *t) {
+  return ml__new_view(out, t, t->info.ndim, t->info.shape, t->info.stride, 0);
+}
+
+ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape) {
+  return ml__new_view(out, t, ndim, shape, NULL, 0);
+}
+
+ml_err ml__contiguous(ml_tensor **out, ml_tensor *t) {
+  if (t->info.contiguous) {
+    *out = ml__ref(t);
+    return ML_OK;
+  }
+  ML_TRY(ml__new(out, t->info.dtype, t->info.ndim, t->info.shape));
+  ml_err e = ml__copy(*out, t);
+  if (e < 0) {
+    ml__unref(*out);
+    *out = NULL;
+  }
+  return e;
+}
+
+/* -- by handle -- */
+
+ml_err ml_tensor_new(ml_ref *out, int dtype, int ndim, const int64_t *shape) {
+  ml_tensor *t;
+  ML_TRY(ml__new(&t, dtype, ndim, shape));
+  return ml__handle(out, t);
+}
+
+static void owned_elsewhere(void *arg) { (void)arg; }
+
+ml_err ml_tensor_wrap(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape) {
+  return ml_tensor_adopt(out, data, dtype, ndim, shape, owned_elsewhere, NULL);
+}
+
+ml_err ml_tensor_adopt(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape,
+                       void (*release)(void *), void *arg) {
+  if (!release) return ml_fail(ML_EARG, "adopt: no release function");
+  ml_tensor *t;
+  ML_TRY(make(&t, data, dtype, ndim, shape, release, arg));
+  return ml__handle(out, t);
+}
+
+ml_err ml_tensor_view(ml_ref *out, const ml_ref *ref, int ndim, const int64_t *shape,
+                      const int64_t *stride, int64_t offset) {
+  ml_tensor *t, *v;
+  ML_TRY(ml__get(&t, ref));
+  ML_TRY(check_shape(t->info.dtype, ndim, shape));
+  int64_t size = ml_dtype_size(t->info.dtype);
+  int64_t base = ((char *)t->info.data - (char *)t->storage->data) / size + offset;
+  int64_t lo = base, hi = base;
+  bool empty = ml__count(ndim, shape) == 0;
+  for (int d = 0; d < ndim && !empty; d++) {
+    int64_t reach;
+    if (__builtin_mul_overflow(shape[d] - 1, stride[d], &reach) ||
+        __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))
+      return ml_fail(ML_ESHAPE, "view: strides overflow");
+  }
+  if (!empty && (lo < 0 || hi >= t->storage->bytes / size))
+    return ml_fail(ML_ESHAPE, "view: elements %lld to %lld of a tensor of %lld", (long long)lo,
+                   (long long)hi, (long long)(t->storage->bytes / size));
+  ML_TRY(ml__record_view(&v, t, ndim, shape, stride, empty ? 0 : offset));
+  return ml__handle(out, v);
+}

@@ -1,0 +1,86 @@
+/* tensor.h: what operations see of a tensor. Not thread-safe but for the elements themselves. */
+#ifndef MLUA_TENSOR_H
+#define MLUA_TENSOR_H
+
+#include "base.h"
+
+typedef struct ml_storage {
+  void *data;
+  int64_t bytes;
+  int32_t refs;
+  uint32_t version;          /* counts writes in place, so that backward can refuse changed inputs */
+  void (*release)(void *);   /* NULL: the allocator's */
+  void *arg;
+} ml_storage;
+
+struct ml_node;
+struct ml_update;
+
+typedef struct ml_tensor {
+  ml_info info; /* first: ml_tensor_info casts */
+  ml_storage *storage;
+  int32_t refs;             /* the handle, nodes and C callers count one each */
+  uint32_t slot;            /* its handle's, or 0 */
+  struct ml_node *node;     /* what computed it, if that is on the tape */
+  int32_t node_output;
+  int32_t uses;             /* by nodes of the running backward */
+  uint64_t pass;            /* the backward that `uses` belongs to */
+  struct ml_tensor *grad;   /* of a leaf */
+  const struct ml_update *update; /* set while a fused optimiser step runs */
+} ml_tensor;
+
+enum {
+  ML_BIT_F64 = 1 << ML_F64,
+  ML_BIT_F32 = 1 << ML_F32,
+  ML_BIT_I64 = 1 << ML_I64,
+  ML_BIT_I32 = 1 << ML_I32,
+  ML_BIT_U8 = 1 << ML_U8,
+  ML_BIT_BOOL = 1 << ML_BOOL,
+};
+
+/* -- memory: blocks of 64-byte alignment, cached by size class -- */
+ml_err ml__alloc(void **out, int64_t bytes);
+void ml__release(void *data, int64_t bytes);
+
+/* -- tensors by pointer; each out owns one reference -- */
+ml_err ml__new(ml_tensor **out, int dtype, int ndim, const int64_t *shape);
+ml_err ml__new_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
+                    const int64_t *stride, int64_t offset);
+ml_err ml__alias(ml_tensor **out, ml_tensor *t);      /* same elements, off the tape */
+ml_err ml__contiguous(ml_tensor **out, ml_tensor *t); /* t itself where it already is */
+ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape); /* contiguous t */
+ml_err ml__copy(ml_tensor *dst, const ml_tensor *src);
+void ml__fill(ml_tensor *t, double value);
+static inline ml_tensor *ml__ref(ml_tensor *t) {
+  if (t) t->refs++;
+  return t;
+}
+void ml__unref(ml_tensor *t); /* NULL is fine */
+static inline void ml__touch(ml_tensor *t) { t->storage->version++; }
+
+/* -- handles -- */
+ml_err ml__get(ml_tensor **out, const ml_ref *ref); /* borrowed; ML_EHANDLE */
+ml_err ml__handle(ml_ref *out, ml_tensor *t);       /* takes the reference over */
+
+/* -- shapes -- */
+#define ML_SHAPE_TEXT 160
+const char *ml__shape_text(char text[ML_SHAPE_TEXT], int ndim, const int64_t *shape);
+ml_err ml__broadcast(int *ndim, int64_t *shape, const ml_tensor *a, const ml_tensor *b);
+int64_t ml__count(int ndim, const int64_t *shape); /* -1 on overflow or a negative size */
+
+/* One element as double, for references and conversions. */
+double ml__load(const void *data, int dtype, int64_t i);
+void ml__store(void *data, int dtype, int64_t i, double value);
+
+/* Steps through the elements of up to 4 tensors broadcast to one shape. */
+typedef struct ml_walk {
+  int ndim, n;
+  int64_t shape[ML_MAX_DIM], stride[4][ML_MAX_DIM], index[ML_MAX_DIM], offset[4];
+} ml_walk;
+void ml__walk(ml_walk *w, int ndim, const int64_t *shape, int n, const ml_tensor *const *t);
+bool ml__walk_next(ml_walk *w);
+
+#define ml_f32(t) ((float *)(t)->info.data)
+#define ml_f64(t) ((double *)(t)->info.data)
+
+#endif
