@@ -30,13 +30,19 @@ typedef struct slot {
   char message[512];
 } slot;
 
+/* Memory that the caller's batch is in: the loader and the tensors over it each hold it. */
+typedef struct held {
+  int refs;
+  char data[] __attribute__((aligned(64)));
+} held;
+
 struct ml_loader {
   ml__feed feed;
   ml_loader_options options;
   ml__order order;
   int64_t steps, per_block;
   ml_batch out;
-  char *out_memory;
+  held *out_memory;
   int64_t epoch, step; /* next batch */
   bool sought;
   /* shared with workers */
@@ -81,6 +87,11 @@ static void copy_batch(const ml_loader *l, ml_batch *to, const ml_batch *from) {
   if (from->offsets) memcpy(to->offsets, from->offsets, (bags + 1) * 4);
   to->rows = from->rows;
   to->lookups = from->lookups;
+}
+
+static void release(void *arg) {
+  held *memory = arg;
+  if (memory && __atomic_sub_fetch(&memory->refs, 1, __ATOMIC_ACQ_REL) == 0) free(memory);
 }
 
 /* -- gathering -- */
@@ -186,6 +197,38 @@ ml_err ml_loader_next(ml_loader *l) {
 
 const ml_batch *ml_loader_batch(const ml_loader *l) { return l ? &l->out : NULL; }
 
+static ml_err wrap(ml_ref *out, ml_loader *l, void *data, int dtype, int64_t a, int64_t b) {
+  int64_t shape[2] = { a, b };
+  __atomic_add_fetch(&l->out_memory->refs, 1, __ATOMIC_RELAXED);
+  return ml_tensor_adopt(out, data, dtype, b < 0 ? 1 : 2, shape, release, l->out_memory);
+}
+
+ml_err ml_loader_tensors(ml_ref out[4], ml_loader *l, int64_t rows) {
+  if (!l) return ml_fail(ML_EHANDLE, "loader: expected a loader, got NULL");
+  if (rows < 0 || rows > l->options.batch)
+    return ml_fail(ML_EARG, "rows: expected 0 to %lld, got %lld", (long long)l->options.batch,
+                   (long long)rows);
+  int64_t n_cat = l->feed.n_cat, bags = n_cat * rows;
+  ml_err err = wrap(&out[0], l, l->out.dense, ML_F32, rows, l->feed.n_dense);
+  int made = !err;
+  if (!err) made += !(err = wrap(&out[1], l, l->out.label, ML_F32, rows, 1));
+  if (!err && l->feed.bags) {
+    made += !(err = wrap(&out[2], l, l->out.ids, ML_I32, l->out.lookups, -1));
+    if (!err) made += !(err = wrap(&out[3], l, l->out.offsets, ML_I32, bags + 1, -1));
+  } else if (!err) {
+    made += !(err = wrap(&out[2], l, l->out.ids, ML_I32, n_cat, rows));
+  }
+  for (int i = 0; i < made && err; i++) ml_tensor_free(&out[i]);
+  for (int i = 0; i < made && !err; i++) ml_scope_keep(&out[i], 0);
+  return err;
+}
+
+ml_err ml_loader_ids(ml_ref *out, ml_loader *l) {
+  if (!l) return ml_fail(ML_EHANDLE, "loader: expected a loader, got NULL");
+  ML_TRY(wrap(out, l, l->out.ids, ML_I32, l->out.lookups, -1));
+  return ml_scope_keep(out, 0);
+}
+
 int64_t ml_loader_steps(const ml_loader *l) { return l ? l->steps : 0; }
 
 ml_err ml_loader_order(int64_t *out, const ml_loader *l, int64_t epoch, int64_t begin, int64_t n) {
@@ -215,7 +258,8 @@ void ml_loader_close(ml_loader *l) {
   pthread_cond_destroy(&l->filled);
   pthread_mutex_destroy(&l->lock);
   l->feed.close(l->feed.ctx);
-  free(l->slot), free(l->thread), free(l->out_memory);
+  release(l->out_memory);
+  free(l->slot), free(l->thread);
   free(l);
 }
 
@@ -244,9 +288,10 @@ static ml_err slots_new(ml_loader *l) {
     char *at = s->memory;
     for (int64_t k = 0; k < l->per_block; k++) at = place_arrays(l, &s->batch[k], at);
   }
-  l->out_memory = aligned_alloc(64, (size_t)bytes);
+  l->out_memory = aligned_alloc(64, sizeof(held) + (size_t)bytes);
   if (!l->out_memory) return ML_ENOMEM;
-  place_arrays(l, &l->out, l->out_memory);
+  l->out_memory->refs = 1;
+  place_arrays(l, &l->out, l->out_memory->data);
   return ML_OK;
 }
 
@@ -272,7 +317,7 @@ ml_err ml__loader_new(ml_loader **out, const ml__feed *feed, const ml_loader_opt
   l->options = *o;
   ml__order_init(&l->order, &o->part, feed->rows);
   l->steps = o->part.count / o->batch + (!o->drop_last && o->part.count % o->batch != 0);
-  l->options.batch = ML_MIN(o->batch, o->part.count);
+  l->options.batch = ML_MAX(1, ML_MIN(o->batch, o->part.count));
   l->per_block = ML_MAX(1, BLOCK_ROWS / l->options.batch);
   l->slots = o->workers ? o->workers + 1 : 1;
   l->paused = true; /* until the first seek */

@@ -66,8 +66,8 @@ void ml__order_rows(const ml__order *o, int64_t begin, int64_t n, int64_t *out) 
 }
 
 ml_err ml__part_check(const ml_part *p, int64_t rows) {
-  if (p->first < 0 || p->count < 1 || p->first > rows - p->count)
-    return ml_fail(ML_EARG, "part: expected rows within 1 to %lld, got %lld rows after %lld",
+  if (p->first < 0 || p->count < 0 || p->first > rows - p->count)
+    return ml_fail(ML_EARG, "part: expected rows within 0 to %lld, got %lld rows after %lld",
                    (long long)rows, (long long)p->count, (long long)p->first);
   return ML_OK;
 }

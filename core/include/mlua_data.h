@@ -144,6 +144,14 @@ ml_err ml_loader_seek(ml_loader *loader, int64_t epoch, int64_t step);
 ml_err ml_loader_next(ml_loader *loader);
 /* The batch that ml_loader_next fills; its epoch and step say which it holds (step -1: none). */
 const ml_batch *ml_loader_batch(const ml_loader *loader);
+/*
+ * Tensors over the arrays of a batch of `rows` rows: dense [rows, n_dense], label [rows, 1], ids
+ * [n_cat, rows]; with bags offsets as a fourth, and ids [lookups] fit the batch at hand alone. Made
+ * once, they show every batch. They outlive scopes, and keep the arrays when the loader goes.
+ */
+ml_err ml_loader_tensors(ml_ref out[4], ml_loader *loader, int64_t rows);
+/* With bags: the ids of the batch at hand, [lookups]. */
+ml_err ml_loader_ids(ml_ref *out, ml_loader *loader);
 int64_t ml_loader_steps(const ml_loader *loader); /* batches in an epoch */
 /* The rows of batches in order: out[n] = rows at places begin … begin + n - 1 of an epoch. */
 ml_err ml_loader_order(int64_t *out, const ml_loader *loader, int64_t epoch, int64_t begin,
