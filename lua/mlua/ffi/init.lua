@@ -1,0 +1,232 @@
+--- libmlua through LuaJIT's FFI: the library, handles on tensors, scopes and errors.
+--
+-- A tensor in Lua is a Ref, eight bytes of slot and generation (core/tensor/handle.c). Outside any
+-- scope it carries a finaliser; inside one the scope's end frees it, which is 40 times cheaper.
+-- @module mlua.ffi
+local ffi = require "ffi"
+local cdef = require "mlua.ffi.cdef" -- generated; declares everything
+
+local core = {}
+
+-- build/lua/mlua/ffi/ -> build/libmlua.so; share/mlua/lua/mlua/ffi/ -> lib/libmlua.so
+local function load()
+  local tried
+  for _, path in ipairs { "../../../libmlua.so", "../../../../../lib/libmlua.so" } do
+    local ok, lib = pcall(ffi.load, cdef.path .. path)
+    if ok then return lib end
+    tried = tried or lib
+  end
+  error("mlua: cannot load libmlua.so: " .. tostring(tried), 0)
+end
+
+local C = load()
+core.C = C -- this reference keeps the library loaded
+if C.ml_abi() ~= 1 then error("mlua: libmlua.so has ABI " .. C.ml_abi() .. ", these modules need 1", 0) end
+
+local Ref = ffi.typeof "ml_ref"
+local istype, new_gc = ffi.istype, ffi.gc
+local memory = C.ml_memory_stats()
+core.Ref, core.memory = Ref, memory
+
+-- -- errors --
+
+local own_sources = {
+  "@" .. (debug.getinfo(1, "S").source:match("^@(.*/)ffi/") or "./"),
+  "@" .. (cdef.path:match("^(.*/)ffi/$") or "./"),
+}
+
+--- The level, for error(), of the first function outside mlua's own modules.
+-- @tparam number from  where to start, 1 being the caller
+function core.user_level(from)
+  local level = (from or 1) + 1
+  while true do
+    local info = debug.getinfo(level, "S")
+    if not info then return 1 end
+    local mine = info.what == "C"
+    for i = 1, #own_sources do
+      mine = mine or info.source:sub(1, #own_sources[i]) == own_sources[i]
+    end
+    if not mine then return level - 1 end
+    level = level + 1
+  end
+end
+
+--- Raise a message at the line of the user's code that led here.
+function core.misuse(message)
+  error(message, core.user_level(2) + 1)
+end
+
+local function raise()
+  error(ffi.string(C.ml_error()), core.user_level(2) + 1)
+end
+
+--- Raise libmlua's message unless the code is a success; return the code.
+function core.check(code)
+  if code < 0 then raise() end
+  return code
+end
+
+--- nil, message, code of the last failure: for failures of the world.
+function core.failed(code)
+  return nil, ffi.string(C.ml_error()), code
+end
+
+-- -- handles and scopes --
+
+local depth = 0 -- of scopes; libmlua's own count follows it
+
+--- Let Lua's collector run where C memory has grown: it does not see those bytes.
+local function relieve()
+  collectgarbage()
+  collectgarbage() -- finalisers of the first run let go of what the second finds
+  memory.collect_at = math.max(64 * 2 ^ 20, 2 * tonumber(memory.live))
+end
+
+--- Take charge of a handle that C has just made.
+local function own(ref)
+  if depth == 0 then
+    new_gc(ref, C.ml_tensor_free)
+    if memory.live > memory.collect_at then relieve() end
+  end
+  return ref
+end
+core.own = own
+
+--- Free a tensor now; any further use of it is an error.
+function core.free(ref)
+  C.ml_tensor_free(new_gc(ref, nil))
+end
+
+--- Let a tensor outlive its scope: the collector frees it, as if made outside any.
+function core.keep(ref)
+  core.check(C.ml_scope_keep(ref, 0))
+  return new_gc(ref, C.ml_tensor_free)
+end
+
+local function keep_into(d, ...)
+  for i = 1, select("#", ...) do
+    local v = select(i, ...)
+    if istype(Ref, v) then
+      core.check(C.ml_scope_keep(v, d))
+      if d == 0 then new_gc(v, C.ml_tensor_free) end
+    end
+  end
+end
+
+local function leave(d, ok, ...)
+  if ok then keep_into(d - 1, ...) end
+  C.ml_scope_end(d)
+  depth = d - 1
+  if not ok then error(..., 0) end
+  return ...
+end
+
+--- Run a function; the tensors it makes are freed at its end, but for those it returns.
+-- @tparam function fn
+-- @param ...  for fn
+-- @return what fn returns
+function core.scope(fn, ...)
+  local d = C.ml_scope_begin()
+  if d < 0 then raise() end
+  depth = d
+  return leave(d, pcall(fn, ...))
+end
+
+-- -- generated operations --
+
+local bad = {}
+local function what(v)
+  if type(v) == "string" then return "'" .. v .. "'" end
+  return type(v) == "number" and tostring(v) or type(v)
+end
+local function bad_argument(i, op, name, expected, v)
+  error(("bad argument #%d to '%s' (%s: expected %s, got %s)"):format(i, op, name, expected, what(v)),
+    core.user_level(3) + 2)
+end
+function bad.tensor(i, op, name, v) bad_argument(i, op, name, "a tensor", v) end
+function bad.number(i, op, name, v) bad_argument(i, op, name, "a number", v) end
+function bad.choice(i, op, name, choices, v) bad_argument(i, op, name, "one of " .. choices, v) end
+
+local RefArray = ffi.typeof "ml_ref[?]"
+
+--- A list of handles as C takes it, made once for lists that are passed again and again.
+-- @tparam table tensors
+function core.ref_list(tensors)
+  local array = RefArray(math.max(1, #tensors))
+  for i = 1, #tensors do array[i - 1] = tensors[i] end
+  return { array = array, n = #tensors, tensors = tensors }
+end
+
+local function tensor_list(v, i, op, name)
+  if type(v) ~= "table" then bad_argument(i, op, name, "a list of tensors", v) end
+  if v.array then return v.array, v.n end
+  local array = RefArray(math.max(1, #v))
+  for k = 1, #v do
+    if not istype(Ref, v[k]) then bad_argument(i, op, ("%s[%d]"):format(name, k), "a tensor", v[k]) end
+    array[k - 1] = v[k]
+  end
+  return array, #v
+end
+
+core.op = require "mlua.ffi.ops"(C, Ref, istype, Ref, own, raise, tensor_list, bad)
+
+-- -- what tensor.lua needs of the FFI --
+
+local Int64s = ffi.typeof "int64_t[8]"
+local Double = ffi.typeof "double[1]"
+local pointer = {}
+for name, ctype in pairs { f64 = "double", f32 = "float", bf16 = "uint16_t", f16 = "uint16_t",
+                           i64 = "int64_t", i32 = "int32_t", u8 = "uint8_t", bool = "uint8_t" } do
+  pointer[name] = ffi.typeof("$ *", ffi.typeof(ctype))
+end
+core.dtypes = {}
+core.dtype_number = {}
+for i = 0, C.ML_DTYPES - 1 do
+  local name = ffi.string(C.ml_dtype_name(i))
+  core.dtypes[i] = name
+  core.dtype_number[name] = i
+end
+
+function core.is_tensor(v) return istype(Ref, v) end
+function core.new_ref() return Ref() end
+function core.text(s) return ffi.string(s) end
+function core.metatype(mt) return ffi.metatype(Ref, mt) end
+
+--- The info of a tensor; raises if the handle is stale.
+function core.info(ref)
+  local i = C.ml_tensor_info(ref)
+  if i == nil then core.misuse("the tensor is no longer there (its scope ended, or it was freed)") end
+  return i
+end
+
+--- Its elements as a typed pointer: contiguous tensors in row order. Keep the tensor while you use it.
+function core.pointer(ref)
+  local i = core.info(ref)
+  return ffi.cast(pointer[core.dtypes[i.dtype]], i.data)
+end
+
+--- A Lua list of sizes as C takes it; valid until the next call but one.
+local buffers, turn = { Int64s(), Int64s() }, 0
+function core.sizes(list)
+  turn = 1 - turn
+  local b = buffers[turn + 1]
+  if #list > 8 then core.misuse(("%d axes: expected 0 to 8"):format(#list)) end
+  for i = 1, #list do b[i - 1] = list[i] end
+  return b, #list
+end
+
+local one = Double()
+function core.get(ref, offset)
+  core.check(C.ml_tensor_get(ref, offset, one))
+  return one[0]
+end
+
+--- A new array of optimiser updates (core/include/mlua_grad.h).
+function core.updates(n) return ffi.new("ml_update[?]", math.max(1, n)) end
+
+core.NULL = ffi.cast("const ml_ref *", nil)
+
+function core.version() return ffi.string(C.ml_version()) end
+function core.build_info() return ffi.string(C.ml_build_info()) end
+
+return core
