@@ -11,25 +11,20 @@
 
 /* -- where modules are -- */
 
-/* Puts path before what package[field] has. */
-static void prepend(lua_State *L, const char *field, const char *path) {
+/* Puts the folder's modules before those that package.path has. */
+static void prepend(lua_State *L, const char *folder) {
   lua_getglobal(L, "package");
-  lua_getfield(L, -1, field);
-  lua_pushfstring(L, "%s;%s", path, lua_tostring(L, -1));
-  lua_setfield(L, -3, field);
+  lua_getfield(L, -1, "path");
+  lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", folder, folder, lua_tostring(L, -1));
+  lua_setfield(L, -3, "path");
   lua_pop(L, 2);
-}
-
-static void prepend_lua(lua_State *L, const char *folder) {
-  prepend(L, "path", lua_pushfstring(L, "%s/?.lua;%s/?/init.lua", folder, folder));
-  lua_pop(L, 1);
 }
 
 /*
  * Relative to this executable, so that either tree can be moved:
  *   a build tree   DIR/mlua, DIR/libmlua.so, DIR/lua (generated), DIR/source -> the source tree
  *   an installed   PREFIX/bin/mlua, PREFIX/lib/libmlua.so, PREFIX/share/mlua/lua
- * The library is found through package.cpath: package.searchpath("libmlua", package.cpath).
+ * The library is found by mlua.ffi, relative to itself.
  */
 static void find_modules(lua_State *L) {
   char dir[PATH_MAX], path[PATH_MAX + 32], source[PATH_MAX];
@@ -41,18 +36,16 @@ static void find_modules(lua_State *L) {
   *slash = 0;
   snprintf(path, sizeof path, "%s/source", dir);
   if (realpath(path, source)) {
-    prepend_lua(L, lua_pushfstring(L, "%s/lua", dir));
-    prepend_lua(L, lua_pushfstring(L, "%s/lua", source));
-    prepend(L, "cpath", lua_pushfstring(L, "%s/?.so", dir));
-    lua_pop(L, 3);
+    prepend(L, lua_pushfstring(L, "%s/lua", dir));
+    prepend(L, lua_pushfstring(L, "%s/lua", source));
+    lua_pop(L, 2);
     return;
   }
   slash = strrchr(dir, '/');
   if (!slash) return;
   *slash = 0;
-  prepend_lua(L, lua_pushfstring(L, "%s/share/mlua/lua", dir));
-  prepend(L, "cpath", lua_pushfstring(L, "%s/lib/?.so", dir));
-  lua_pop(L, 2);
+  prepend(L, lua_pushfstring(L, "%s/share/mlua/lua", dir));
+  lua_pop(L, 1);
 }
 
 /* -- loading: source text only, bytecode could do anything -- */

@@ -33,8 +33,6 @@ describe("cmake --install", function()
   it("makes a tree that works wherever it is, with its own modules", function()
     local got = installed("-e", "print(package.searchpath('mlua.text', package.path))")
     assert.equal(tree .. "/share/mlua/lua/mlua/text.lua\n", got.out)
-    got = installed("-e", "print(package.searchpath('libmlua', package.cpath))")
-    assert.equal(tree .. "/lib/libmlua.so\n", got.out)
   end)
 
   it("brings the library and what is generated", function()
