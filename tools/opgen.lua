@@ -11,6 +11,8 @@
 --                    dtype of argument x), "int", "number", "bool" or "choice:a|b". "[...]" is any
 --                    shape; "name?" may be absent; "list x" a list of tensors.
 --   out              { name, dtype of [, "[B,N]"] }, or shape = "rule(args)": C's ml__shape_rule
+--   check            the order in which arguments are checked, where it is not their own: the first
+--                    one to hold a size decides what the others are expected to have
 --   cpu              dtypes that the CPU implementation takes; the others go to the reference
 --   strided          true: implementations take any strides; else inputs are made contiguous
 --   grad             by argument, an expression over g, the arguments, the output and operations;
@@ -148,6 +150,12 @@ local function lines()
   return l, function(...) l[#l + 1] = format(...) end
 end
 
+local function in_order(card)
+  local l = {}
+  for _, name in ipairs(card.check) do l[#l + 1] = card.by_name[name] end
+  return l
+end
+
 local function checks(card, put)
   local symbols, index = {}, {}
   for _, t in ipairs(card.tensors) do
@@ -162,7 +170,7 @@ local function checks(card, put)
   for _, s in ipairs(symbols) do put('    {"%s", -1},', s) end
   put("    {NULL, -1}};")
   put("  (void)sym;")
-  for _, t in ipairs(card.tensors) do
+  for _, t in ipairs(card.check and in_order(card) or card.tensors) do
     local v, pad = t.name, "  "
     if t.list then
       put('  if (n_%s < 1) return ml_fail(ML_EARG, "bad argument #%d to \'%s\' (%s: expected at least '

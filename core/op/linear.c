@@ -74,7 +74,7 @@ ml_err ml_linear_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const
     ml_parallel(j.out, small_grain(j.rows, j.width), forward_outputs, &j);
     return ML_OK;
   }
-  int64_t grain = ml__row_grain(j.rows);
+  int64_t grain = ml__row_grain(j.rows, j.width * j.out);
   ML_TRY(ml__gemm_prepare(ML_MIN(grain, j.rows), j.out, j.width, b != NULL, j.act));
   if (j.rows % grain) ML_TRY(ml__gemm_prepare(j.rows % grain, j.out, j.width, b != NULL, j.act));
   ml_parallel(j.rows, grain, forward_rows, &j);
@@ -136,8 +136,11 @@ static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
 }
 
 static ml_err backward_large(backward_job *j) {
-  ml_parallel(j->rows, ml__row_grain(j->rows), backward_rows, j);
-  if (j->dw || j->db) ml_parallel(j->out, j->out >= 128 ? 128 : 64, backward_outputs, j);
+  int64_t work = j->rows * j->width;
+  ml_parallel(j->rows, ml__row_grain(j->rows, j->width * j->out), backward_rows, j);
+  /* output rows per cut: 64 or 128, and at least half a million multiplications */
+  int64_t grain = ML_MAX(j->out >= 256 ? 128 : 64, ((1 << 19) / ML_MAX(work, 1) + 15) / 16 * 16);
+  if (j->dw || j->db) ml_parallel(j->out, grain, backward_outputs, j);
   return j->err < 0 ? ml_fail(j->err, "linear: oneDNN failed") : ML_OK;
 }
 

@@ -16,10 +16,15 @@ void ml__linear_small_backward(int64_t rows, int64_t width, int64_t begin, int64
                                const float *x, const float *dz, int64_t out, const float *w,
                                float *dx, float *dw, float alpha, float beta);
 
-/* Batch rows per cut of a matrix product: multiples of 16, about 256, at least two cuts from 32 on. */
-static inline int64_t ml__row_grain(int64_t rows) {
-  int64_t cuts = ML_MAX(2, (rows + 255) / 256);
+/*
+ * Batch rows per cut of a matrix product, given the multiplications of a row: about 256 rows, an even
+ * number of cuts, none below half a million multiplications (10 us on one core).
+ */
+static inline int64_t ml__row_grain(int64_t rows, int64_t work) {
+  int64_t most = rows * work / (1 << 19), cuts = (rows + 255) / 256;
+  if (cuts < 2) cuts = 2;
   cuts += cuts & 1;
+  cuts = ML_MAX(1, ML_MIN(cuts, most));
   int64_t grain = (rows + cuts - 1) / cuts;
   return ML_MAX(16, (grain + 15) / 16 * 16);
 }

@@ -5,6 +5,7 @@ return {
     { "act", "choice:none|relu|sigmoid", "none" },
   },
   out = { "y", "x", "[B,N]" },
+  check = { "w", "x", "b" },
   cpu = "f32",
   keep = true,
   grad = "linear_backward",

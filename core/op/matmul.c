@@ -35,7 +35,8 @@ static void rows(void *ctx, int64_t begin, int64_t end) {
 
 ml_err ml_matmul_cpu(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, int64_t ta, int64_t tb) {
   job j = {y, a, b, ta != 0, tb != 0, ML_OK};
-  ml_parallel(y->info.shape[0], ml__row_grain(y->info.shape[0]), rows, &j);
+  int64_t work = y->info.shape[1] * a->info.shape[ta ? 0 : 1];
+  ml_parallel(y->info.shape[0], ml__row_grain(y->info.shape[0], work), rows, &j);
   return j.err < 0 ? ml_fail(j.err, "matmul: oneDNN failed") : ML_OK;
 }
 

@@ -57,6 +57,7 @@ function core.misuse(message)
 end
 
 local function raise()
+  C.ml_set_context(nil)
   error(ffi.string(C.ml_error()), core.user_level(2) + 1)
 end
 

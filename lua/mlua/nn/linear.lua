@@ -1,0 +1,83 @@
+--- A fully connected layer with its activation, and a chain of them.
+-- @module mlua.nn.linear
+local Module = require "mlua.nn.module"
+local check = require "mlua.check"
+local core = require "mlua.ffi"
+local tensor = require "mlua.tensor"
+
+local C, linear = core.C, core.op.linear
+
+local Linear = Module.class "Linear"
+
+--- y = act(x w' + b), w ~ N(0, sqrt(2 / (m + n))), b ~ N(0, sqrt(1 / m)), as the public DLRM has it.
+-- @tparam table o  inputs n, outputs m; activation "none", "relu" or "sigmoid" ("none"); bias (true);
+--   dtype ("f32"); seed and stream, which name the draws
+-- @treturn Linear
+-- @source facebookresearch/dlrm, dlrm_s_pytorch.py, create_mlp
+function Linear.new(o)
+  check.options(o, { inputs = "number", outputs = "number", activation = "string", bias = "boolean",
+                     dtype = "string", seed = "number", stream = "number" }, 1, "Linear")
+  local n = check.int(o.inputs, 1, "Linear", "inputs", 0)
+  local m = check.int(o.outputs, 1, "Linear", "outputs", 1)
+  local self = Linear.create()
+  self.inputs, self.outputs, self.activation = n, m, o.activation or "none"
+  local function draw(sd, stream, ...)
+    local sizes = { ... }
+    sizes[#sizes + 1] = { dtype = o.dtype, seed = o.seed, stream = stream }
+    return tensor.normal(0, sd, unpack(sizes))
+  end
+  self:parameter("weight", draw(math.sqrt(2 / (m + n)), o.stream and 2 * o.stream, m, n))
+  if o.bias ~= false then
+    self:parameter("bias", draw(math.sqrt(1 / m), o.stream and 2 * o.stream + 1, m))
+  end
+  return self
+end
+
+--- @tparam Tensor x  [B, inputs]
+-- @treturn Tensor    [B, outputs]
+-- @raise bad argument #1 or #2 to 'linear' with the shapes, after the layer's path
+function Linear:forward(x)
+  if not self._path then return linear(x, self.weight, self.bias, self.activation) end
+  C.ml_set_context(self._path)
+  local y = linear(x, self.weight, self.bias, self.activation)
+  C.ml_set_context(nil)
+  return y
+end
+
+function Linear:describe()
+  return ("Linear %d -> %d%s"):format(self.inputs, self.outputs,
+    self.activation == "none" and "" or " " .. self.activation)
+end
+
+local MLP = Module.class "MLP"
+
+--- A chain of Linear layers: `MLP.new { sizes = {13, 64, 16}, last = "relu" }`.
+-- @tparam table o  sizes: widths from input to output; activation between layers ("relu"), last
+--   ("relu"): that of the last layer; bias; dtype; seed; stream: the first layer's
+-- @treturn MLP     its layers are its children "1", "2", …
+function MLP.new(o)
+  check.options(o, { sizes = "table", activation = "string", last = "string", bias = "boolean",
+                     dtype = "string", seed = "number", stream = "number" }, 1, "MLP")
+  local sizes = o.sizes
+  check.arg(#sizes >= 2, 1, "MLP", "sizes: expected at least an input and an output width, got %d", #sizes)
+  local self = MLP.create()
+  self.layers = {}
+  for i = 1, #sizes - 1 do
+    local activation = i == #sizes - 1 and (o.last or "relu") or (o.activation or "relu")
+    self.layers[i] = self:child(tostring(i), Linear.new {
+      inputs = sizes[i], outputs = sizes[i + 1], activation = activation, bias = o.bias,
+      dtype = o.dtype, seed = o.seed, stream = o.stream and o.stream + i - 1,
+    })
+  end
+  return self
+end
+
+--- @tparam Tensor x  [B, sizes[1]]
+-- @treturn Tensor    [B, sizes[#sizes]]
+function MLP:forward(x)
+  local layers = self.layers
+  for i = 1, #layers do x = layers[i]:forward(x) end
+  return x
+end
+
+return { Linear = Linear, MLP = MLP }

@@ -1,0 +1,191 @@
+--- The base of layers: named parameters, sub-modules, state, summary.
+--
+-- A module registers what it owns, in order; everything else is derived from that: the list of
+-- parameters, the state dictionary, and the path that messages start with.
+-- @module mlua.nn.module
+local core = require "mlua.ffi"
+local check = require "mlua.check"
+
+local Module = {}
+Module.__index = Module
+
+--- A class of modules: `local Linear = module.class("Linear")`.
+-- Calling an instance calls its `forward`; mistakes inside are named by the module's path.
+-- @tparam string name  shown in summaries
+-- @treturn table       the class: define `forward`; make instances with `class.create()`
+function Module.class(name)
+  local class = setmetatable({ class_name = name }, { __index = Module })
+  class.__index = class
+  class.__tostring = Module.__tostring
+  class.__call = function(self, ...) return self:forward(...) end
+  --- An empty instance.
+  function class.create()
+    return setmetatable({ _parameters = {}, _children = {}, _names = {}, _path = nil }, class)
+  end
+  return class
+end
+
+local function add(self, list, name, value)
+  check.arg_at(2, type(name) == "string" and not name:find("[%s%.]"), 1, "add",
+    "name: expected a word without dots, got %s", check.what(name))
+  check.arg_at(2, not self._names[name], 1, "add", "name: '%s' is there already", name)
+  self._names[name] = true
+  list[#list + 1] = { name = name, value = value }
+  self[name] = value
+  return value
+end
+
+--- Register a parameter: a leaf tensor that training changes. It outlives any scope.
+-- @tparam string name
+-- @tparam Tensor t
+-- @treturn Tensor  t
+function Module:parameter(name, t)
+  core.keep(t):requires_grad()
+  return add(self, self._parameters, name, t)
+end
+
+--- Register a sub-module.
+-- @tparam string name
+-- @tparam Module module
+-- @treturn Module
+function Module:child(name, module)
+  return add(self, self._children, name, module)
+end
+
+local function visit(self, prefix, list)
+  for _, p in ipairs(self._parameters) do
+    list[#list + 1] = { name = prefix .. p.name, tensor = p.value, module = self }
+  end
+  for _, c in ipairs(self._children) do visit(c.value, prefix .. c.name .. ".", list) end
+  return list
+end
+
+--- All parameters with their dotted names, in order of registration.
+-- @treturn table  list of { name, tensor, module }
+function Module:named_parameters()
+  return visit(self, "", {})
+end
+
+--- All parameters, as optimisers take them.
+-- @treturn table  list of tensors
+function Module:parameters()
+  local list = {}
+  for i, p in ipairs(self:named_parameters()) do list[i] = p.tensor end
+  return list
+end
+
+--- The number of elements in all parameters.
+function Module:size()
+  local n = 0
+  for _, p in ipairs(self:named_parameters()) do n = n + p.tensor:count() end
+  return n
+end
+
+--- Its state: parameters by dotted name. The tensors are the module's own, not copies.
+-- @treturn table
+function Module:state()
+  local state = {}
+  for _, p in ipairs(self:named_parameters()) do state[p.name] = p.tensor end
+  return state
+end
+
+local function shape_text(t)
+  return "[" .. table.concat(t:shape(), ", ") .. "]"
+end
+
+--- Copy a state into the parameters: all or nothing.
+-- @tparam table state  by dotted name; extra and missing names are mistakes
+-- @return true, or nil and one line that names the first misfit
+function Module:load_state(state)
+  local known = {}
+  for _, p in ipairs(self:named_parameters()) do
+    local t = state[p.name]
+    known[p.name] = true
+    if not t then return nil, ("state: no '%s'"):format(p.name) end
+    if shape_text(t) ~= shape_text(p.tensor) then
+      return nil, ("state: '%s': expected %s, got %s"):format(p.name, shape_text(p.tensor), shape_text(t))
+    end
+  end
+  for name in pairs(state) do
+    if not known[name] then return nil, ("state: the model has no '%s'"):format(name) end
+  end
+  for _, p in ipairs(self:named_parameters()) do p.tensor:copy(state[p.name]) end
+  return true
+end
+
+--- Write the parameters as safetensors.
+-- @tparam string path
+-- @tparam ?table metadata  strings by name
+-- @return true, or nil and a message
+function Module:save(path, metadata)
+  return require("mlua.safetensors").save(path, self:state(), metadata)
+end
+
+--- Read parameters that `save` wrote.
+-- @tparam string path
+-- @return true, or nil and a message
+function Module:load(path)
+  local state, message = require("mlua.safetensors").load(path)
+  if not state then return nil, message end
+  local ok
+  ok, message = self:load_state(state)
+  if not ok then return nil, path .. ": " .. message end
+  return true
+end
+
+--- Forget all gradients.
+function Module:zero_grad()
+  for _, p in ipairs(self:named_parameters()) do p.tensor:zero_grad() end
+end
+
+--- Give every module the path that its messages start with: `model:name_paths()` once it is built.
+-- @tparam ?string prefix
+-- @treturn Module  itself
+function Module:name_paths(prefix)
+  for _, c in ipairs(self._children) do
+    local path = (prefix and prefix .. "." or "") .. c.name
+    c.value._path = path
+    c.value:name_paths(path)
+  end
+  return self
+end
+
+--- One line per module with parameters: path, what it is, shapes, size; then the total.
+-- @treturn string
+function Module:summary()
+  local rows, widths = {}, { 0, 0, 0 }
+  local function walk(m, path)
+    local shapes, n = {}, 0
+    for _, p in ipairs(m._parameters) do
+      shapes[#shapes + 1] = p.name .. " " .. shape_text(p.value)
+      n = n + p.value:count()
+    end
+    if #shapes > 0 then
+      local row = { path == "" and "." or path, m:describe(), table.concat(shapes, ", "), n }
+      for i = 1, 3 do widths[i] = math.max(widths[i], #row[i]) end
+      rows[#rows + 1] = row
+    end
+    for _, c in ipairs(m._children) do walk(c.value, path == "" and c.name or path .. "." .. c.name) end
+  end
+  walk(self, "")
+  local lines = {}
+  for i, r in ipairs(rows) do
+    lines[i] = ("%-" .. widths[1] .. "s  %-" .. widths[2] .. "s  %-" .. widths[3] .. "s  %12d"):format(
+      r[1], r[2], r[3], r[4])
+  end
+  lines[#lines + 1] = ("%d parameters"):format(self:size())
+  return table.concat(lines, "\n")
+end
+
+--- What a summary calls it; classes add their sizes.
+function Module:describe() return self.class_name end
+
+function Module.__tostring(self)
+  local lines = { self:describe() }
+  for _, c in ipairs(self._children) do
+    lines[#lines + 1] = "  (" .. c.name .. ") " .. tostring(c.value):gsub("\n", "\n  ")
+  end
+  return table.concat(lines, "\n")
+end
+
+return Module
