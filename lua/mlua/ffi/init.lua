@@ -53,12 +53,12 @@ end
 
 --- Raise a message at the line of the user's code that led here.
 function core.misuse(message)
-  error(message, core.user_level(2) + 1)
+  error(message, core.user_level(2))
 end
 
 local function raise()
   C.ml_set_context(nil)
-  error(ffi.string(C.ml_error()), core.user_level(2) + 1)
+  error(ffi.string(C.ml_error()), core.user_level(2))
 end
 
 --- Raise libmlua's message unless the code is a success; return the code.
@@ -142,7 +142,7 @@ local function what(v)
 end
 local function bad_argument(i, op, name, expected, v)
   error(("bad argument #%d to '%s' (%s: expected %s, got %s)"):format(i, op, name, expected, what(v)),
-    core.user_level(3) + 2)
+    core.user_level(3))
 end
 function bad.tensor(i, op, name, v) bad_argument(i, op, name, "a tensor", v) end
 function bad.number(i, op, name, v) bad_argument(i, op, name, "a number", v) end
