@@ -58,8 +58,8 @@ static ml_err check_rows(const void *score, int score_dtype, const void *label, 
   for (int64_t i = 0; i < n; i++) {
     double p = as_number(score, score_dtype, i), y = as_number(label, label_dtype, i);
     if (!(p >= lo && p <= hi))
-      return ml_fail(ML_ERANGE, "prediction %lld is %g; expected %s", (long long)i + 1, p,
-                     isinf(lo) ? "a number" : "0 to 1");
+      return ml_fail(ML_ERANGE, "prediction %lld is %g; expected %s", (long long)i + 1,
+                     isnan(p) ? NAN : p, isinf(lo) ? "a number" : "0 to 1");
     if (y != 0 && y != 1)
       return ml_fail(ML_ERANGE, "label %lld is %g; expected 0 or 1", (long long)i + 1, y);
     *ones += y == 1;
@@ -197,7 +197,7 @@ ml_err ml_binary_add(ml_binary *m, const void *prediction, int prediction_dtype,
   return ML_OK;
 }
 
-ml_err ml_binary_get(ml_binary *m, ml_binary_result *out) {
+ml_err ml_binary_get(ml_binary *m, ml_binary_result *out, bool auc) {
   int64_t ones = m->side[1].n, count = m->side[0].n + ones;
   double n = (double)count, q = (double)ones / n;    /* 0 / 0 is NaN, as documented */
   double base = -(q * log(q) + (1 - q) * log1p(-q)); /* NaN of one class: 0 * -inf */
@@ -208,5 +208,6 @@ ml_err ml_binary_get(ml_binary *m, ml_binary_result *out) {
   out->predicted = m->predicted / n;
   out->observed = q;
   out->calibration = ones ? out->predicted / q : NAN;
-  return area(&out->auc, m->side);
+  out->auc = NAN;
+  return auc ? area(&out->auc, m->side) : ML_OK;
 }

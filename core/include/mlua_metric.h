@@ -39,8 +39,8 @@ ml_err ml_binary_new(ml_binary **out, double threshold);
  * NaN or outside [0, 1] or a label other than 0 and 1 is ML_ERANGE, and none of the n is added. */
 ml_err ml_binary_add(ml_binary *m, const void *prediction, int prediction_dtype, const void *label,
                      int label_dtype, int64_t n);
-/* May be asked at any time; what was added stays. */
-ml_err ml_binary_get(ml_binary *m, ml_binary_result *out);
+/* May be asked at any time; what was added stays. Without `auc`, which takes sorting, that is NaN. */
+ml_err ml_binary_get(ml_binary *m, ml_binary_result *out, bool auc);
 void ml_binary_clear(ml_binary *m);
 void ml_binary_free(ml_binary *m); /* NULL is fine */
 

@@ -10,6 +10,7 @@
 
 #include "../base/base.h"
 #include "fault.h"
+#include "map.h"
 
 static ml_err os_error(const char *path, int err, const char *what) {
   return ml_fail(ML_EIO, "%s: %s%s", path, strerror(err), what);
@@ -61,16 +62,24 @@ void ml_map_release(void *arg) {
   free(map);
 }
 
+bool ml__tensor_bytes(int64_t *out, int dtype, int ndim, const int64_t *shape) {
+  bool empty = false;
+  *out = ml_dtype_size(dtype);
+  for (int i = 0; i < ndim; i++) {
+    if (shape[i] < 0 || (shape[i] && __builtin_mul_overflow(*out, shape[i], out))) return false;
+    empty |= !shape[i];
+  }
+  if (empty) *out = 0;
+  return true;
+}
+
 ml_err ml_map_tensor(ml_ref *out, ml_map *map, int64_t offset, int dtype, int ndim,
                      const int64_t *shape) {
-  int64_t size = ml_dtype_size(dtype), bytes = size;
+  int64_t size = ml_dtype_size(dtype), bytes;
   if (size <= 0 || ndim < 0 || ndim > ML_MAX_DIM)
-    return ml_fail(ML_EFORMAT, "dtype %d of %d dimensions", dtype, ndim);
-  for (int i = 0; i < ndim; i++)
-    if (shape[i] < 0 || __builtin_mul_overflow(bytes, shape[i], &bytes))
-      return ml_fail(ML_EFORMAT, "size %lld in dimension %d", (long long)shape[i], i + 1);
-  for (int i = 0; i < ndim; i++)
-    if (!shape[i]) bytes = 0;
+    return ml_fail(ML_EFORMAT, "a tensor of dtype %d with %d dimensions", dtype, ndim);
+  if (!ml__tensor_bytes(&bytes, dtype, ndim, shape))
+    return ml_fail(ML_EFORMAT, "offset %lld: a tensor too large", (long long)offset);
   if (offset < 0 || offset > map->size || bytes > map->size - offset)
     return ml_fail(ML_EFORMAT, "offset %lld: %lld bytes wanted, the file has %lld",
                    (long long)offset, (long long)bytes, (long long)map->size);

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "../base/base.h"
-#include "mlua_store.h"
+#include "map.h"
 
 enum { MAX_HEADER = 100 * 1000 * 1000 }; /* the reference's own limit */
 
@@ -291,16 +291,6 @@ static ml_err offsets(cursor *c, int64_t *begin, int64_t *end) {
   return expect(c, ']');
 }
 
-/* Bytes of a tensor of this shape; a zero anywhere in it makes it empty. False: too many. */
-static bool bytes_of(const ml_safetensor *t, int64_t *out) {
-  *out = ml_dtype_size(t->dtype);
-  for (int i = 0; i < t->ndim; i++)
-    if (!t->shape[i]) return *out = 0, true;
-  for (int i = 0; i < t->ndim; i++)
-    if (__builtin_mul_overflow(*out, t->shape[i], out)) return false;
-  return true;
-}
-
 /* {"dtype": …, "shape": …, "data_offsets": …} in any order, each once. */
 static ml_err entry(cursor *c, span name, ml_safetensor *t) {
   static const char *const keys[] = {"dtype", "shape", "data_offsets"};
@@ -330,7 +320,8 @@ static ml_err entry(cursor *c, span name, ml_safetensor *t) {
     if (!(seen & 1u << i))
       return BAD(c, start, "tensor '%s' has no %s", shown(s, name, a), keys[i]);
   int64_t wanted, there = s->map->size - 8 - s->size;
-  if (!bytes_of(t, &wanted)) return BAD(c, start, "tensor '%s' is too large", shown(s, name, a));
+  if (!ml__tensor_bytes(&wanted, t->dtype, t->ndim, t->shape))
+    return BAD(c, start, "tensor '%s' is too large", shown(s, name, a));
   if (begin > end || end > there)
     return BAD(c, start, "tensor '%s' has data offsets %lld to %lld; the file has 0 to %lld",
                shown(s, name, a), (long long)begin, (long long)end, (long long)there);

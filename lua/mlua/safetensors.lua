@@ -1,0 +1,146 @@
+--- Tensors by name in a safetensors file.
+--
+-- Reading maps the file: tensors stand on its pages, loading takes no copy, and what is written
+-- into them stays in this process. The whole header is checked first; a damaged or hostile file is
+-- an error with path and offset. Writing is durable: the path holds the old file or the new one.
+-- @module mlua.safetensors
+-- @source https://github.com/huggingface/safetensors#format
+local check = require "mlua.check"
+local json = require "mlua.json"
+local store = require "mlua.ffi.store"
+
+local safetensors = {}
+
+local concat, format, sort = table.concat, string.format, table.sort
+
+-- The order of the data, as the reference library has it: widest first, so that all are aligned.
+local RANK = { i64 = 1, f64 = 2, f32 = 3, i32 = 4, bf16 = 5, f16 = 6, u8 = 7, bool = 8 }
+
+--- All tensors of a file.
+-- @tparam string path
+-- @treturn table  name → Tensor
+-- @treturn table  the metadata, string → string
+-- @return or nil, message, code
+function safetensors.load(path)
+  check.type(path, 1, "load", "path", "string")
+  local list, metadata, code = store.safetensors(path, true)
+  if not list then return nil, metadata, code end
+  local tensors = {}
+  for _, item in ipairs(list) do tensors[item.name] = item.tensor end
+  return tensors, metadata
+end
+
+--- What a file holds, without its values.
+-- @tparam string path
+-- @treturn {table,...}  name, dtype, shape, offset and bytes, in the order of the data
+-- @treturn table        the metadata
+-- @return or nil, message, code
+function safetensors.list(path)
+  check.type(path, 1, "list", "path", "string")
+  return store.safetensors(path, false)
+end
+
+-- -- writing --
+
+local UTF8 = {
+  "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]", "\237[\128-\159][\128-\191]",
+  "[\225-\236\238\239][\128-\191][\128-\191]", "\240[\144-\191][\128-\191][\128-\191]",
+  "[\241-\243][\128-\191][\128-\191][\128-\191]", "\244[\128-\143][\128-\191][\128-\191]",
+}
+
+-- A name that is not well-formed UTF-8 could not be read back.
+local function is_utf8(s)
+  for _, sequence in ipairs(UTF8) do
+    if not s:find("[\128-\255]") then return true end
+    s = s:gsub(sequence, " ")
+  end
+  return not s:find("[\128-\255]")
+end
+
+local function check_arguments(path, tensors, metadata)
+  local function wrong(ok, n, ...) check.arg_at(3, ok, n, "save", ...) end
+  wrong(type(path) == "string", 1, "path: expected a string, got %s", check.what(path))
+  wrong(type(tensors) == "table", 2, "tensors: expected a table, got %s", check.what(tensors))
+  for name, t in pairs(tensors) do
+    wrong(type(name) == "string", 2, "tensors: expected names as keys, got %s", check.what(name))
+    wrong(name ~= "__metadata__" and is_utf8(name), 2, "tensors: '%s' cannot be a name", name)
+    wrong(store.is_tensor(t), 2, "tensors: '%s': expected a tensor, got %s", name, check.what(t))
+  end
+  wrong(metadata == nil or type(metadata) == "table", 3, "metadata: expected a table, got %s",
+    check.what(metadata))
+  for key, value in pairs(metadata or {}) do
+    wrong(type(key) == "string" and type(value) == "string", 3,
+      "metadata: '%s': expected strings, got %s", tostring(key), check.what(value))
+    wrong(is_utf8(key) and is_utf8(value), 3, "metadata: '%s': expected UTF-8", key)
+  end
+end
+
+local function described(tensors)
+  local list = {}
+  for name, t in pairs(tensors) do
+    local dtype, shape, pointer, bytes, keep = store.tensor_bytes(t)
+    list[#list + 1] = { name = name, dtype = dtype, shape = shape, pointer = pointer,
+                        bytes = bytes, keep = keep }
+  end
+  sort(list, function(a, b)
+    if a.dtype ~= b.dtype then return RANK[a.dtype] < RANK[b.dtype] end
+    return a.name < b.name
+  end)
+  return list
+end
+
+local function sizes(list)
+  local out = {}
+  for i, n in ipairs(list) do out[i] = format("%.0f", n) end
+  return concat(out, ",")
+end
+
+local function header_of(list, metadata)
+  local parts, offset = {}, 0
+  if metadata and next(metadata) ~= nil then
+    parts[1] = '"__metadata__":' .. json.encode(metadata)
+  end
+  for _, item in ipairs(list) do
+    parts[#parts + 1] = format('%s:{"dtype":"%s","shape":[%s],"data_offsets":[%s]}',
+      json.quote(item.name), store.safetensors_dtype(item.dtype), sizes(item.shape),
+      sizes { offset, offset + item.bytes })
+    offset = offset + item.bytes
+  end
+  local text = "{" .. concat(parts, ",") .. "}"
+  text = text .. (" "):rep(-#text % 8)
+  local length, n = {}, #text
+  for i = 1, 8 do
+    length[i] = string.char(n % 256)
+    n = math.floor(n / 256)
+  end
+  return concat(length) .. text, offset
+end
+
+local function write(file, list, metadata)
+  local header, bytes = header_of(list, metadata)
+  local ok, message, code = file:resize(#header + bytes) -- a full disk shows before any work
+  if ok then ok, message, code = file:write(header) end
+  for _, item in ipairs(list) do
+    if not ok then break end
+    ok, message, code = file:write(item.pointer, item.bytes)
+  end
+  if ok then return file:commit() end
+  file:abort()
+  return nil, message, code
+end
+
+--- Write tensors to a file, durably. The same tensors and metadata give the same bytes.
+-- @tparam string path
+-- @tparam table tensors        name → Tensor, of any strides
+-- @tparam[opt] table metadata  string → string
+-- @treturn boolean             true; or nil, message, code
+-- @raise bad argument on names that are not UTF-8 or are `__metadata__`, and on other types
+function safetensors.save(path, tensors, metadata)
+  check_arguments(path, tensors, metadata)
+  local list = described(tensors)
+  local file, message, code = store.create(path)
+  if not file then return nil, message, code end
+  return write(file, list, metadata)
+end
+
+return safetensors
