@@ -251,7 +251,9 @@ function Tensor:totable()
     for i = 1, shape[level] do list[i] = build(level + 1) end
     return list
   end
-  return build(1)
+  local list = build(1)
+  core.info(t) -- a use after the last read: nothing collects it before (no tail call above, either)
+  return list
 end
 
 -- -- views: they share elements, and are on the tape --

@@ -176,9 +176,9 @@ core.op = require "mlua.ffi.ops"(C, Ref, istype, Ref, own, raise, tensor_list, b
 local Int64s = ffi.typeof "int64_t[8]"
 local Double = ffi.typeof "double[1]"
 local pointer = {}
-for name, ctype in pairs { f64 = "double", f32 = "float", bf16 = "uint16_t", f16 = "uint16_t",
-                           i64 = "int64_t", i32 = "int32_t", u8 = "uint8_t", bool = "uint8_t" } do
-  pointer[name] = ffi.typeof("$ *", ffi.typeof(ctype))
+for name, ctype in pairs { f64 = "double *", f32 = "float *", bf16 = "uint16_t *", f16 = "uint16_t *",
+                           i64 = "int64_t *", i32 = "int32_t *", u8 = "uint8_t *", bool = "uint8_t *" } do
+  pointer[name] = ffi.typeof(ctype) -- not typeof("$ *", …): a recorded trace keeps the first $ it saw
 end
 core.dtypes = {}
 core.dtype_number = {}
