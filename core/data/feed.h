@@ -10,6 +10,7 @@ typedef struct ml__feed {
   int32_t n_dense, n_cat;
   int64_t lookups; /* most ids in a bag */
   bool bags;
+  const float *label; /* [rows], or NULL where labels are drawn with the rows */
   /* Fills batch->dense, label, ids (and offsets, lookups if bags) with n rows. Any thread. */
   ml_err (*gather)(void *ctx, const int64_t *row, int64_t n, ml_batch *batch);
   void (*close)(void *ctx);

@@ -98,7 +98,7 @@ static void release(void *arg) {
 
 static ml_err gather(const ml_loader *l, int64_t step, int64_t *row, ml_batch *b) {
   int64_t begin = step * l->options.batch;
-  b->rows = ML_MIN(l->options.batch, l->options.part.count - begin);
+  b->rows = ML_MIN(l->options.batch, l->order.count - begin);
   b->lookups = b->rows * l->feed.n_cat;
   ml__order_rows(&l->order, begin, b->rows, row);
   return l->feed.gather(l->feed.ctx, row, b->rows, b);
@@ -231,11 +231,16 @@ ml_err ml_loader_ids(ml_ref *out, ml_loader *l) {
 
 int64_t ml_loader_steps(const ml_loader *l) { return l ? l->steps : 0; }
 
+int64_t ml_loader_count(const ml_loader *l) {
+  if (!l) return 0;
+  return l->options.drop_last ? l->steps * l->options.batch : l->order.count;
+}
+
 ml_err ml_loader_order(int64_t *out, const ml_loader *l, int64_t epoch, int64_t begin, int64_t n) {
-  if (begin < 0 || n < 0 || begin > l->options.part.count - n)
+  if (begin < 0 || n < 0 || begin > l->order.count - n)
     return ml_fail(ML_EARG, "order: expected places within 0 to %lld, got %lld from %lld",
-                   (long long)l->options.part.count, (long long)n, (long long)begin);
-  ml__order order = l->order; /* its part and permutation; the epoch may differ */
+                   (long long)l->order.count, (long long)n, (long long)begin);
+  ml__order order = l->order; /* its part and list; the epoch may differ */
   order.shuffled = false;
   if (l->options.shuffle) ml__order_epoch(&order, l->options.seed, epoch);
   ml__order_rows(&order, begin, n, out);
@@ -259,6 +264,7 @@ void ml_loader_close(ml_loader *l) {
   pthread_mutex_destroy(&l->lock);
   l->feed.close(l->feed.ctx);
   release(l->out_memory);
+  free(l->order.list);
   free(l->slot), free(l->thread);
   free(l);
 }
@@ -271,6 +277,10 @@ static ml_err check(const ml__feed *feed, const ml_loader_options *o) {
                    (long long)o->batch);
   if (o->workers < 0 || o->workers > MAX_WORKERS)
     return ml_fail(ML_EARG, "workers: expected 0 to %d, got %d", MAX_WORKERS, o->workers);
+  if (!(o->sub_sample >= 0 && o->sub_sample < 1))
+    return ml_fail(ML_EARG, "sub_sample: expected 0 or more, below 1, got %g", o->sub_sample);
+  if (o->sub_sample > 0 && !feed->label)
+    return ml_fail(ML_EARG, "sub_sample: these rows have no labels before they are drawn");
   return ml__part_check(&o->part, feed->rows);
 }
 
@@ -316,8 +326,10 @@ ml_err ml__loader_new(ml_loader **out, const ml__feed *feed, const ml_loader_opt
   l->feed = *feed;
   l->options = *o;
   ml__order_init(&l->order, &o->part, feed->rows);
-  l->steps = o->part.count / o->batch + (!o->drop_last && o->part.count % o->batch != 0);
-  l->options.batch = ML_MAX(1, ML_MIN(o->batch, o->part.count));
+  if (o->sub_sample > 0) err = ml__order_thin(&l->order, feed->label, o->sub_sample, o->seed);
+  int64_t count = l->order.count;
+  l->steps = count / o->batch + (!o->drop_last && count % o->batch != 0);
+  l->options.batch = ML_MAX(1, ML_MIN(o->batch, count));
   l->per_block = ML_MAX(1, BLOCK_ROWS / l->options.batch);
   l->slots = o->workers ? o->workers + 1 : 1;
   l->paused = true; /* until the first seek */
@@ -327,9 +339,9 @@ ml_err ml__loader_new(ml_loader **out, const ml__feed *feed, const ml_loader_opt
   pthread_cond_init(&l->filled, NULL);
   l->slot = calloc((size_t)l->slots, sizeof *l->slot);
   l->thread = calloc((size_t)o->workers + 1, sizeof *l->thread);
-  if (!l->slot || !l->thread || slots_new(l)) {
+  if (err || !l->slot || !l->thread || slots_new(l)) {
     ml_loader_close(l);
-    return ml_fail(ML_ENOMEM, "loader: no memory for %lld batches of %lld rows",
+    return err ? err : ml_fail(ML_ENOMEM, "loader: no memory for %lld batches of %lld rows",
                    (long long)(l->slots * l->per_block), (long long)o->batch);
   }
   start_threads(l);

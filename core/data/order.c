@@ -10,11 +10,13 @@
  */
 #include "order.h"
 
-enum { SPLIT = 0x73706c74, EPOCH = 0x65706f63 }; /* streams, apart from those of other draws */
+#include <stdlib.h>
+
+enum { SPLIT = 0x73706c74, EPOCH = 0x65706f63, THIN = 0x7468696e }; /* streams, apart from those of other draws */
 
 void ml__shuffle_init(ml__shuffle *s, int64_t n, uint64_t seed, uint64_t stream,
                       uint64_t counter) {
-  int bits = 2;
+  int bits = 8; /* at least: narrower halves mix badly */
   while (bits < 62 && (INT64_C(1) << bits) < n) bits++;
   s->n = n;
   s->low = bits / 2;
@@ -48,21 +50,42 @@ int64_t ml__shuffle_at(const ml__shuffle *s, int64_t i) {
 
 void ml__order_init(ml__order *o, const ml_part *part, int64_t rows) {
   o->part = *part;
+  o->count = part->count;
+  o->list = NULL;
   o->shuffled = false;
   if (part->permuted) ml__shuffle_init(&o->permutation, rows, part->seed, SPLIT, 0);
 }
 
 void ml__order_epoch(ml__order *o, uint64_t seed, int64_t epoch) {
   o->shuffled = true;
-  ml__shuffle_init(&o->shuffle, o->part.count, seed, EPOCH, (uint64_t)epoch);
+  ml__shuffle_init(&o->shuffle, o->count, seed, EPOCH, (uint64_t)epoch);
 }
 
 void ml__order_rows(const ml__order *o, int64_t begin, int64_t n, int64_t *out) {
   for (int64_t i = 0; i < n; i++) {
     int64_t place = o->shuffled ? ml__shuffle_at(&o->shuffle, begin + i) : begin + i;
+    if (o->list) {
+      out[i] = o->list[place];
+      continue;
+    }
     place += o->part.first;
     out[i] = o->part.permuted ? ml__shuffle_at(&o->permutation, place) : place;
   }
+}
+
+ml_err ml__order_thin(ml__order *o, const float *label, double rate, uint64_t seed) {
+  if (rate <= 0) return ML_OK;
+  int64_t kept = 0, *list = malloc(((size_t)o->count + 1) * sizeof *list);
+  if (!list) return ml_fail(ML_ENOMEM, "loader: no memory for %lld rows", (long long)o->count);
+  for (int64_t i = 0, row; i < o->count; i++) {
+    uint32_t r[4];
+    ml__order_rows(o, i, 1, &row);
+    ml_philox(seed, THIN, (uint64_t)row, r);
+    if (label[row] > 0 || (double)ml_unit24(r[0]) >= rate) list[kept++] = row;
+  }
+  o->list = list;
+  o->count = kept;
+  return ML_OK;
 }
 
 ml_err ml__part_check(const ml_part *p, int64_t rows) {

@@ -90,7 +90,7 @@ static ml_err memory_loader(ml_loader **out, const ml_rows *rows, ml_clicks *cli
   m->clicks = clicks;
   if (clicks) ml__clicks_retain(clicks);
   ml__feed feed = { .rows = rows->rows, .n_dense = rows->n_dense, .n_cat = rows->n_cat,
-                    .lookups = 1, .gather = memory_gather, .close = memory_close, .ctx = m };
+                    .lookups = 1, .label = rows->label, .gather = memory_gather, .close = memory_close, .ctx = m };
   return ml__loader_new(out, &feed, o);
 }
 

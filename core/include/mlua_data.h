@@ -99,6 +99,7 @@ typedef struct ml_loader_options {
   ml_part part;
   bool shuffle;    /* another order each epoch, by (seed, epoch) */
   bool drop_last;  /* leave out a last batch that is short */
+  double sub_sample; /* leave out this share of the rows labelled 0, by (seed, row); 0 <= it < 1 */
   uint64_t seed;
   int32_t workers; /* threads that read ahead; 0: the calling thread gathers */
 } ml_loader_options;
@@ -153,6 +154,7 @@ ml_err ml_loader_tensors(ml_ref out[4], ml_loader *loader, int64_t rows);
 /* With bags: the ids of the batch at hand, [lookups]. */
 ml_err ml_loader_ids(ml_ref *out, ml_loader *loader);
 int64_t ml_loader_steps(const ml_loader *loader); /* batches in an epoch */
+int64_t ml_loader_count(const ml_loader *loader); /* rows in its batches */
 /* The rows of batches in order: out[n] = rows at places begin … begin + n - 1 of an epoch. */
 ml_err ml_loader_order(int64_t *out, const ml_loader *loader, int64_t epoch, int64_t begin,
                        int64_t n);

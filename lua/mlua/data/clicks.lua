@@ -10,8 +10,8 @@
 -- file, or are hashed.
 --
 -- What was read is kept in a cache file (in `cache`, $MLUA_CACHE or .mlua/cache) that the next
--- start maps into memory. Its name is a digest of the file's path, size, inode, time of change and the
--- options that shape it. A damaged one is made again; set:note() says so.
+-- start maps into memory. Its name is a digest of the file's path, size, inode, time of change and
+-- the options that shape it. A damaged one is made again; set:note() says so.
 -- @module mlua.data.clicks
 local check = require "mlua.check"
 local data = require "mlua.ffi.data"

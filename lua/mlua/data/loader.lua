@@ -18,7 +18,10 @@
 -- @module mlua.data.loader
 local check = require "mlua.check"
 local fail = require "mlua.fail"
+local core = require "mlua.ffi"
 local data = require "mlua.ffi.data"
+local text = require "mlua.text"
+require "mlua.tensor" -- what batches are made of
 
 local loader = {}
 
@@ -32,39 +35,49 @@ Loader.__index = Loader
 -- @tfield[opt=123] number seed
 -- @tfield[opt=0] number workers     threads that read ahead; 0: the calling thread gathers
 -- @tfield[opt=false] boolean drop_last  leave out a last batch that is short
+-- @tfield[opt=0] number sub_sample  leave out this share of the rows labelled 0, by the seed
 -- @tfield[opt=0] number epoch       where to begin
 local KNOWN = {
   batch = "number", shuffle = "boolean", seed = "number", workers = "number",
-  drop_last = "boolean", epoch = "number",
+  drop_last = "boolean", epoch = "number", sub_sample = "number",
 }
 
--- Options checked and with their defaults; raises at the caller of `name`.
+local function misuse(n, name, format, ...)
+  core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
+end
+
+-- Options checked and with their defaults; raises at the user's line.
 local function complete(o, name, n)
   if o ~= nil and type(o) ~= "table" then
-    check.arg_at(2, false, n, name, "expected a table of options, got %s", check.what(o))
+    misuse(n, name, "expected a table of options, got %s", check.what(o))
   end
   local full = {
     batch = 128, shuffle = false, seed = 123, workers = 0, drop_last = false, epoch = 0,
+    sub_sample = 0,
   }
   for field, value in pairs(o or {}) do
     if KNOWN[field] == nil then
-      local text = require "mlua.text"
-      check.arg_at(2, false, n, name, "unknown option '%s'%s", tostring(field),
+      misuse(n, name, "unknown option '%s'%s", tostring(field),
         text.did_you_mean(tostring(field), text.keys(KNOWN)))
+    elseif type(value) ~= KNOWN[field] then
+      misuse(n, name, "%s: expected a %s, got %s", field, KNOWN[field], check.what(value))
     end
-    check.arg_at(2, type(value) == KNOWN[field], n, name, "%s: expected a %s, got %s", field,
-      KNOWN[field], check.what(value))
     full[field] = value
   end
   local function range(field, lowest, highest)
     local value = full[field]
-    check.arg_at(3, value % 1 == 0 and value >= lowest and value <= highest, n, name,
-      "%s: expected an integer from %d to %.0f, got %.14g", field, lowest, highest, value)
+    if value % 1 ~= 0 or value < lowest or value > highest then
+      misuse(n, name, "%s: expected an integer from %d to %.0f, got %.14g", field, lowest, highest,
+        value)
+    end
   end
   range("batch", 1, 2 ^ 31 - 1)
   range("workers", 0, 256)
   range("seed", 0, 2 ^ 53)
   range("epoch", 0, 2 ^ 53)
+  if not (full.sub_sample >= 0 and full.sub_sample < 1) then
+    misuse(n, name, "sub_sample: expected a number from 0, below 1, got %.14g", full.sub_sample)
+  end
   return full
 end
 
@@ -87,15 +100,15 @@ function loader.new(open, part, o, about)
   o.part = part
   local handle, message, code = open(o)
   if not handle then
-    check.arg_at(2, code ~= data.EARG, about.n, about.name, "%s", message)
+    if code == data.EARG then misuse(about.n, about.name, "%s", message) end
     return nil, message, code
   end
   local self = setmetatable({
     handle = handle, options = o, bags = about.bags, part = part, owner = about.owner,
-    raw = data.batch(handle), count = data.steps(handle),
+    raw = data.batch(handle), count = data.steps(handle), row_count = data.count(handle),
   }, Loader)
-  local full = math.min(o.batch, part.count)
-  local last = part.count % o.batch
+  local full = math.min(o.batch, self.row_count)
+  local last = self.row_count % o.batch
   self.full, message, code = view(self, full)
   if self.full and last > 0 and last < full and not o.drop_last then
     self.short, message, code = view(self, last)
@@ -119,7 +132,7 @@ end
 --- Rows that an epoch goes through.
 -- @treturn number
 function Loader:rows()
-  return self.options.drop_last and self.count * self.options.batch or self.part.count
+  return self.row_count
 end
 
 --- Go to a position: the next batch is number `step`, from 0, of `epoch`.

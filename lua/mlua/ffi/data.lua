@@ -121,7 +121,7 @@ end
 local function loader_options(o)
   local options = LoaderOptions {
     batch = o.batch, shuffle = o.shuffle or false, drop_last = o.drop_last or false,
-    seed = o.seed or 0, workers = o.workers or 0,
+    seed = o.seed or 0, workers = o.workers or 0, sub_sample = o.sub_sample or 0,
   }
   options.part = part_of(o.part)
   return options
@@ -188,6 +188,8 @@ function M.seek(handle, epoch, step)
   if code < 0 then return failed(code) end
   return true
 end
+
+function M.count(handle) return tonumber(C.ml_loader_count(handle)) end
 
 function M.steps(handle) return tonumber(C.ml_loader_steps(handle)) end
 
