@@ -21,10 +21,10 @@ typedef struct build {
   ml__header *header;
   ml_file *file; /* or */
   char *memory;
-  ml__block *block; /* [blocks] */
+  ml__block *block;      /* [blocks] */
   int64_t blocks, first; /* first: chunk in block 0 */
-  ml__vocab *vocab; /* [n_cat], or NULL where ids are hashed */
-  int64_t *row;     /* [blocks] first row of each block */
+  ml__vocab *vocab;      /* [n_cat], or NULL where ids are hashed */
+  int64_t *row;          /* [blocks] first row of each block */
   uint32_t modulo;
   uint64_t magic; /* 2^64 / modulo, rounded up */
 } build;
@@ -166,7 +166,7 @@ static ml_err fill_all(build *b, ml_clicks *c, ml__team *team, const ml_clicks_o
 
 ml_err ml__build(ml_clicks *c, ml__source *source, const uint64_t key[2],
                  const ml_clicks_options *o, ml__team *team) {
-  build b = { .source = source };
+  build b = {.source = source};
   b.header = c->header = calloc(1, (size_t)ml__header_size(source->n_cat));
   if (!b.header) return ml_fail(ML_ENOMEM, "click data: out of memory");
   ml__header *h = b.header;

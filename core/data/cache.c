@@ -55,11 +55,11 @@ void ml__header_layout(ml__header *h) {
   int64_t words = 0, at = ml__header_size(h->n_cat);
   for (int32_t t = 0; t < h->n_cat && !h->hashed; t++) words += h->tables[t];
   const int64_t count[ML__SECTIONS] = {
-    [ML__LABEL] = h->rows,
-    [ML__DENSE] = h->rows * h->n_dense,
-    [ML__IDS] = h->rows * h->n_cat,
-    [ML__PLANTED] = h->planted ? h->rows : 0,
-    [ML__WORDS] = words,
+      [ML__LABEL] = h->rows,
+      [ML__DENSE] = h->rows * h->n_dense,
+      [ML__IDS] = h->rows * h->n_cat,
+      [ML__PLANTED] = h->planted ? h->rows : 0,
+      [ML__WORDS] = words,
   };
   memcpy(h->magic, magic, sizeof magic);
   h->version = VERSION;
@@ -120,9 +120,10 @@ static ml_err sum_piece(void *ctx, int64_t i) {
 
 static bool contents_match(const ml_map *map, const ml__header *h, ml__team *team) {
   for (int i = 0; i < ML__SECTIONS; i++) {
-    verification v = { .base = map->data, .section = &h->section[i] };
+    verification v = {.base = map->data, .section = &h->section[i]};
     int64_t words = h->section[i].size / 4;
-    if (ml__team_run(team, (words + PIECE - 1) / PIECE, sum_piece, &v) || v.sum != h->section[i].sum)
+    if (ml__team_run(team, (words + PIECE - 1) / PIECE, sum_piece, &v) ||
+        v.sum != h->section[i].sum)
       return false;
   }
   return true;

@@ -18,7 +18,8 @@ static ml_err check_options(const ml_clicks_options *o) {
     return ml_fail(ML_EARG, "n_dense: expected 0 to %d, got %d", ML__MAX_COLUMNS, o->n_dense);
   if (o->n_cat < 0 || o->n_cat > ML__MAX_COLUMNS)
     return ml_fail(ML_EARG, "n_cat: expected 0 to %d, got %d", ML__MAX_COLUMNS, o->n_cat);
-  if (o->rows < 0) return ml_fail(ML_EARG, "rows: expected 0 or more, got %lld", (long long)o->rows);
+  if (o->rows < 0)
+    return ml_fail(ML_EARG, "rows: expected 0 or more, got %lld", (long long)o->rows);
   if (o->modulo < 0 || o->modulo > INT32_MAX)
     return ml_fail(ML_EARG, "modulo: expected 0 to %d, got %lld", INT32_MAX, (long long)o->modulo);
   if (o->hash && !o->modulo) return ml_fail(ML_EARG, "hash: expected a modulo above 0");
@@ -181,7 +182,8 @@ static char *put_count(char *p, float dense) {
 }
 
 static char *put_word(char *p, uint32_t word) {
-  for (int shift = 28; word && shift >= 0; shift -= 4) *p++ = "0123456789abcdef"[word >> shift & 15];
+  for (int shift = 28; word && shift >= 0; shift -= 4)
+    *p++ = "0123456789abcdef"[word >> shift & 15];
   return p;
 }
 
@@ -193,7 +195,8 @@ ml_err ml_clicks_write(const ml_clicks *c, const char *path, int64_t first, int6
   char *line = malloc((size_t)(4 + s->n_dense * 20 + s->n_cat * 9));
   const uint32_t **words = calloc((size_t)s->n_cat + 1, sizeof *words);
   ml_file *f = NULL;
-  ml_err err = line && words ? ml_file_create(&f, path) : ml_fail(ML_ENOMEM, "%s: out of memory", path);
+  ml_err err =
+      line && words ? ml_file_create(&f, path) : ml_fail(ML_ENOMEM, "%s: out of memory", path);
   for (int64_t t = 0, at = 0; s->words && words && t < s->n_cat; at += s->tables[t++])
     words[t] = s->words + at;
   for (int64_t r = first; !err && r < first + count; r++) {

@@ -55,22 +55,22 @@ typedef struct ml__section {
 } ml__section;
 
 typedef struct ml__header {
-  char magic[8]; /* "mlclicks" */
+  char magic[8];           /* "mlclicks" */
   uint32_t version, order; /* order: 0x01020304 as this machine writes it */
   uint64_t key[2];         /* digest of what the data are made from, and how */
   int64_t rows, file_size;
   int32_t n_dense, n_cat;
   int32_t hashed, planted;
   ml__section section[ML__SECTIONS];
-  uint64_t sum; /* of the header with sum = 0, tables included */
+  uint64_t sum;     /* of all the rest of the header, tables included */
   int64_t tables[]; /* [n_cat] ids in each table */
 } ml__header;
 
 struct ml_clicks {
   int refs;
   ml_clicks_info info;
-  ml__header *header;         /* the start of the map, or where there is none: malloc'd */
-  char *memory;               /* sections, where there is no map */
+  ml__header *header; /* the start of the map, or where there is none: malloc'd */
+  char *memory;       /* sections, where there is no map */
   int64_t memory_size;
   ml_map *map;
   char *name, *cache;

@@ -198,7 +198,7 @@ ml_err ml_loader_next(ml_loader *l) {
 const ml_batch *ml_loader_batch(const ml_loader *l) { return l ? &l->out : NULL; }
 
 static ml_err wrap(ml_ref *out, ml_loader *l, void *data, int dtype, int64_t a, int64_t b) {
-  int64_t shape[2] = { a, b };
+  int64_t shape[2] = {a, b};
   __atomic_add_fetch(&l->out_memory->refs, 1, __ATOMIC_RELAXED);
   return ml_tensor_adopt(out, data, dtype, b < 0 ? 1 : 2, shape, release, l->out_memory);
 }
@@ -341,8 +341,9 @@ ml_err ml__loader_new(ml_loader **out, const ml__feed *feed, const ml_loader_opt
   l->thread = calloc((size_t)o->workers + 1, sizeof *l->thread);
   if (err || !l->slot || !l->thread || slots_new(l)) {
     ml_loader_close(l);
-    return err ? err : ml_fail(ML_ENOMEM, "loader: no memory for %lld batches of %lld rows",
-                   (long long)(l->slots * l->per_block), (long long)o->batch);
+    return err ? err
+               : ml_fail(ML_ENOMEM, "loader: no memory for %lld batches of %lld rows",
+                         (long long)(l->slots * l->per_block), (long long)o->batch);
   }
   start_threads(l);
   *out = l;

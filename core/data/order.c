@@ -12,10 +12,13 @@
 
 #include <stdlib.h>
 
-enum { SPLIT = 0x73706c74, EPOCH = 0x65706f63, THIN = 0x7468696e }; /* streams, apart from those of other draws */
+enum {
+  SPLIT = 0x73706c74,
+  EPOCH = 0x65706f63,
+  THIN = 0x7468696e
+}; /* streams, apart from those of other draws */
 
-void ml__shuffle_init(ml__shuffle *s, int64_t n, uint64_t seed, uint64_t stream,
-                      uint64_t counter) {
+void ml__shuffle_init(ml__shuffle *s, int64_t n, uint64_t seed, uint64_t stream, uint64_t counter) {
   int bits = 8; /* at least: narrower halves mix badly */
   while (bits < 62 && (INT64_C(1) << bits) < n) bits++;
   s->n = n;

@@ -89,8 +89,14 @@ static ml_err memory_loader(ml_loader **out, const ml_rows *rows, ml_clicks *cli
   m->rows.tables = m->tables = tables;
   m->clicks = clicks;
   if (clicks) ml__clicks_retain(clicks);
-  ml__feed feed = { .rows = rows->rows, .n_dense = rows->n_dense, .n_cat = rows->n_cat,
-                    .lookups = 1, .label = rows->label, .gather = memory_gather, .close = memory_close, .ctx = m };
+  ml__feed feed = {.rows = rows->rows,
+                   .n_dense = rows->n_dense,
+                   .n_cat = rows->n_cat,
+                   .lookups = 1,
+                   .label = rows->label,
+                   .gather = memory_gather,
+                   .close = memory_close,
+                   .ctx = m};
   return ml__loader_new(out, &feed, o);
 }
 
@@ -101,7 +107,7 @@ ml_err ml_loader_rows(ml_loader **out, const ml_rows *rows, const ml_loader_opti
 ml_err ml_loader_clicks(ml_loader **out, ml_clicks *clicks, const ml_loader_options *o) {
   const ml_clicks_info *c = ml_clicks_view(clicks);
   if (!c) return *out = NULL, ml_fail(ML_EHANDLE, "loader: expected click data, got NULL");
-  ml_rows rows = { c->rows, c->n_dense, c->n_cat, c->label, c->dense, c->ids, c->tables };
+  ml_rows rows = {c->rows, c->n_dense, c->n_cat, c->label, c->dense, c->ids, c->tables};
   return memory_loader(out, &rows, clicks, o);
 }
 
@@ -133,7 +139,9 @@ static void random_close(void *ctx) {
   free(f);
 }
 
-static uint64_t stream(uint32_t kind, int64_t which) { return (uint64_t)kind << 32 | (uint64_t)which; }
+static uint64_t stream(uint32_t kind, int64_t which) {
+  return (uint64_t)kind << 32 | (uint64_t)which;
+}
 
 static void random_bag(const random_feed *f, int32_t t, int64_t row, int64_t n, int32_t *out) {
   uint64_t size = (uint64_t)f->tables[t], calls = (uint64_t)(f->rows.lookups + 3) / 4;
@@ -153,10 +161,8 @@ static ml_err random_gather(void *ctx, const int64_t *row, int64_t n, ml_batch *
     for (int32_t j = 0; j <= d; j++) { /* the label is draw d */
       if (j % 4 == 0) ml_philox(f->rows.seed, stream(DENSE, j / 4), (uint64_t)row[i], r);
       float u = ml_unit24(r[j % 4]);
-      if (j < d)
-        b->dense[i * d + j] = u;
-      else
-        b->label[i] = f->rows.round_labels ? u >= 0.5f : u;
+      if (j < d) b->dense[i * d + j] = u;
+      else b->label[i] = f->rows.round_labels ? u >= 0.5f : u;
     }
   }
   int64_t at = 0;
@@ -193,8 +199,13 @@ ml_err ml_loader_random(ml_loader **out, const ml_random_rows *rows, const ml_lo
   if (rows->n_cat) memcpy(tables, rows->tables, (size_t)rows->n_cat * sizeof *tables);
   f->rows = *rows;
   f->rows.tables = f->tables = tables;
-  ml__feed feed = { .rows = rows->rows, .n_dense = rows->n_dense, .n_cat = rows->n_cat,
-                    .lookups = rows->lookups, .bags = true, .gather = random_gather,
-                    .close = random_close, .ctx = f };
+  ml__feed feed = {.rows = rows->rows,
+                   .n_dense = rows->n_dense,
+                   .n_cat = rows->n_cat,
+                   .lookups = rows->lookups,
+                   .bags = true,
+                   .gather = random_gather,
+                   .close = random_close,
+                   .ctx = f};
   return ml__loader_new(out, &feed, o);
 }

@@ -20,7 +20,7 @@ enum { DENSE = 1, SINGLE, LEFT, RIGHT }; /* kinds of effect: streams */
 
 static const double BIAS = -0.5, SPREAD = 2.2;
 static const double BY_DENSE = 0.3, BY_SINGLE = 0.55, BY_PAIR = 0.15; /* of the variance */
-static const double LOGISTIC_SD = 1.8137993642342178; /* pi / sqrt(3) */
+static const double LOGISTIC_SD = 1.8137993642342178;                 /* pi / sqrt(3) */
 
 struct ml__planted {
   ml_synthetic what;
@@ -76,10 +76,8 @@ ml_err ml__planted_open(ml__planted **out, const ml_synthetic *what, const ml_cl
       p->effect[t * RANKED + v] = single_sd * effect(p, SINGLE, t, v);
       if (t >= 2 * p->pairs) continue;
       float e = effect(p, t % 2 ? RIGHT : LEFT, t / 2, v);
-      if (t % 2)
-        p->right[t / 2 * RANKED + v] = e;
-      else
-        p->left[t / 2 * RANKED + v] = pair_sd * e;
+      if (t % 2) p->right[t / 2 * RANKED + v] = e;
+      else p->left[t / 2 * RANKED + v] = pair_sd * e;
     }
     for (p->step[t] = (int64_t)(0.618 * (double)n) | 1; gcd(p->step[t], n) != 1;) p->step[t]++;
   }
@@ -126,10 +124,8 @@ static ml_err fill(void *ctx, int64_t chunk, ml__block *b) {
       b->words[t * b->cap + i] = word_of(t, v);
       if (v < RANKED) logit += (double)p->effect[t * RANKED + v];
       if (t >= 2 * p->pairs) continue;
-      if (t % 2)
-        logit += v < RANKED ? (double)(left * p->right[at]) : 0;
-      else
-        left = v < RANKED ? p->left[at] : 0;
+      if (t % 2) logit += v < RANKED ? (double)(left * p->right[at]) : 0;
+      else left = v < RANKED ? p->left[at] : 0;
     }
     double planted = 1 / (1 + exp(-logit));
     b->planted[i] = (float)planted;
@@ -140,8 +136,13 @@ static ml_err fill(void *ctx, int64_t chunk, ml__block *b) {
 
 void ml__planted_source(ml__planted *p, ml__source *source) {
   *source = (ml__source){
-    .rows = p->what.rows, .chunks = (p->what.rows + CHUNK_ROWS - 1) / CHUNK_ROWS,
-    .most_rows = CHUNK_ROWS, .n_dense = p->n_dense, .n_cat = p->n_cat, .planted = true,
-    .fill = fill, .ctx = p,
+      .rows = p->what.rows,
+      .chunks = (p->what.rows + CHUNK_ROWS - 1) / CHUNK_ROWS,
+      .most_rows = CHUNK_ROWS,
+      .n_dense = p->n_dense,
+      .n_cat = p->n_cat,
+      .planted = true,
+      .fill = fill,
+      .ctx = p,
   };
 }

@@ -29,11 +29,11 @@ struct ml__text {
   const char *begin, *end;
   struct stat st;
   int32_t n_dense, n_cat;
-  int64_t limit;         /* rows wanted, or INT64_MAX */
-  int64_t longest;       /* bytes that a well-formed row can take, end of line included */
-  int64_t chunks, *row;  /* [chunks + 1] first row of each chunk */
-  int64_t counting;      /* first chunk of those now counted */
-  float logs[LOGS];      /* log(x + 1) */
+  int64_t limit;        /* rows wanted, or INT64_MAX */
+  int64_t longest;      /* bytes that a well-formed row can take, end of line included */
+  int64_t chunks, *row; /* [chunks + 1] first row of each chunk */
+  int64_t counting;     /* first chunk of those now counted */
+  float logs[LOGS];     /* log(x + 1) */
 };
 
 /* -- fields: each returns where it ends, or NULL -- */
@@ -52,9 +52,9 @@ static inline const char *integer(const char *p, const ml__text *t, float *value
 }
 
 static const int8_t hex_value[256] = {
-  ['0'] = 1, ['1'] = 2, ['2'] = 3, ['3'] = 4, ['4'] = 5, ['5'] = 6, ['6'] = 7, ['7'] = 8,
-  ['8'] = 9, ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
-  ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+    ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,  ['6'] = 7,  ['7'] = 8,
+    ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12, ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16,
+    ['A'] = 11, ['B'] = 12, ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
 };
 
 /* Eight hexadecimal digits at once: all bytes of the word checked and converted side by side. */
@@ -264,9 +264,14 @@ ml_err ml__text_source(ml__text *t, ml__source *source, ml__team *team) {
   while (t->chunks > 1 && t->row[t->chunks - 1] >= t->limit) t->chunks--;
   t->row[t->chunks] = ML_MIN(t->row[t->chunks], t->limit);
   *source = (ml__source){
-    .rows = t->row[t->chunks], .chunks = t->chunks, .row = t->row,
-    .n_dense = t->n_dense, .n_cat = t->n_cat, .fill = fill, .finish = unchanged,
-    .ctx = t,
+      .rows = t->row[t->chunks],
+      .chunks = t->chunks,
+      .row = t->row,
+      .n_dense = t->n_dense,
+      .n_cat = t->n_cat,
+      .fill = fill,
+      .finish = unchanged,
+      .ctx = t,
   };
   /* A well-formed row takes one byte a column and one for its end: more lines than that have a bad
    * one among them, which ends the chunk before it is full. */

@@ -29,10 +29,8 @@ static void *slots_new(int bits) {
 static void slots_free(uint64_t *slot, int bits) {
   size_t size = sizeof(uint64_t) << bits;
   if (!slot) return;
-  if (size < HUGE)
-    free(slot);
-  else
-    munmap(slot, size);
+  if (size < HUGE) free(slot);
+  else munmap(slot, size);
 }
 
 static ml_err grow(ml__vocab *v) {

@@ -37,7 +37,7 @@ typedef struct ml_synthetic {
   int64_t rows;
   uint64_t seed;
   const int64_t *tables; /* [n_cat] words each category may take, >= 1 */
-  int32_t skew; /* P(one of the k commonest words) = (k / words)^(1/skew); 1: uniform;
+  int32_t skew;          /* P(one of the k commonest words) = (k / words)^(1/skew); 1: uniform;
                    0: each word in turn, so that as many rows as words show them all */
 } ml_synthetic;
 
@@ -95,10 +95,10 @@ ml_err ml_clicks_planted(float *out, const ml_clicks *clicks, const ml_part *par
 typedef struct ml_loader ml_loader;
 
 typedef struct ml_loader_options {
-  int64_t batch;   /* rows in a batch; the last one of an epoch may be shorter */
+  int64_t batch; /* rows in a batch; the last one of an epoch may be shorter */
   ml_part part;
-  bool shuffle;    /* another order each epoch, by (seed, epoch) */
-  bool drop_last;  /* leave out a last batch that is short */
+  bool shuffle;      /* another order each epoch, by (seed, epoch) */
+  bool drop_last;    /* leave out a last batch that is short */
   double sub_sample; /* leave out this share of the rows labelled 0, by (seed, row); 0 <= it < 1 */
   uint64_t seed;
   int32_t workers; /* threads that read ahead; 0: the calling thread gathers */
@@ -121,8 +121,8 @@ typedef struct ml_random_rows {
   int32_t n_dense, n_cat; /* dense uniform in [0, 1) */
   int32_t lookups;        /* ids in a bag: this many, or 1 to this many; uniform over the table */
   bool fixed;
-  bool round_labels;      /* 0 or 1 rather than uniform in [0, 1) */
-  const int64_t *tables;  /* [n_cat]; copied */
+  bool round_labels;     /* 0 or 1 rather than uniform in [0, 1) */
+  const int64_t *tables; /* [n_cat]; copied */
 } ml_random_rows;
 
 /* The arrays stay where they are for the life of a loader; their contents, until the next call. */

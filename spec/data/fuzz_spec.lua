@@ -17,7 +17,8 @@ describe("the click reader, given damaged texts,", function()
     local text = {}
     for i = 1, rows do
       text[i] = ("%d\t%d\t%s\t\t%x\t%s\n"):format(random(2), random(5000),
-        random(3) == 0 and "-1" or "", random(2 ^ 31 - 1), random(4) == 0 and "" or ("%08x"):format(random(100)))
+        random(3) == 0 and "-1" or "", random(2 ^ 31 - 1),
+        random(4) == 0 and "" or ("%08x"):format(random(100)))
     end
     return table.concat(text)
   end
