@@ -107,7 +107,7 @@ INLINE void bags(job *j, const int64_t width, int64_t begin, int64_t end) {
     uint64_t rows = (uint64_t)j->tables[t]->info.shape[0];
     int64_t from = ml__bag_start(s, bag), to = ml__bag_start(s, bag + 1);
     float *restrict y = j->y + (b * s->tables + t) * width;
-    float sum[width <= 64 ? width : 1], *restrict acc = width <= 64 ? sum : y;
+    float sum[64], *restrict acc = width <= 64 ? sum : y;
     for (int64_t d = 0; d < width; d++) acc[d] = 0;
     for (int64_t i = from; i < to; i++) {
       for (; ahead < last && ahead <= i + AHEAD; ahead++) {

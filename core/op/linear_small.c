@@ -25,12 +25,12 @@ INLINE float activate(float s, int act) {
 
 /* R rows of x against O rows of w. */
 INLINE void dots(const int R, const int O, int64_t width, const float *x, const float *w, float *s) {
-  v8 acc[R][O];
+  v8 acc[4][4]; /* of fixed size: a length that is a parameter, even a constant one, would live in memory */
   for (int r = 0; r < R; r++)
     for (int o = 0; o < O; o++) acc[r][o] = (v8){0};
   int64_t k = 0;
   for (; k + 8 <= width; k += 8) {
-    v8 wv[O];
+    v8 wv[4];
     for (int o = 0; o < O; o++) wv[o] = *(const v8 *)(w + o * width + k);
     for (int r = 0; r < R; r++) {
       v8 xv = *(const v8 *)(x + r * width + k);
@@ -93,7 +93,7 @@ INLINE void backward(const int R, const int O, int64_t width, int64_t n, const f
   float *dn = dw ? dw + n * width : NULL;
   int64_t k = 0;
   for (; k + 8 <= width; k += 8) {
-    v8 wv[O], dv[O], xv[R];
+    v8 wv[4], dv[4], xv[8];
     for (int r = 0; r < R; r++) xv[r] = *(const v8 *)(x + r * width + k);
     for (int o = 0; o < O; o++) wv[o] = *(const v8 *)(wn + o * width + k);
     if (dx) {
