@@ -33,7 +33,7 @@ ml_err ml_file_write(ml_file *f, const void *data, int64_t n);
 /* Writes at an offset and does not move the end that ml_file_write appends to. Threads may call it
  * at once; bytes appended before are written first. */
 ml_err ml_file_pwrite(ml_file *f, const void *data, int64_t n, int64_t offset);
-/* Sets the file's size: grows with disk space reserved (so a full disk is known at once), or cuts. */
+/* Sets the file's size: grows with disk space reserved (a full disk is known at once), or cuts. */
 ml_err ml_file_resize(ml_file *f, int64_t size);
 int64_t ml_file_tell(const ml_file *f); /* where ml_file_write appends next */
 ml_err ml_file_commit(ml_file *f);
@@ -67,8 +67,8 @@ ml_err ml_map_open(ml_map **out, const char *path, int flags);
 void ml_map_retain(ml_map *map);
 void ml_map_release(void *map); /* of the type that ml_tensor_adopt takes; NULL is fine */
 
-/* A tensor over bytes of the map: no copy, unless `offset` is not aligned for the dtype. It holds the
- * map as long as it needs it. ML_EFORMAT if the bytes are not there, or a bool is not 0 or 1. */
+/* A tensor over bytes of the map: no copy, unless `offset` is not aligned for the dtype. It holds
+ * the map as long as it needs it. ML_EFORMAT if the bytes are not there, or a bool is not 0 or 1. */
 ml_err ml_map_tensor(ml_ref *out, ml_map *map, int64_t offset, int dtype, int ndim,
                      const int64_t *shape);
 

@@ -145,7 +145,9 @@ ml_err ml_file_pwrite(ml_file *f, const void *data, int64_t n, int64_t offset) {
 
 static int resize(int fd, int64_t size) {
   struct stat st;
-  int err = ml__fault(ML_FAULT_RESIZE);
+  int err;
+  do err = ml__fault(ML_FAULT_RESIZE);
+  while (err == EINTR);
   if (err > 0) return err;
   if (fstat(fd, &st)) return errno;
   if (size > st.st_size) {

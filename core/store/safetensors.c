@@ -7,8 +7,8 @@
  *              "name": {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, …}
  *   the rest  the tensors, side by side from offset 0, without holes
  *
- * The whole grammar is in here, because the file may be hostile: a general JSON reader keeps the last
- * of two equal keys, nests, and makes tables many times larger than the text. Per tensor this one
+ * The whole grammar is in here, because the file may be hostile: a general JSON reader keeps the
+ * last of two equal keys, nests, and makes tables many times larger than the text. Per tensor this one
  * keeps 24 bytes (the text has at least 50) and reads the text again when asked.
  */
 #define _GNU_SOURCE
@@ -110,7 +110,7 @@ static int utf8(const unsigned char *p, int64_t n) {
   return len;
 }
 
-/* The length of the escape at p (its backslash) with n bytes left, or 0. *code: what it stands for. */
+/* The length of the escape at p (its backslash) with n bytes left, or 0. *code: its character. */
 static int escape(const char *p, int64_t n, uint32_t *code) {
   static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
   const char *known = n >= 2 && p[1] ? strchr(from, p[1]) : NULL;

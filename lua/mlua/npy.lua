@@ -40,10 +40,14 @@ local function read_dictionary(text, base)
     if s then at = e end
     return s
   end
+  local function here()
+    at = text:match("^%s*()", at)
+    return base + at - 1
+  end
   local function expect(pattern, what)
     local got = take(pattern)
     if not got then
-      fail(base + at - 1, "expected %s in the header, got '%s'", what, shown(text:sub(at)))
+      fail(here(), "expected %s in the header, got '%s'", what, shown(text:sub(at)))
     end
     return got
   end
@@ -51,9 +55,9 @@ local function read_dictionary(text, base)
     local sizes = {}
     expect("%(", "'('")
     while not take("%)") do
-      local start = at
+      local start = here()
       local digits = expect("%d+", "a size"):gsub("^0+(%d)", "%1")
-      if #digits > 15 then fail(base + start - 1, "a size too large") end
+      if #digits > 15 then fail(start, "a size too large") end
       sizes[#sizes + 1] = tonumber(digits)
       if not take(",") then
         if #sizes == 1 then expect(",", "','") end
@@ -66,29 +70,29 @@ local function read_dictionary(text, base)
   local header = {}
   expect("{", "'{'")
   while not take("}") do
-    local start = at
+    local start = here()
     local key = expect("'[^'\\]*'", "a key"):sub(2, -2)
-    if header[key] ~= nil then fail(base + start - 1, "twice the key '%s'", shown(key)) end
+    if header[key] ~= nil then fail(start, "twice the key '%s'", shown(key)) end
     expect(":", "':'")
     if key == "descr" then
-      if text:match("^%s*[%[(]", at) then fail(base + at - 1, "a structured dtype; not read") end
+      if text:match("^%s*[%[(]", at) then fail(here(), "a structured dtype; not read") end
       header.descr = expect("'[^'\\]*'", "a dtype"):sub(2, -2)
     elseif key == "fortran_order" then
       header.fortran_order = expect("%a+", "True or False")
       if header.fortran_order ~= "True" and header.fortran_order ~= "False" then
-        fail(base + start - 1, "fortran_order: expected True or False")
+        fail(start, "fortran_order: expected True or False")
       end
     elseif key == "shape" then
       header.shape = tuple()
     else
-      fail(base + start - 1, "unknown key '%s'", shown(key))
+      fail(start, "unknown key '%s'", shown(key))
     end
     if not take(",") then
       expect("}", "'}'")
       break
     end
   end
-  if not text:match("^%s*$", at) then fail(base + at - 1, "text after the header's end") end
+  if not text:match("^%s*$", at) then fail(here(), "text after the header's end") end
   for _, key in ipairs { "descr", "fortran_order", "shape" } do
     if header[key] == nil then fail(base, "the header has no '%s'", key) end
   end
