@@ -149,7 +149,7 @@ ml_err ml_clicks_synthetic(ml_clicks **out, const ml_synthetic *what, const ml_c
     snprintf(text, sizeof text, "%lld", (long long)what->tables[t]);
     tables = ml__digest(text, tables);
   }
-  snprintf(identity, sizeof identity, "synthetic 1\n%lld %llu %d %016llx", (long long)what->rows,
+  snprintf(identity, sizeof identity, "synthetic 2\n%lld %llu %d %016llx", (long long)what->rows,
            (unsigned long long)what->seed, what->skew, (unsigned long long)tables);
   return open_or_make(out, "synthetic", identity, what, o);
 }

@@ -18,8 +18,8 @@
 enum { CHUNK_ROWS = 4096, RANKED = 4096, MAX_PAIRS = 6 };
 enum { DENSE = 1, SINGLE, LEFT, RIGHT }; /* kinds of effect: streams */
 
-static const double BIAS = -0.5, SPREAD = 2.2;
-static const double BY_DENSE = 0.3, BY_SINGLE = 0.55, BY_PAIR = 0.15; /* of the variance */
+static const double BIAS = -0.5, SPREAD = 2.4;
+static const double BY_DENSE = 0.35, BY_SINGLE = 0.55, BY_PAIR = 0.1; /* of the variance */
 static const double LOGISTIC_SD = 1.8137993642342178;                 /* pi / sqrt(3) */
 
 struct ml__planted {
