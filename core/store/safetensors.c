@@ -8,8 +8,8 @@
  *   the rest  the tensors, side by side from offset 0, without holes
  *
  * The whole grammar is in here, because the file may be hostile: a general JSON reader keeps the
- * last of two equal keys, nests, and makes tables many times larger than the text. Per tensor this one
- * keeps 24 bytes (the text has at least 50) and reads the text again when asked.
+ * last of two equal keys, nests, and makes tables many times larger than the text. Per tensor this
+ * one keeps 24 bytes (the text has at least 50) and reads the text again when asked.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -453,7 +453,7 @@ static ml_err names_differ(ml_safetensors *s) {
 static ml_err side_by_side(ml_safetensors *s) {
   int64_t at = 0, there = s->map->size - 8 - s->size;
   char a[64];
-  qsort(s->places, (size_t)s->count, sizeof *s->places, by_data);
+  if (s->count) qsort(s->places, (size_t)s->count, sizeof *s->places, by_data);
   for (int64_t i = 0; i < s->count; at = s->places[i++].end)
     if (s->places[i].begin != at)
       return ml_fail(
