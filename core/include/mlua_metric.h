@@ -9,7 +9,7 @@
  *   log_loss            -mean(y_i ln p_i + (1 - y_i) ln(1 - p_i)), p_i kept within [eps, 1 - eps],
  *                       eps = 2^-23 for f32 predictions, 2^-52 for f64
  *   normalised_entropy  log_loss / -(q ln q + (1 - q) ln(1 - q)), q = mean(y_i): 1 is no better
- *                       than the base rate. He et al. 2014, Practical lessons from predicting clicks
+ *                       than the base rate (He et al. 2014)
  *   calibration         mean(p_i) / mean(y_i): 1 is right on average, above it too high
  *
  * What is not defined is NaN: everything of no rows; auc and normalised_entropy of one class alone;

@@ -68,7 +68,7 @@ void ml_map_retain(ml_map *map);
 void ml_map_release(void *map); /* of the type that ml_tensor_adopt takes; NULL is fine */
 
 /* A tensor over bytes of the map: no copy, unless `offset` is not aligned for the dtype. It holds
- * the map as long as it needs it. ML_EFORMAT if the bytes are not there, or a bool is not 0 or 1. */
+ * the map as long as it needs it. ML_EFORMAT if the bytes are not there or a bool is not 0 or 1. */
 ml_err ml_map_tensor(ml_ref *out, ml_map *map, int64_t offset, int dtype, int ndim,
                      const int64_t *shape);
 
