@@ -156,6 +156,36 @@ describe("the cache of click data", function()
     assert.equal(folder .. "/a/b: Not a directory; kept in memory", set:note())
   end)
 
+  it("is whole or not there, whichever write, sync or rename fails, and the failure is told", function()
+    local ffi_layer = require "mlua.ffi"
+    local C, ENOSPC = ffi_layer.C, 28
+    local failures = 0
+    for n = 1, 40 do
+      files.remove(cache)
+      C.ml_store_fail_at(C.ML_FAULT_ANY, n, ENOSPC)
+      local set, message = clicks.open(path, { n_dense = 2, n_cat = 2, cache = cache, threads = 1 })
+      local done = C.ml_store_calls(C.ML_FAULT_ANY) < n
+      C.ml_store_fail_at(C.ML_FAULT_ANY, 0, 0)
+      if done then
+        assert.is_true(failures > 5)
+        return
+      end
+      failures = failures + 1
+      local told = message or set:note()
+      if told then assert.matches("No space left on device", told) end
+      assert.is_not_nil(told)
+      if set then
+        assert.equal(500, set:rows())
+        set:close()
+      end
+      for _, name in ipairs(listed()) do assert.is_nil(name:find("tmp")) end
+      local again = open({ verify = true })
+      assert.equal(500, again:rows())
+      again:close()
+    end
+    error("more than 40 calls")
+  end)
+
   it("may be made by several processes at once", function()
     local script = files.write(folder .. "/open.lua", ([[
       local set = assert(require("mlua.data.clicks").open(%q,
