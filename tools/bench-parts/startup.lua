@@ -1,5 +1,5 @@
 --- From the shell to an empty script, to the library, and to the end of the first training step.
-local clock = require("mlua.ffi").clock
+local clock = require("mlua").clock
 local peer_module = require "frame.peer"
 local quote = peer_module.quote
 

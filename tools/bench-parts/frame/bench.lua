@@ -1,6 +1,6 @@
 --- What a bench is given: its options, a folder for files, a peer, and `measure`.
 -- @module frame.bench
-local ffi_layer = require "mlua.ffi"
+local ml = require "mlua"
 local peer_module = require "frame.peer"
 
 local M = {}
@@ -8,13 +8,14 @@ local M = {}
 local Bench = {}
 Bench.__index = Bench
 
-local clock = ffi_layer.clock
+local clock = ml.clock
 local scale = { s = 1, ms = 1e3, ["µs"] = 1e6, ns = 1e9 }
 
 --- @tparam string name
 -- @tparam table options  of the command line
 -- @tparam {mlua=string,root=string,report=Report} where
 function M.new(name, options, where)
+  if options.threads then ml.threads(options.threads) end
   return setmetatable({
     name = name, options = options, runs = options.runs, peers = {},
     mlua = where.mlua, root = where.root, report = where.report,
@@ -66,7 +67,7 @@ M.median = median
 --   bound in seconds per step, bound_by
 -- @treturn table  the row
 function Bench:measure(c)
-  local steps, next_step, threads = c.steps or 1, 0, ffi_layer.C.ml_threads()
+  local steps, next_step, threads = c.steps or 1, 0, ml.threads()
   local function ours(n)
     local begin = clock()
     local own = c.ours(next_step, n)

@@ -70,6 +70,10 @@ for _, name in ipairs(names) do
     return fail.is_user(e) and e or debug.traceback(e, 2)
   end, bench)
   bench:close()
-  if not ok then error(problem, 0) end
+  if not ok and fail.is_user(problem) then error(problem, 0) end
+  if not ok then
+    io.stderr:write("mlua: ", problem, "\n")
+    os.exit(1, true)
+  end
 end
 report:finish()

@@ -59,7 +59,7 @@ function Report:finish()
   local rows = {}
   for i, r in ipairs(self.rows) do
     rows[i] = {
-      r.name, r.unit, figure(r.ours), r.threads or "-", figure(r.peer), r.peer_threads or "-",
+      r.name, r.unit, figure(r.ours), tostring(r.threads or "-"), figure(r.peer), r.peer_threads or "-",
       figure(r.ratio), figure(r.bound), r.bound_by or "",
     }
   end
