@@ -81,7 +81,7 @@ ml_err ml__update(ml_tensor *w, const ml_update *u, ml_tensor *g) {
   static const ml_body bodies[2][3] = {{sgd_double, adagrad_double, rowwise_double},
                                        {sgd_float, adagrad_float, rowwise_float}};
   int64_t n = rows ? w->info.shape[0] : w->info.count;
-  ml_parallel(n, ML_MAX(1, 16384 / ML_MAX(width, 1)), bodies[f][u->kind - ML_UPDATE_SGD], &j);
+  ml_parallel(n, ML_MAX(1, 65536 / ML_MAX(width, 1)), bodies[f][u->kind - ML_UPDATE_SGD], &j);
   ml__touch(w);
   if (s) ml__touch(s);
   ml__unref(own);

@@ -12,6 +12,12 @@
 ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                 int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 
+/* C[M,N] = alpha A' B, added to C where `add`; A [K,M], B [K,N] (gemm_tn.c). */
+ml_err ml__gemm_tn(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                   const float *b, int64_t ldb, bool add, float *c, int64_t ldc);
+/* Whether that is faster than ml__gemm for the whole C here; its sums do not depend on cuts of M. */
+bool ml__gemm_tn_wins(int64_t m, int64_t n);
+
 enum { ML_ACT_NONE, ML_ACT_RELU, ML_ACT_SIGMOID };
 
 /* y[M,N] = act(x[M,K] w[N,K]' + b[N]), one fused oneDNN primitive; b may be NULL. */

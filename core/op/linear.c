@@ -130,16 +130,23 @@ static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
   backward_job *j = ctx;
   if (j->db) bias_gradient(j, begin, end);
   if (!j->dw) return;
-  ml_err e = ml__gemm(true, false, end - begin, j->width, j->rows, j->alpha, j->dz + begin, j->out,
-                      j->x, j->width, j->beta, j->dw + begin * j->width, j->width);
+  int64_t n = end - begin, k = j->width;
+  const float *a = j->dz + begin;
+  float *c = j->dw + begin * k;
+  ml_err e = ml__gemm_tn_wins(j->out, k)
+                 ? ml__gemm_tn(n, k, j->rows, j->alpha, a, j->out, j->x, k, j->beta != 0, c, k)
+                 : ml__gemm(true, false, n, k, j->rows, j->alpha, a, j->out, j->x, k, j->beta, c, k);
   if (e < 0) j->err = e;
 }
 
 static ml_err backward_large(backward_job *j) {
   int64_t work = j->rows * j->width;
   ml_parallel(j->rows, ml__row_grain(j->rows, j->width * j->out), backward_rows, j);
-  /* output rows per cut: 64 or 128, and at least half a million multiplications */
-  int64_t grain = ML_MAX(j->out >= 256 ? 128 : 64, ((1 << 19) / ML_MAX(work, 1) + 15) / 16 * 16);
+  /* output rows per cut: at least half a million multiplications; a thread's share where sums do not
+     depend on it, else 64 or 128 */
+  int64_t least = (1 << 19) / ML_MAX(work, 1), share = (j->out + ml_threads() - 1) / ml_threads();
+  int64_t grain = ml__gemm_tn_wins(j->out, j->width) ? share : j->out >= 256 ? 128 : 64;
+  grain = (ML_MAX(grain, least) + 5) / 6 * 6;
   if (j->dw || j->db) ml_parallel(j->out, grain, backward_outputs, j);
   return j->err < 0 ? ml_fail(j->err, "linear: oneDNN failed") : ML_OK;
 }
