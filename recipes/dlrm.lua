@@ -89,16 +89,17 @@ local options = param.spec({
     rows = param.int { 0, min = 0, alias = "data-size",
       doc = "rows to read or make; 0: all of a file, 100,000 made ones" },
     dense = param.int { 13, min = 1, doc = "dense features, of made data" },
-    tables = param.ints { min = 1, doc = "rows of each embedding table, of made data" },
-    modulo = param.int { 0, min = 0, doc = "categories modulo this; 0: as they are",
+    tables = param.ints { min = 1, doc = "rows of each embedding table, of made data",
+      alias = "arch-embedding-size" },
+    modulo = param.int { 0, min = 0, max = 2 ^ 31 - 1,
+      doc = "categories modulo this, then ids by first appearance; 0: as they are",
       alias = { ["max-ind-range"] = none_below_one } },
-    hash = param.bool { doc = "ids are the categories modulo --modulo, not by first appearance" },
-    split = param.choice { "order", "fraction",
-      doc = "training, validation and test parts: 6/7, 1/14 and 1/14 by order, or by a seeded draw" },
+    hash = param.int { 0, min = 0, max = 2 ^ 31 - 1,
+      doc = "ids are the categories modulo this; 0: ids by first appearance" },
+    split = param.choice { "order", "random",
+      doc = "training, validation, test: 6/7, 1/14, 1/14 of the rows as they stand, or drawn" },
     shuffle = param.bool { true, doc = "training rows in another order each epoch",
       alias = { ["data-randomize"] = public_randomize } },
-    sub_sample = param.number { 0, min = 0, below = 1, alias = "data-sub-sample-rate",
-      doc = "leave out this part of the training rows that are labelled 0" },
     lookups = param.int { 10, min = 1, doc = "random: ids in a bag, at most",
       alias = "num-indices-per-lookup" },
     lookups_fixed = param.bool { doc = "random: exactly --lookups ids in a bag",
@@ -121,7 +122,7 @@ local options = param.spec({
       doc = "keep predictions at least this far from 0 and 1" },
     optimizer = param.choice { "adagrad", "sgd", "rwsadagrad",
       doc = "rwsadagrad: one state for each row of a table" },
-    lr = param.number { 0.03, min = 0, doc = "learning rate", alias = "learning-rate" },
+    lr = param.number { 0.02, min = 0, doc = "learning rate", alias = "learning-rate" },
     warmup_steps = param.int { 0, min = 0, doc = "steps in which the rate rises from 0",
       alias = "lr-num-warmup-steps" },
     decay_start = param.int { 0, min = 0, doc = "step from which the rate falls",
@@ -152,7 +153,8 @@ local options = param.spec({
       significant = false },
     loaders = param.int { 1, min = 0, doc = "threads that prepare batches", significant = false,
       alias = "num-workers" },
-    deterministic = param.bool { doc = "the same weights, bit for bit, for any --threads" },
+    deterministic = param.bool {
+      doc = "the same weights, bit for bit, for any --threads: sums are made by one" },
     json = param.bool { doc = "one line of JSON on standard output; the table goes to standard "
       .. "error", significant = false },
     max_steps = param.int { 0, min = 0, hidden = true, doc = "end after this many steps" },
@@ -164,4 +166,275 @@ local options = param.spec({
   doc = "Trains DLRM, the deep learning recommendation model, on click data, and tests it.",
 })
 
-return options
+
+-- What --help cannot say: options that do not go together. nil, or one line.
+local function contradiction(o)
+  local function typed(name) -- by this name, not by a public one that stands for more
+    local from, written = param.origin(o, name)
+    return from == "command line" and written:find("^%-%-" .. name) and written
+  end
+  if o.qr and o.md then return "--qr and --md exclude each other" end
+  if o.weighted_pooling ~= "none" and (o.qr or o.md) then
+    return ("--weighted-pooling does not go with --%s"):format(o.qr and "qr" or "md")
+  end
+  if o.qr and o.qr_operation == "concat" and o.dim % 2 == 1 then
+    return ("--dim %d: expected an even number with --qr-operation concat"):format(o.dim)
+  end
+  if o.hash > 0 and o.modulo > 0 then return "--hash and --modulo exclude each other" end
+  local file = o.data ~= "synthetic" and o.data ~= "random"
+  if file and (typed "dense" and o.dense ~= 13 or typed "tables") then
+    return ("%s: only made data takes it, not --data %s"):format(
+      typed "tables" or typed "dense", o.data)
+  end
+  if o.decay_start > 0 and o.decay_start < o.warmup_steps then
+    return ("--decay-start %d: expected at least --warmup-steps %d"):format(o.decay_start,
+      o.warmup_steps)
+  end
+  if o.test_freq == 0 and (o.stop_auc > 0 or o.stop_accuracy > 0) then
+    return ("--%s needs --test-freq"):format(o.stop_auc > 0 and "stop-auc" or "stop-accuracy")
+  end
+end
+
+-- Where the model will be written, before hours are spent on it.
+local function check_folder(path)
+  local folder = path:match "^(.*)/[^/]*$" or "."
+  local file, problem = io.open(folder == "" and "/" or folder, "rb")
+  if not file then require("mlua.fail").run("--save-model: %s", problem) end
+  file:close()
+end
+
+-- -- data --------------------------------------------------------------------------------------
+
+-- Parts to train and to test on, and what the model must know of them.
+local function prepare(o)
+  local fail = require "mlua.fail"
+  if o.data == "random" then
+    local random = require "mlua.data.random"
+    local function part(rows, seed)
+      return random.open { rows = rows, n_dense = o.dense, tables = o.tables or { 4, 3, 2 },
+        lookups = o.lookups, fixed = o.lookups_fixed, round_labels = o.round_targets, seed = seed }
+    end
+    local rows = o.rows > 0 and o.rows or 100000
+    return { train = part(rows, o.seed), test = o.round_targets and part(math.ceil(rows / 7),
+      o.seed + 1), dense = o.dense, tables = o.tables or { 4, 3, 2 } }
+  end
+  local clicks = require "mlua.data.clicks"
+  local made = o.data == "synthetic"
+  local set = fail.assert(clicks.open(o.data, {
+    rows = o.rows > 0 and o.rows or nil, seed = o.seed, split = o.split,
+    hash = o.hash > 0 and o.hash or nil,
+    max_ind_range = o.modulo > 0 and o.modulo or nil,
+    n_dense = made and o.dense or nil, tables = made and o.tables or nil, cache = o.cache,
+    threads = o.threads > 0 and o.threads or nil,
+  }))
+  local note = set:note()
+  if note then io.stderr:write("mlua: ", note, "\n") end
+  if set.train:rows() == 0 then fail.run("--data %s: no rows to train on", o.data) end
+  local part = set.test:rows() > 0 and set.test
+  return { train = set.train, test = part, dense = set:dense(), tables = set:tables(),
+    planted = made and part and part:planted() }
+end
+
+-- -- model -------------------------------------------------------------------------------------
+
+local function build(o, data)
+  local DLRM = require "mlua.nn.dlrm"
+  local model = DLRM.new {
+    dense = data.dense, tables = data.tables, dim = o.dim, bottom = o.bottom, top = o.top,
+    interaction = o.interaction, itself = o.itself, activation = o.activation,
+    loss_threshold = o.loss_threshold, pooling = o.weighted_pooling, seed = o.seed,
+    qr = o.qr and { threshold = o.qr_threshold, collisions = o.qr_collisions,
+      operation = o.qr_operation } or nil,
+    md = o.md and { threshold = o.md_threshold, temperature = o.md_temperature,
+      round = o.md_round_dims } or nil,
+  }
+  if o.load_model then require("mlua.fail").assert(model:load(o.load_model)) end
+  return model
+end
+
+-- loss(predictions, labels) as --loss has it.
+local function loss_function(o, ml)
+  if o.loss == "mse" then return function(p, y) return ml.mse(p, y) end end
+  if o.loss == "bce" then return function(p, y) return ml.bce(p, y) end end
+  local zero, one = o.loss_weights[1], o.loss_weights[2]
+  return function(p, y) return ml.bce(p, y, ml.affine(y, one - zero, zero)) end
+end
+
+-- -- training and testing ----------------------------------------------------------------------
+
+-- The metrics of predictions for all rows of a part.
+local function test(o, ml, model, part)
+  local meter = ml.metric.binary()
+  local batch = o.test_batch > 0 and o.test_batch or math.max(1024, o.batch)
+  local loader = require("mlua.fail").assert(part:loader { batch = batch, workers = o.loaders })
+  local function add(b) meter:add(model(b.dense, b.ids, b.offsets), b.label) end
+  ml.no_grad(function()
+    for b in loader:epoch(0) do ml.scope(add, b) end
+  end)
+  loader:close()
+  return meter:result()
+end
+
+-- One update per batch, or per --accumulate batches: step(batch) → loss.
+local function stepper(o, ml, model, optimizer, schedule)
+  local loss_of, gathered, updates = loss_function(o, ml), 0, 0
+  local function plain(b)
+    local loss = loss_of(model(b.dense, b.ids, b.offsets), b.label)
+    optimizer:step(loss)
+    return loss:item()
+  end
+  local function gathering(b)
+    local loss = loss_of(model(b.dense, b.ids, b.offsets), b.label)
+    local share = loss * (1 / o.accumulate)
+    share:backward()
+    return loss:item()
+  end
+  return function(b)
+    if schedule then optimizer:set_lr(schedule(updates)) end
+    if o.accumulate == 1 then
+      updates = updates + 1
+      return ml.scope(plain, b)
+    end
+    local loss = ml.scope(gathering, b)
+    gathered = gathered + 1
+    if gathered % o.accumulate == 0 then
+      optimizer:step()
+      optimizer:zero_grad()
+      updates = updates + 1
+    end
+    return loss
+  end
+end
+
+local function train(o, ml, model, data, mark)
+  local progress = require "mlua.ui.progress"
+  local optim = ml.optim
+  local optimizer = optim[o.optimizer](model, { lr = o.lr })
+  local schedule = (o.warmup_steps > 0 or o.decay_steps > 0) and optim.policy { lr = o.lr,
+    warmup = o.warmup_steps, decay_start = o.decay_start, decay_steps = o.decay_steps }
+  local step = stepper(o, ml, model, optimizer, schedule)
+  local loader = require("mlua.fail").assert(data.train:loader { batch = o.batch,
+    shuffle = o.shuffle and o.data ~= "random", seed = o.seed, workers = o.loaders })
+  local per_epoch = o.steps > 0 and math.min(o.steps, loader:steps()) or loader:steps()
+  local report = { steps = 0, samples = 0, seconds = 0 }
+  local mean, weight = 0, 0 -- of the loss since the line was last shown, by samples
+  for epoch = 1, o.epochs do
+    local line = progress.new { total = math.min(per_epoch * o.batch, loader:rows()),
+      label = ("epoch %d/%d"):format(epoch, o.epochs), unit = "samples" }
+    local done, stop, total = 0, false, 0
+    for batch in loader:epoch(epoch - 1) do
+      local loss, rows = step(batch), batch.rows
+      mean, weight, total, done = mean + loss * rows, weight + rows, total + loss * rows, done + 1
+      report.steps = report.steps + 1
+      if mark and report.steps == 1 then mark "first step" end
+      local due = line:tick(rows)
+      if o.print_freq > 0 then due = done % o.print_freq == 0 end
+      if due then
+        line:show(("loss %.4f"):format(mean / weight))
+        mean, weight = 0, 0
+      end
+      if loss ~= loss then
+        line:finish()
+        require("mlua.fail").run("step %d: the loss is not a number; a smaller --lr may help",
+          report.steps)
+      end
+      if o.test_freq > 0 and done % o.test_freq == 0 and data.test then
+        local r = test(o, ml, model, data.test)
+        line:note(("step %d: test AUC %.4f, accuracy %.4f, log loss %.4f"):format(report.steps,
+          r.auc, r.accuracy, r.log_loss))
+        stop = o.stop_auc > 0 and r.auc > o.stop_auc
+          or o.stop_accuracy > 0 and r.accuracy > o.stop_accuracy
+      end
+      stop = stop or o.max_steps > 0 and report.steps >= o.max_steps
+      if stop or done == per_epoch then break end
+    end
+    report.loss = total / line.n
+    report.samples = report.samples + line.n
+    report.seconds = report.seconds + line:finish(("loss %.4f"):format(report.loss))
+    if stop then break end
+  end
+  loader:close()
+  return report
+end
+
+-- -- the whole ---------------------------------------------------------------------------------
+
+local METRICS = {
+  { "auc", "AUC" }, { "log_loss", "log loss" }, { "normalised_entropy", "normalised entropy" },
+  { "accuracy", "accuracy" }, { "calibration", "calibration" },
+}
+
+local function result_table(result)
+  local render = require("mlua.ui.table").render
+  local format, rows, parts = require "mlua.ui.format", {}, {}
+  local found, report = result.metrics, result.train
+  if found then
+    local planted = found.planted
+    for i, m in ipairs(METRICS) do rows[i] = { m[2], found[m[1]], planted and planted[m[1]] } end
+    parts[1] = render {
+      head = planted and { "", "test", "planted model" } or { "", "test" }, rows = rows,
+    }
+  end
+  rows = { { "parameters", format.count(result.parameters) } }
+  if report then
+    rows[2] = { "training loss", report.loss }
+    rows[3] = { "steps", format.count(report.steps) }
+    rows[4] = { "training time", format.duration(report.seconds) }
+  end
+  parts[#parts + 1] = render { rows = rows }
+  return table.concat(parts, "\n\n")
+end
+
+local function described(o)
+  local all = {}
+  for _, row in ipairs(options:describe(o)) do
+    if not options:param(row.name).hidden then all[row.name] = o[row.name] end
+  end
+  return all
+end
+
+local function main(o)
+  local stamps, ml = {}, nil
+  local function mark(what) stamps[#stamps + 1] = { what, ml.clock() } end
+  ml = require "mlua"
+  mark "mlua loaded"
+  if o.device ~= "auto" and o.device ~= "cpu" then
+    require("mlua.fail").run("--device %s: this mlua computes on the cpu only", o.device)
+  end
+  if o.deterministic then ml.threads(1) elseif o.threads > 0 then ml.threads(o.threads) end
+  local data = prepare(o)
+  mark "data"
+  local model = build(o, data)
+  mark "model"
+  local report = not o.test_only and train(o, ml, model, data, mark)
+  if o.timing then
+    for i, stamp in ipairs(stamps) do
+      io.stderr:write(("%8.2f ms  %s\n"):format((stamp[2] - stamps[math.max(1, i - 1)][2]) * 1e3,
+        stamp[1]))
+    end
+  end
+  if o.max_steps > 0 then return end
+
+  local result = { options = described(o), parameters = model:size(), train = report or nil }
+  if data.test then
+    result.metrics = test(o, ml, model, data.test)
+    if data.planted then
+      local meter = ml.metric.binary()
+      local whole = require("mlua.fail").assert(data.test:loader { batch = data.test:rows() })
+      for batch in whole:epoch(0) do meter:add(data.planted, batch.label) end
+      result.metrics.planted = meter:result()
+    end
+  end
+  if o.save_model then
+    require("mlua.fail").assert(model:save(o.save_model))
+  end
+  local out = o.json and io.stderr or io.stdout
+  out:write(result_table(result), "\n")
+  if o.json then io.stdout:write(ml.json.encode(result), "\n") end
+end
+
+local o = options:main(arg)
+local problem = contradiction(o)
+if problem then require("mlua.fail").usage("%s", problem) end
+if o.save_model then check_folder(o.save_model) end
+main(o)

@@ -264,7 +264,7 @@ end
 --   dim, width of an embedding row (16);
 --   bottom, top, lists of hidden widths ({}): the bottom MLP goes from dense to dim, the top one
 --   from the interaction to 1, the last activation a sigmoid;
---   interaction, "dot" or "cat" ("dot"); itself, whether dot takes each feature with itself (false);
+--   interaction, "dot" or "cat" ("dot"); itself, dot with each feature's own square (false);
 --   activation, "relu" or "sigmoid", of hidden layers and the bottom's last ("relu");
 --   loss_threshold, keeps predictions within [loss_threshold, 1 - loss_threshold] (0: as they are);
 --   pooling, "none", "fixed" (weights of 1: the same) or "learned" ("none");

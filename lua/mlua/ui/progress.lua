@@ -39,7 +39,7 @@ function M.new(options)
   options = check.options(options, known, 1, "progress.new")
   local tty = options.tty
   if tty == nil then tty = not options.write and require("mlua.ffi.tty").isatty(2) end
-  local clock = options.clock or require("mlua.ffi").clock
+  local clock = options.clock or require("mlua.ffi").C.ml_clock
   local now = clock()
   return setmetatable({
     total = options.total, label = options.label, unit = options.unit or "",

@@ -1,0 +1,245 @@
+local files = require "spec.support.files"
+local json = require "mlua.json"
+local process = require "spec.support.process"
+
+local folder -- a cache and all that runs write
+
+local function run(...)
+  local words = { "recipes/dlrm.lua", "--cache", folder .. "/cache", ... }
+  local threads = false
+  for _, word in ipairs(words) do threads = threads or word == "--threads" end
+  if not threads then -- other programs may hold the other cores
+    words[#words + 1] = "--threads"
+    words[#words + 1] = "1"
+  end
+  return process.mlua(words, { timeout = 300 })
+end
+
+-- What --json says of a run that must succeed.
+local function result(...)
+  local got = run("--json", ...)
+  assert.equal(0, got.status, got.err)
+  assert.equal(1, select(2, got.out:gsub("\n", "")), got.out)
+  return json.decode(got.out), got
+end
+
+-- The one line of a run that must fail.
+local function refusal(status, ...)
+  local got = run(...)
+  assert.equal(status, got.status, got.err)
+  assert.equal("", got.out)
+  assert.is_nil(got.err:find "traceback")
+  return (got.err:match "([^\n]*)\n$")
+end
+
+local SMALL = { "--rows", "1400", "--dim", "4", "--bottom", "8", "--top", "8" }
+
+local function small(...)
+  local words = { unpack(SMALL) }
+  for _, word in ipairs { ... } do words[#words + 1] = word end
+  return unpack(words)
+end
+
+describe("recipes/dlrm.lua", function()
+  setup(function() folder = files.folder() end)
+  teardown(function() files.remove(folder) end)
+
+  for _, batch in ipairs { "2", "128" } do
+    it("finds at least 80 % of the planted signal, at batch " .. batch, function()
+      local r = result("--batch", batch)
+      local planted = r.metrics.planted.auc
+      assert.is_true(planted > 0.85, planted)
+      assert.is_true((r.metrics.auc - 0.5) / (planted - 0.5) >= 0.8, r.metrics.auc)
+      assert.is_true(r.metrics.log_loss > r.metrics.planted.log_loss)
+      assert.equal(7143, r.metrics.count)
+      assert.equal(math.ceil(85715 / tonumber(batch)), r.train.steps)
+      assert.equal(tonumber(batch), r.options.batch)
+    end)
+  end
+
+  it("prints the planted model's metrics beside its own, and progress to standard error", function()
+    local got = run(small())
+    assert.equal(0, got.status, got.err)
+    assert.matches("^ +test +planted model\nAUC +0%.%d%d%d%d +0%.%d%d%d%d\nlog loss +", got.out)
+    assert.matches("\ntraining loss +0%.%d%d%d%d\n", got.out)
+    assert.matches("^epoch 1/1  1,200 samples  .*  loss 0%.%d%d%d%d\n$", got.err)
+  end)
+
+  it("gives the same weights with 0, 1 and 4 loaders", function()
+    local seen
+    for _, loaders in ipairs { "0", "1", "4" } do
+      local path = folder .. "/loaders" .. loaders
+      result(small("--loaders", loaders, "--save-model", path, "--epochs", "2"))
+      seen = seen or files.read(path)
+      assert.is_true(seen == files.read(path), loaders)
+    end
+  end)
+
+  it("gives the same weights with 1 and 2 threads where --deterministic", function()
+    local seen
+    for _, threads in ipairs { "1", "2" } do
+      local path = folder .. "/threads" .. threads
+      result(small("--threads", threads, "--save-model", path, "--deterministic"))
+      seen = seen or files.read(path)
+      assert.is_true(seen == files.read(path), threads)
+    end
+  end)
+
+  it("gives other weights for another seed", function()
+    result(small("--save-model", folder .. "/seed1", "--seed", "1"))
+    result(small("--save-model", folder .. "/seed2", "--seed", "2"))
+    assert.is_false(files.read(folder .. "/seed1") == files.read(folder .. "/seed2"))
+  end)
+
+  it("tests a saved model as it was, without training", function()
+    local path = folder .. "/saved"
+    local trained = result(small("--save-model", path))
+    local tested, got = result(small("--load-model", path, "--test-only"))
+    assert.same(trained.metrics, tested.metrics)
+    assert.is_nil(tested.train)
+    assert.is_nil(got.err:find "epoch")
+  end)
+
+  it("refuses a saved model of another shape, naming the tensor", function()
+    result(small("--save-model", folder .. "/narrow"))
+    assert.equal("mlua: " .. folder .. "/narrow: state: 'bottom.1.weight': expected [9, 13], "
+      .. "got [8, 13]", refusal(1, "--rows", "1400", "--dim", "4", "--bottom", "9", "--top", "8",
+      "--load-model", folder .. "/narrow"))
+  end)
+
+  it("understands the public program's spellings", function()
+    local own = result("--rows", "1400", "--batch", "64", "--dim", "8", "--bottom", "32",
+      "--top", "16,8", "--lr", "0.05", "--interaction", "cat", "--epochs", "2", "--seed", "5",
+      "--steps", "9", "--optimizer", "sgd", "--loss", "wbce", "--loss-weights", "1,2")
+    local public = result("--data-size=1400", "--mini-batch-size=64", "--arch-mlp-bot=13-32-8",
+      "--arch-sparse-feature-size=8", "--arch-mlp-top=16-8-1", "--learning-rate=0.05",
+      "--arch-interaction-op=cat", "--nepochs=2", "--numpy-rand-seed=5", "--num-batches=9",
+      "--optimizer=sgd", "--loss-function=wbce", "--loss-weights=1.0-2.0", "--num-workers=0",
+      "--test-mini-batch-size=-1", "--max-ind-range=-1", "--data-randomize=total",
+      "--mlperf-grad-accum-iter=1")
+    assert.same(own.metrics, public.metrics)
+    assert.equal(18, own.train.steps)
+  end)
+
+  it("trains every variant of the model", function()
+    for _, words in ipairs {
+      { "--interaction", "cat" }, { "--itself" }, { "--activation", "sigmoid" },
+      { "--qr", "--qr-threshold", "50" }, { "--qr", "--qr-operation", "add" },
+      { "--qr", "--qr-operation", "concat" }, { "--md", "--md-round-dims" },
+      { "--weighted-pooling", "learned" }, { "--weighted-pooling", "fixed" },
+      { "--loss", "mse" }, { "--loss", "wbce", "--loss-weights", "1-2" },
+      { "--loss-threshold", "1e-3" }, { "--optimizer", "sgd", "--lr", "0.1" },
+      { "--optimizer", "rwsadagrad" }, { "--accumulate", "2" }, { "--no-shuffle" },
+      { "--split", "random" }, { "--bottom", "", "--top", "" },
+      { "--warmup-steps", "5", "--decay-start", "10", "--decay-steps", "20" },
+    } do
+      local r = result(small("--batch", "32", "--epochs", "3", unpack(words)))
+      assert.equal(100, r.metrics.count)
+      assert.is_true(r.train.loss < 0.75, table.concat(words, " ") .. ": " .. r.train.loss)
+    end
+  end)
+
+  it("gathers gradients of 4 batches of 32 into what one batch of 128 gives", function()
+    local whole = result(small("--optimizer", "sgd", "--lr", "0.5", "--rows", "1493"))
+    local parts = result(small("--optimizer", "sgd", "--lr", "0.5", "--rows", "1493",
+      "--batch", "32", "--accumulate", "4"))
+    assert.is_true(math.abs(whole.metrics.log_loss - parts.metrics.log_loss) < 1e-6)
+  end)
+
+  it("trains on random bags, as the public program does by default", function()
+    local r = result("--data", "random", "--rows", "600", "--dense", "4", "--tables", "4-3-2",
+      "--dim", "2", "--bottom", "3", "--top", "4,2", "--loss", "mse", "--batch", "2",
+      "--optimizer", "sgd", "--lr", "0.01")
+    assert.equal(300, r.train.steps)
+    assert.is_nil(r.metrics)
+    assert.is_true(r.train.loss < 0.15, r.train.loss) -- 1/12 for labels that mean nothing
+    r = result("--data-generation=random", "--data-size=700", "--round-targets=True",
+      "--num-indices-per-lookup=3", "--num-indices-per-lookup-fixed=1", "--qr", "--qr-threshold=3")
+    assert.equal(100, r.metrics.count)
+  end)
+
+  it("ends when a test passes the accuracy that was asked for", function()
+    local r, got = result(small("--batch", "10", "--test-freq", "20", "--stop-auc", "0.01",
+      "--epochs", "5"))
+    assert.equal(20, r.train.steps)
+    assert.matches("step 20: test AUC 0%.%d+, accuracy 0%.%d+, log loss 0%.%d+\n", got.err)
+  end)
+
+  it("writes a line of progress every --print-freq steps", function()
+    local _, got = result(small("--batch", "100", "--print-freq", "3"))
+    assert.equal(5, select(2, got.err:gsub("epoch 1/1 ", "")))
+  end)
+
+  it("reads a file in the Criteo format", function()
+    local census = files.data "clicks/census.tsv"
+    if not census then pending "no clicks/census.tsv" end
+    local r = result("--data", census)
+    assert.is_true(r.metrics.auc > 0.88, r.metrics.auc)
+    assert.is_nil(r.metrics.planted)
+    r = result("--data", census, "--hash", "100", "--rows", "2000")
+    assert.is_true(r.metrics.auc > 0.7, r.metrics.auc)
+  end)
+
+  it("lists its options", function()
+    local got = run("--help")
+    assert.equal(0, got.status)
+    assert.equal("", got.err)
+    assert.matches("\n  %-%-batch N +samples per step %(at least 1; default 128; also "
+      .. "%-%-mini%-batch%-size%)\n", got.out)
+    assert.is_nil(got.out:find "max%-steps")
+  end)
+
+  describe("answers a mistake with one line and no traceback:", function()
+    local function refuses(line, ...)
+      local words = { ... }
+      it(table.concat(words, " "), function()
+        assert.equal("mlua: " .. line, refusal(2, unpack(words)))
+      end)
+    end
+    refuses("unknown option '--bacth', did you mean '--batch'?", "--bacth", "2")
+    refuses("--batch: 0 is out of range (at least 1)", "--batch", "0")
+    refuses("--batch: expected an integer, got 'two'", "--batch=two")
+    refuses("--optimizer: expected adagrad, sgd or rwsadagrad, got 'sdg', did you mean 'sgd'?",
+      "--optimizer", "sdg")
+    refuses("--data: nothing.tsv: No such file or directory", "--data", "nothing.tsv")
+    refuses("--load-model: recipes: Is a directory", "--load-model", "recipes")
+    refuses("--qr and --md exclude each other", "--qr", "--md")
+    refuses("--weighted-pooling does not go with --md", "--md", "--weighted-pooling", "learned")
+    refuses("--dim 5: expected an even number with --qr-operation concat", "--dim", "5", "--qr",
+      "--qr-operation", "concat")
+    refuses("--decay-start 5: expected at least --warmup-steps 10", "--decay-start", "5",
+      "--warmup-steps", "10")
+    refuses("--stop-auc needs --test-freq", "--stop-auc", "0.8")
+    refuses("--hash and --modulo exclude each other", "--hash", "5", "--modulo", "5")
+    refuses("--dense 5: only made data takes it, not --data LICENSE", "--data", "LICENSE",
+      "--dense", "5")
+    refuses("--arch-mlp-bot 13-64-8 means --dim 8, but --dim 16 was given", "--dim", "16",
+      "--arch-mlp-bot=13-64-8")
+    refuses("--arch-mlp-top: expected 1 as the last width, got '64-2'", "--arch-mlp-top=64-2")
+    refuses("--data-generation: expected random or dataset, got 'synthetic' (traces are not "
+      .. "provided)", "--data-generation=synthetic")
+    refuses("unexpected argument '2'", "2")
+
+    it("a device that is not there", function()
+      assert.equal("mlua: --device cuda: this mlua computes on the cpu only",
+        refusal(1, "--device", "cuda"))
+    end)
+
+    it("a folder that is not there, before any training", function()
+      assert.equal("mlua: --save-model: " .. folder .. "/none: No such file or directory",
+        refusal(1, small("--save-model", folder .. "/none/model")))
+    end)
+
+    it("a row that is not well formed", function()
+      local path = files.write(folder .. "/bad.tsv", "1\t2\n")
+      assert.equal(("mlua: %s:1: expected 40 columns, got 2"):format(path),
+        refusal(1, "--data", path))
+    end)
+
+    it("a model file that is damaged", function()
+      local path = files.write(folder .. "/damaged", "\255\255\255\255\255\255\255\255")
+      assert.matches("^mlua: " .. path:gsub("%p", "%%%0") .. ": ",
+        refusal(1, small("--load-model", path)))
+    end)
+  end)
+end)
