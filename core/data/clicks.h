@@ -88,7 +88,7 @@ uint64_t ml__section_sum(const void *data, int64_t n, int64_t at);
 /* Digest of a text; two seeds give 128 bits. */
 uint64_t ml__digest(const char *text, uint64_t seed);
 
-/* Opens the cache of `key` in c->cache. ML_END: there is none; c->note says why if it is damaged. */
+/* Opens the cache of `key` in c->cache. ML_END: there is none, or a damaged one: see c->note. */
 ml_err ml__cache_open(ml_clicks *c, const uint64_t key[2], bool verify, ml__team *team);
 /* Points info at a header and at the sections that lie at their offsets from `base`. */
 void ml__clicks_point(ml_clicks *c, ml__header *header, const char *base);

@@ -1,13 +1,13 @@
 /*
- * synthetic: click logs whose labels follow a planted model, so that training has something to find.
+ * synthetic: click logs whose labels follow a planted model: training has something to find.
  *
- *   x_j    dense: a count floor(8 u / (1 - u)), so that z_j = log(x_j + 1) - log(9) is about logistic
+ *   x_j    dense: a count floor(8 u / (1 - u)): z_j = log(x_j + 1) - log(9) is about logistic
  *   v_t    the t-th category: one of its words, the k commonest with P = (k / words)^(1/skew)
  *   logit  BIAS + sum_j a_j z_j + sum_t e_t[v_t] + sum_pairs c p_s[v_s] q_t[v_t]
  *   label  1 with P = 1 / (1 + exp(-logit)); this P is kept as "planted"
  *
- * Effects e, p, q are uniform with mean 0, for the RANKED commonest words; rarer ones have none. The
- * logit's variance is SPREAD^2, shared as the constants say. Every draw is named: effects by (seed,
+ * Effects e, p, q are uniform with mean 0, for the RANKED commonest words; rarer ones have none.
+ * The logit's variance is SPREAD^2, shared as the constants say. Every draw is named: effects by (seed,
  * 1 + kind, table and word), rows by (seed, 0, row), so that any thread may make any row.
  */
 #include <math.h>

@@ -32,7 +32,7 @@ typedef struct ml_clicks_options {
   const char *cache;      /* folder for the cache file, made if need be; NULL: keep in memory */
 } ml_clicks_options;
 
-/* What a synthetic click log looks like; the labels follow a planted model (core/data/synthetic.c). */
+/* A synthetic click log; its labels follow a planted model (core/data/synthetic.c). */
 typedef struct ml_synthetic {
   int64_t rows;
   uint64_t seed;

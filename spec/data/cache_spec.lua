@@ -156,7 +156,7 @@ describe("the cache of click data", function()
     assert.equal(folder .. "/a/b: Not a directory; kept in memory", set:note())
   end)
 
-  it("is whole or not there, whichever write, sync or rename fails, and the failure is told", function()
+  it("is whole or not there, whichever write or sync fails, and the failure is told", function()
     local ffi_layer = require "mlua.ffi"
     local C, ENOSPC = ffi_layer.C, 28
     local failures = 0
