@@ -1,8 +1,8 @@
 /*
  * loader: batches in order, read ahead by threads.
  *
- * Work is handed out in blocks of consecutive batches: one, or as many small ones as make BLOCK_ROWS
- * rows, to share the cost of a hand-over. Block k goes into slot k mod slots. Workers
+ * Work is handed out in blocks of consecutive batches: one, or so many small ones that they make
+ * BLOCK_ROWS rows, to share the cost of a hand-over. Block k goes into slot k mod slots. Workers
  * claim blocks in order while their slot is free; the caller takes them in order and copies one
  * batch at a time to arrays that never move. What a batch holds depends on (epoch, step) alone.
  *

@@ -7,8 +7,8 @@
  *   label  1 with P = 1 / (1 + exp(-logit)); this P is kept as "planted"
  *
  * Effects e, p, q are uniform with mean 0, for the RANKED commonest words; rarer ones have none.
- * The logit's variance is SPREAD^2, shared as the constants say. Every draw is named: effects by (seed,
- * 1 + kind, table and word), rows by (seed, 0, row), so that any thread may make any row.
+ * The logit's variance is SPREAD^2, shared as the constants say. Every draw is named, so that any
+ * thread may make any row: effects by (seed, kind, table and word), rows by (seed, 0, row).
  */
 #include <math.h>
 #include <stdlib.h>
