@@ -1,7 +1,7 @@
 --- An ordered set of parameters under names, and sets of values for them that know their origins.
 --
--- Names are words joined by dots; `_` and `-` are one letter on the command line. Values are read by
--- field (`o.batch`, `o.model.dim`, `o["model.dim"]`): an unknown field raises.
+-- Names are words joined by dots; `_` and `-` are one letter on the command line. Values are read
+-- by field (`o.batch`, `o.model.dim`, `o["model.dim"]`): an unknown field raises.
 -- @module mlua.param.spec
 local check = require "mlua.check"
 local param = require "mlua.param"
