@@ -35,6 +35,19 @@ ml_err ml_set_threads(int n) {
   return ML_OK;
 }
 
+/* Bodies may call oneDNN, which reads the same setting: outside a region it would start one of its own,
+   with sums cut by the number of threads. */
+static void alone(int64_t n, int64_t grain, int64_t chunks, ml_body body, void *ctx) {
+#ifdef _OPENMP
+  bool held = ml_threads() > 1 && !omp_in_parallel();
+  if (held) omp_set_num_threads(1);
+#endif
+  for (int64_t c = 0; c < chunks; c++) body(ctx, c * grain, ML_MIN(n, (c + 1) * grain));
+#ifdef _OPENMP
+  if (held) omp_set_num_threads(threads);
+#endif
+}
+
 void ml_parallel(int64_t n, int64_t grain, ml_body body, void *ctx) {
   if (n <= 0) return;
   if (grain < 1) grain = 1;
@@ -42,12 +55,17 @@ void ml_parallel(int64_t n, int64_t grain, ml_body body, void *ctx) {
 #ifdef _OPENMP
   int want = (int)ML_MIN(chunks, (int64_t)ml_threads());
   if (want > 1 && !omp_in_parallel()) {
+    if (chunks > 2 * want) { /* a core that others use, too, takes fewer */
+#pragma omp parallel for schedule(dynamic, 1) num_threads(want)
+      for (int64_t c = 0; c < chunks; c++) body(ctx, c * grain, ML_MIN(n, (c + 1) * grain));
+    } else { /* the same thread for the same data, step after step */
 #pragma omp parallel for schedule(static) num_threads(want)
-    for (int64_t c = 0; c < chunks; c++) body(ctx, c * grain, ML_MIN(n, (c + 1) * grain));
+      for (int64_t c = 0; c < chunks; c++) body(ctx, c * grain, ML_MIN(n, (c + 1) * grain));
+    }
     return;
   }
 #endif
-  for (int64_t c = 0; c < chunks; c++) body(ctx, c * grain, ML_MIN(n, (c + 1) * grain));
+  alone(n, grain, chunks, body, ctx);
 }
 
 double ml_clock(void) {
