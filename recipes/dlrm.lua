@@ -154,7 +154,7 @@ local options = param.spec({
     loaders = param.int { 1, min = 0, doc = "threads that prepare batches", significant = false,
       alias = "num-workers" },
     deterministic = param.bool {
-      doc = "the same weights, bit for bit, for any --threads: sums are made by one" },
+      doc = "the same weights, bit for bit, for any --threads; the CPU always gives them" },
     json = param.bool { doc = "one line of JSON on standard output; the table goes to standard "
       .. "error", significant = false },
     max_steps = param.int { 0, min = 0, hidden = true, doc = "end after this many steps" },
@@ -401,7 +401,7 @@ local function main(o)
   if o.device ~= "auto" and o.device ~= "cpu" then
     require("mlua.fail").run("--device %s: this mlua computes on the cpu only", o.device)
   end
-  if o.deterministic then ml.threads(1) elseif o.threads > 0 then ml.threads(o.threads) end
+  if o.threads > 0 then ml.threads(o.threads) end
   local data = prepare(o)
   mark "data"
   local model = build(o, data)
