@@ -408,7 +408,7 @@ local function internal(card, put)
     put("    if (%sml__any_wants(in, (int)n_in)) {", card.has_list and "in && " or "")
     put('      err = ml__record(&node, "%s", %s, made, in, (int)n_in);', n,
       type(card.grad) == "string" and "ml_" .. card.grad or n .. "_backward")
-    if keeps_output(card) then put("      if (err == ML_OK) err = ml__alias(&node->saved[0], made);") end
+    if keeps_output(card) then put("      if (err == ML_OK) err = ml__save(node, 0, made);") end
     for i, s in ipairs(card.scalars) do
       put("      if (err == ML_OK) node->scalar[%d].%s = %s;", i - 1, s.kind == "number" and "d" or "i", s.name)
     end
@@ -470,6 +470,7 @@ local function lua_wrapper(card, put)
   for _, a in ipairs(card.args) do ps[#ps + 1] = a.name end
   put("--- %s", card.doc)
   put("function op.%s(%s)", card.name, table.concat(ps, ", "))
+  put("  local out = new_ref()") -- first: it may run the collector, and a list's tensors may be on their way
   for _, a in ipairs(card.args) do
     if a.list then
       put("  local list_%s, n_%s = tensor_list(%s, %d, %q, %q)", a.name, a.name, a.name, a.position,
@@ -487,15 +488,20 @@ local function lua_wrapper(card, put)
         table.concat(a.choices, ", "), a.name)
       cs[#cs + 1] = "v_" .. a.name
     elseif a.kind == "bool" then
+      put("  if %s ~= nil and type(%s) ~= \"boolean\" then bad_bool(%d, %q, %q, %s) end", a.name, a.name,
+        a.position, card.name, a.name, a.name)
       cs[#cs + 1] = a.name .. " and 1 or 0"
     else
       if a.default ~= nil then put("  if %s == nil then %s = %s end", a.name, a.name, tostring(a.default)) end
       put("  if type(%s) ~= \"number\" then bad_number(%d, %q, %q, %s) end", a.name, a.position, card.name,
         a.name, a.name)
+      if a.kind == "int" then -- also refuses NaN and what a 64-bit integer could not hold
+        put("  if not (%s %% 1 == 0 and %s > -0x1p53 and %s < 0x1p53) then bad_int(%d, %q, %q, %s) end",
+          a.name, a.name, a.name, a.position, card.name, a.name, a.name)
+      end
       cs[#cs + 1] = a.name
     end
   end
-  put("  local out = new_ref()")
   put("  local code = C.ml_%s(out, %s)", card.name, table.concat(cs, ", "))
   put("  if code ~= 0 then raise(code) end")
   put("  return own(out)")
@@ -582,6 +588,7 @@ local l, lput = lines()
 lput("-- Written by tools/opgen from core/op/*.lua.")
 lput("return function(C, Ref, istype, new_ref, own, raise, tensor_list, bad)")
 lput("local bad_tensor, bad_choice, bad_number = bad.tensor, bad.choice, bad.number")
+lput("local bad_int, bad_bool = bad.int, bad.bool")
 lput("local op = {}")
 lput("local type = type")
 for _, card in ipairs(cards) do lua_choices(card, lput) end

@@ -200,7 +200,9 @@ const ml_batch *ml_loader_batch(const ml_loader *l) { return l ? &l->out : NULL;
 static ml_err wrap(ml_ref *out, ml_loader *l, void *data, int dtype, int64_t a, int64_t b) {
   int64_t shape[2] = {a, b};
   __atomic_add_fetch(&l->out_memory->refs, 1, __ATOMIC_RELAXED);
-  return ml_tensor_adopt(out, data, dtype, b < 0 ? 1 : 2, shape, release, l->out_memory);
+  ml_err err = ml_tensor_adopt(out, data, dtype, b < 0 ? 1 : 2, shape, release, l->out_memory);
+  if (err) release(l->out_memory);
+  return err;
 }
 
 ml_err ml_loader_tensors(ml_ref out[4], ml_loader *l, int64_t rows) {
@@ -226,7 +228,7 @@ ml_err ml_loader_tensors(ml_ref out[4], ml_loader *l, int64_t rows) {
 ml_err ml_loader_ids(ml_ref *out, ml_loader *l) {
   if (!l) return ml_fail(ML_EHANDLE, "loader: expected a loader, got NULL");
   ML_TRY(wrap(out, l, l->out.ids, ML_I32, l->out.lookups, -1));
-  return ml_scope_keep(out, 0);
+  return ML_MIN(ml_scope_keep(out, 0), ML_OK);
 }
 
 int64_t ml_loader_steps(const ml_loader *l) { return l ? l->steps : 0; }

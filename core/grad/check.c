@@ -5,12 +5,6 @@
 
 #include "grad/tape.h"
 
-static char context[256];
-
-void ml_set_context(const char *path) {
-  snprintf(context, sizeof context, "%s", path ? path : "");
-}
-
 static int put(char *text, size_t room, int at, const char *s, size_t n) {
   if ((size_t)at + n + 1 < room) {
     memcpy(text + at, s, n);
@@ -44,8 +38,7 @@ static void expected(char *text, size_t room, const char *pattern, const ml_symb
 
 static ml_err bad(ml_err code, const char *op, int i, const char *name, const char *want,
                   const char *got) {
-  return ml_fail(code, "%s%sbad argument #%d to '%s' (%s: expected %s, got %s)", context,
-                 context[0] ? ": " : "", i, op, name, want, got);
+  return ml_fail(code, "bad argument #%d to '%s' (%s: expected %s, got %s)", i, op, name, want, got);
 }
 
 ml_err ml__bad_shape(const char *op, int i, const char *name, const char *pattern,

@@ -35,7 +35,7 @@ bool ml__any_wants(ml_tensor *const *in, int n) {
 ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_tensor *out,
                   ml_tensor *const *in, int n_in) {
   size_t each = sizeof(ml_tensor *) + sizeof(uint32_t);
-  ml_node *n = calloc(1, sizeof *n + (size_t)n_in * each);
+  ml_node *n = ml__denied() ? NULL : calloc(1, sizeof *n + (size_t)n_in * each);
   *node = n;
   if (!n) return ml_fail(ML_ENOMEM, "out of memory: the record of %s", name);
   n->name = name;
@@ -52,6 +52,12 @@ ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_
   out->node = n;
   out->info.requires_grad = true;
   out->info.leaf = false;
+  return ML_OK;
+}
+
+ml_err ml__save(ml_node *n, int i, ml_tensor *t) {
+  ML_TRY(ml__alias(&n->saved[i], t));
+  n->saved_version[i] = t->storage->version;
   return ML_OK;
 }
 
@@ -99,6 +105,18 @@ static int later_first(const void *a, const void *b) {
   return x < y ? 1 : x > y ? -1 : 0;
 }
 
+/* Notes whether several tensors of this pass see one storage. */
+static void see(const ml_tensor *t, uint64_t pass) {
+  ml_storage *s = t->storage;
+  if (s->pass != pass) {
+    s->pass = pass;
+    s->user = t;
+    s->shared = false;
+  } else if (s->user != t) {
+    s->shared = true;
+  }
+}
+
 /* All nodes that the root reaches, latest first; counts the uses of every tensor on the way. */
 static ml_err collect(nodes *l, ml_node *root, uint64_t pass) {
   root->pass = pass;
@@ -109,6 +127,7 @@ static ml_err collect(nodes *l, ml_node *root, uint64_t pass) {
       return ml_fail(ML_ESTATE, "backward: %s was already used up by an optimiser's step", n->name);
     for (int k = 0; k < n->n_in; k++) {
       ml_tensor *t = n->in[k];
+      if (t) see(t, pass);
       if (!ml__wants(t)) continue;
       if (t->pass != pass) {
         t->pass = pass;
@@ -125,8 +144,9 @@ static ml_err collect(nodes *l, ml_node *root, uint64_t pass) {
   return ML_OK;
 }
 
+/* Only where no other operation of this backward still needs the old values, under any name. */
 const ml_update *ml__fused(const ml_tensor *w) {
-  return fusing && w && w->info.leaf && w->uses == 1 && !w->grad ? w->update : NULL;
+  return fusing && w && w->update && w->uses == 1 && !w->storage->shared && !w->grad ? w->update : NULL;
 }
 
 /* Adds g (whose reference is taken over) to *sum. */
@@ -178,10 +198,13 @@ static ml_err deliver(ml_tensor *leaf, ml_tensor *g) {
 }
 
 static ml_err run_node(ml_node *n) {
-  for (int k = 0; k < n->n_in; k++)
+  for (int k = 0; k < n->n_in && !n->shape_only; k++)
     if (n->in[k] && n->version[k] != n->in[k]->storage->version)
       return ml_fail(ML_ESTATE, "backward of %s: its input #%d was changed in place since", n->name,
                      k + 1);
+  for (int k = 0; k < ML_MAX_SAVED && !n->shape_only; k++)
+    if (n->saved[k] && n->saved_version[k] != n->saved[k]->storage->version)
+      return ml_fail(ML_ESTATE, "backward of %s: its output was changed in place since", n->name);
   ml_tensor *few[16] = {0}, **gin = few;
   if (n->n_in > 16) {
     gin = calloc((size_t)n->n_in, sizeof *gin);
@@ -248,6 +271,8 @@ static ml_err run(ml_tensor *loss, const ml_ref *grad) {
       n->g = NULL;
     }
   }
+  ml__unref(loss->node->g); /* left where the list of nodes could not be made */
+  loss->node->g = NULL;
   ml__grad_on = was_on;
   return e;
 }

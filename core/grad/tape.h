@@ -23,8 +23,10 @@ typedef struct ml_node {
   int32_t refs, n_in;
   uint64_t id, pass;
   bool spent; /* an optimiser's step used it up */
+  bool shape_only; /* backward reads no values: a view, whose base may have changed since */
   struct ml_node *next; /* of lists, while freeing */
   ml_tensor *saved[ML_MAX_SAVED];
+  uint32_t saved_version[ML_MAX_SAVED];
   ml_scalar scalar[ML_MAX_SCALAR];
   ml_tensor *g; /* the running backward's gradient of the output */
   ml_tensor **in;    /* NULL where an optional argument was absent */
@@ -39,6 +41,8 @@ bool ml__any_wants(ml_tensor *const *in, int n);
 /* Puts `out` on the tape as computed from `in`. On failure nothing is recorded. */
 ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_tensor *out,
                   ml_tensor *const *in, int n_in);
+/* Keeps what t holds now for the backward, which refuses if it is changed in place. */
+ml_err ml__save(ml_node *n, int i, ml_tensor *t);
 void ml__node_unref(ml_node *n);
 ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
                        const int64_t *stride, int64_t offset);

@@ -42,18 +42,31 @@ static ml_err view_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   return e;
 }
 
+/* Whether all elements of v, the first at `from`, are among the base's: scatter relies on it. */
+static bool within(const ml_tensor *v, int64_t from, int64_t count) {
+  int64_t lo = from, hi = from;
+  if (v->info.count == 0) return true;
+  for (int d = 0; d < v->info.ndim; d++)
+    *(v->info.stride[d] < 0 ? &lo : &hi) += (v->info.shape[d] - 1) * v->info.stride[d];
+  return lo >= 0 && hi < count;
+}
+
 ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
                        const int64_t *stride, int64_t offset) {
   ML_TRY(ml__new_view(out, t, ndim, shape, stride, offset));
   if (!ml__grad_on || !ml__wants(t)) return ML_OK;
   ml_tensor *base = t;
   while (base->node && base->node->backward == view_backward) base = base->node->in[0];
-  ml_node *n;
-  ml_err e = ml__record(&n, "view", view_backward, *out, &base, 1);
+  ml_node *n = NULL;
+  int64_t from = ((char *)(*out)->info.data - (char *)base->info.data) / ml_dtype_size(t->info.dtype);
+  ml_err e = within(*out, from, base->info.count)
+                 ? ml__record(&n, "view", view_backward, *out, &base, 1)
+                 : ml_fail(ML_ESHAPE, "view: it reaches outside the tensor that its gradient belongs to");
   if (e == ML_OK) e = ml__alias(&n->saved[0], *out);
-  if (e == ML_OK)
-    n->scalar[0].i = ((char *)(*out)->info.data - (char *)base->info.data) /
-                     ml_dtype_size(t->info.dtype);
+  if (e == ML_OK) {
+    n->scalar[0].i = from;
+    n->shape_only = true;
+  }
   if (e < 0) {
     ml__unref(*out);
     *out = NULL;

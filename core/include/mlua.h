@@ -80,7 +80,7 @@ typedef struct ml_info {
 ml_err ml_tensor_new(ml_ref *out, int dtype, int ndim, const int64_t *shape); /* not initialised */
 /* Memory that another owns and keeps alive (loader buffers, mapped files). */
 ml_err ml_tensor_wrap(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape);
-/* The same with an owner to release: free(arg) runs when the last view goes. */
+/* The same with an owner to release: release(arg) runs when the last view goes; on failure, never. */
 ml_err ml_tensor_adopt(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape,
                        void (*release)(void *), void *arg);
 const ml_info *ml_tensor_info(const ml_ref *t); /* NULL if stale */
@@ -102,7 +102,8 @@ ml_err ml_tensor_view(ml_ref *out, const ml_ref *t, int ndim, const int64_t *sha
 int ml_scope_begin(void); /* its depth, from 1 */
 int ml_scope_depth(void);
 void ml_scope_end(int depth); /* ends this one and all inside it */
-ml_err ml_scope_keep(const ml_ref *t, int depth); /* moves t to the scope at depth (0: to nobody) */
+/* Lets t outlive the scopes inside the one at depth (0: all). ML_END: it did already, nothing changed. */
+ml_err ml_scope_keep(const ml_ref *t, int depth);
 
 /* -- memory -- */
 
@@ -114,6 +115,8 @@ typedef struct ml_memory {
 
 ml_memory *ml_memory_stats(void);
 void ml_memory_trim(void); /* gives cached blocks back */
+/* For tests: the nth allocation from now (elements, headers, records, handles) fails. 0: none. */
+void ml_memory_fail_at(int64_t n);
 
 #ifdef __cplusplus
 }

@@ -37,7 +37,8 @@ bool ml_grad_enabled(void);
 void ml_set_grad_enabled(bool on);
 ml_err ml_detach(ml_ref *out, const ml_ref *t); /* the same elements, off the tape */
 
-/* loss: one element, or any shape with grad of that shape. */
+/* loss: one element, or any shape with grad of that shape. After a failure part of the gradients, or
+ * of the updates, may have been delivered. */
 ml_err ml_backward(const ml_ref *loss, const ml_ref *grad);
 ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n);
 /* Updates by the gradients that the parameters hold; those without are left. */
@@ -48,8 +49,6 @@ ml_err ml_clear_grad(const ml_ref *t);
 
 /* All operations by their references: slow, and the truth that the others are tested against. */
 bool ml_use_reference(bool on); /* the setting before */
-/* A name for the messages of operations called now: a layer's path. NULL: none. */
-void ml_set_context(const char *path);
 
 #ifdef __cplusplus
 }

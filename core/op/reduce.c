@@ -24,13 +24,13 @@ ml_err ml_sum_ref(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) 
   for (int64_t o = 0; o < e[0]; o++) {
     for (int64_t i = 0; i < e[2]; i++) {
       double s = 0;
-      int64_t whole = 0;
+      uint64_t whole = 0; /* wraps around */
       for (int64_t m = 0; m < e[1]; m++) {
         int64_t at = (o * e[1] + m) * e[2] + i;
-        if (x->info.dtype == ML_I64) whole += ((const int64_t *)x->info.data)[at];
+        if (x->info.dtype == ML_I64) whole += ((const uint64_t *)x->info.data)[at];
         else s += ml__load(x->info.data, x->info.dtype, at);
       }
-      if (x->info.dtype == ML_I64) ((int64_t *)y->info.data)[o * e[2] + i] = whole;
+      if (x->info.dtype == ML_I64) ((uint64_t *)y->info.data)[o * e[2] + i] = whole;
       else ml__store(y->info.data, y->info.dtype, o * e[2] + i, s);
     }
   }

@@ -1,10 +1,14 @@
 /* shape: output shapes that a card's symbols cannot say. */
 #include "op/shape.h"
 
+#include <math.h>
 #include <string.h>
 
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis) {
   int64_t n = x->info.ndim, a = axis < 0 ? axis + n : axis - 1;
+  if (n == 0)
+    return ml_fail(ML_EARG, "bad argument #%d to '%s' (axis: %lld, but the tensor has no axes)", i, op,
+                   (long long)axis);
   if (axis == 0 || a < 0 || a >= n)
     return ml_fail(ML_EARG, "bad argument #%d to '%s' (axis: expected 1 to %lld or negative, got %lld)",
                    i, op, (long long)n, (long long)axis);
@@ -33,6 +37,21 @@ ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a) {
   *nd = a->info.ndim;
   memcpy(shape, a->info.shape, sizeof(int64_t) * (size_t)*nd);
   return ML_OK;
+}
+
+ml_err ml__shape_same(int *nd, int64_t *shape, const char *op, const ml_tensor *a, const char *name,
+                      const ml_tensor *b) {
+  if (!same(a, b)) return misfit(op, 2, name, a, b);
+  return ml__shape_like(nd, shape, a);
+}
+
+ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift) {
+  bool whole = x->info.dtype == ML_I64 || x->info.dtype == ML_I32;
+  if (whole && (scale != floor(scale) || shift != floor(shift)))
+    return ml_fail(ML_EARG, "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",
+                   scale != floor(scale) ? 2 : 3, ml_dtype_name(x->info.dtype),
+                   scale != floor(scale) ? scale : shift);
+  return ml__shape_like(nd, shape, x);
 }
 
 ml_err ml__shape_scalar(int *nd, int64_t *shape, const ml_tensor *a) {
@@ -89,7 +108,8 @@ ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, i
                      (long long)k + 1, ml__shape_text(s, *nd, xs[0]->info.shape), a + 1,
                      ml__shape_text(t, xs[k]->info.ndim, xs[k]->info.shape));
     }
-    shape[a] += xs[k]->info.shape[a];
+    if (__builtin_add_overflow(shape[a], xs[k]->info.shape[a], &shape[a]))
+      return ml_fail(ML_ESHAPE, "bad argument #1 to 'cat' (xs: too large together)");
   }
   return ML_OK;
 }
@@ -126,6 +146,8 @@ ml_err ml__shape_select(int *nd, int64_t *shape, const ml_tensor *x, const ml_te
 ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *e,
                              int64_t itself) {
   int64_t f = e->info.shape[1] + 1;
+  if (f > 1 << 24)
+    return ml_fail(ML_ESHAPE, "bad argument #2 to 'dot_interaction' (e: %lld tables)", (long long)f - 1);
   *nd = 2;
   shape[0] = x->info.shape[0];
   shape[1] = x->info.shape[1] + (itself ? f * (f + 1) / 2 : f * (f - 1) / 2);

@@ -22,9 +22,12 @@ typedef struct block {
 } block;
 
 static block *lists[CLASSES];
+static const int64_t COLLECT_LEAST = 64 << 20;
 static ml_memory stats = {.collect_at = 64 << 20};
+int64_t ml__deny_at;
 
 ml_memory *ml_memory_stats(void) { return &stats; }
+void ml_memory_fail_at(int64_t n) { ml__deny_at = n; }
 
 /* The class of a size and the class's own size. */
 static int class_of(int64_t bytes, int64_t *size) {
@@ -39,7 +42,6 @@ static int class_of(int64_t bytes, int64_t *size) {
   return 4 * (k - 1) + (int)(quarters - 4);
 }
 
-
 void ml_memory_trim(void) {
   for (int c = 0; c < CLASSES; c++) {
     while (lists[c]) {
@@ -53,8 +55,9 @@ void ml_memory_trim(void) {
 
 ml_err ml__alloc(void **out, int64_t bytes) {
   *out = NULL;
-  if (bytes < 0 || bytes > (int64_t)1 << 50)
-    return ml_fail(ML_ENOMEM, "out of memory: %lld bytes asked", (long long)bytes);
+  if (bytes < 0 || bytes > (int64_t)1 << 50 || ml__denied())
+    return ml_fail(ML_ENOMEM, "out of memory on cpu: %lld bytes asked, %lld in use, %lld cached",
+                   (long long)bytes, (long long)stats.live, (long long)stats.cached);
   int64_t size;
   int c = class_of(bytes, &size);
   if (lists[c]) {
@@ -86,6 +89,8 @@ void ml__release(void *data, int64_t bytes) {
   int64_t size;
   int c = class_of(bytes, &size);
   stats.live -= size;
+  if (stats.live < stats.collect_at / 4) /* the mark follows back down after a peak */
+    stats.collect_at = ML_MAX(COLLECT_LEAST, 2 * stats.live);
   if (stats.cached + size > CACHE_LIMIT) {
     free(data);
     return;

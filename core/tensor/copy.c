@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "grad/tape.h"
 #include "tensor/tensor.h"
 
 double ml__load(const void *data, int dtype, int64_t i) {
@@ -53,6 +54,13 @@ void ml__fill(ml_tensor *t, double value) {
   } while (ml__walk_next(&w));
 }
 
+static bool same_elements(const ml_tensor *a, const ml_tensor *b) {
+  size_t bytes = sizeof(int64_t) * (size_t)a->info.ndim;
+  return a->info.data == b->info.data && a->info.ndim == b->info.ndim &&
+         memcmp(a->info.shape, b->info.shape, bytes) == 0 &&
+         memcmp(a->info.stride, b->info.stride, bytes) == 0;
+}
+
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
   int ndim;
   int64_t shape[ML_MAX_DIM];
@@ -64,6 +72,14 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
     return ml_fail(ML_ESHAPE, "copy: expected %s, got %s",
                    ml__shape_text(a, dst->info.ndim, dst->info.shape),
                    ml__shape_text(b, src->info.ndim, src->info.shape));
+  }
+  if (src->storage == dst->storage && !same_elements(dst, src)) { /* they may overlap */
+    ml_tensor *own;
+    ML_TRY(ml__new(&own, src->info.dtype, src->info.ndim, src->info.shape));
+    ml_err e = ml__copy(own, src);
+    if (e == ML_OK) e = ml__copy(dst, own);
+    ml__unref(own);
+    return e;
   }
   ml__touch(dst);
   if (dst->info.count == 0) return ML_OK;
@@ -94,10 +110,21 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
   return ML_OK;
 }
 
+/*
+ * A computed tensor's gradient is that of the operation that made it: writing over it would make the
+ * gradient wrong without a word. Leaves may be set; operations that used one refuse their backward.
+ */
+static ml_err writable(const ml_tensor *t, const char *verb) {
+  if (t->node && ml__grad_on)
+    return ml_fail(ML_ESTATE, "%s: the tensor is computed and on the tape; detach or clone it first", verb);
+  return ML_OK;
+}
+
 ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src) {
   ml_tensor *d, *s;
   ML_TRY(ml__get(&d, dst));
   ML_TRY(ml__get(&s, src));
+  ML_TRY(writable(d, "copy"));
   return ml__copy(d, s);
 }
 
@@ -105,6 +132,7 @@ ml_err ml_tensor_fill(const ml_ref *ref, double value) {
   ml_tensor *t;
   ML_TRY(ml__get(&t, ref));
   ML_TRY(planned(t->info.dtype));
+  ML_TRY(writable(t, "fill"));
   ml__fill(t, value);
   return ML_OK;
 }
@@ -113,8 +141,8 @@ static ml_err element(ml_tensor **t, const ml_ref *ref, int64_t offset) {
   ML_TRY(ml__get(t, ref));
   ML_TRY(planned((*t)->info.dtype));
   int64_t size = ml_dtype_size((*t)->info.dtype);
-  int64_t at = ((char *)(*t)->info.data - (char *)(*t)->storage->data) / size + offset;
-  if (at < 0 || at >= (*t)->storage->bytes / size)
+  int64_t at = ((char *)(*t)->info.data - (char *)(*t)->storage->data) / size;
+  if (__builtin_add_overflow(at, offset, &at) || at < 0 || at >= (*t)->storage->bytes / size)
     return ml_fail(ML_ERANGE, "element %lld of a tensor of %lld", (long long)at,
                    (long long)((*t)->storage->bytes / size));
   return ML_OK;
@@ -130,6 +158,7 @@ ml_err ml_tensor_get(const ml_ref *ref, int64_t offset, double *out) {
 ml_err ml_tensor_set(const ml_ref *ref, int64_t offset, double value) {
   ml_tensor *t;
   ML_TRY(element(&t, ref, offset));
+  ML_TRY(writable(t, "put"));
   ml__touch(t);
   ml__store(t->info.data, t->info.dtype, offset, value);
   return ML_OK;

@@ -47,7 +47,7 @@ static ml_err push(int d, ml_ref ref) {
   list *l = &scopes[d];
   if (l->n == l->room) {
     int64_t room = l->room ? 2 * l->room : 64;
-    ml_ref *refs = realloc(l->refs, (size_t)room * sizeof *refs);
+    ml_ref *refs = ml__denied() ? NULL : realloc(l->refs, (size_t)room * sizeof *refs);
     if (!refs) return ml_fail(ML_ENOMEM, "out of memory: a scope of %lld tensors", (long long)l->n);
     l->refs = refs;
     l->room = room;
@@ -58,12 +58,13 @@ static ml_err push(int d, ml_ref ref) {
 
 ml_err ml__handle(ml_ref *out, ml_tensor *t) {
   uint32_t i = first_free;
+  *out = (ml_ref){0, 0}; /* refers to nothing, also after a failure */
   if (i) {
     first_free = slots[i].next_free;
   } else {
     if (slots_n >= slots_room) {
       uint32_t room = slots_room ? 2 * slots_room : 256;
-      slot *grown = realloc(slots, room * sizeof *grown);
+      slot *grown = ml__denied() ? NULL : realloc(slots, (size_t)room * sizeof *grown);
       if (!grown) {
         ml__unref(t);
         return ml_fail(ML_ENOMEM, "out of memory: %u tensor handles", slots_n);
@@ -85,6 +86,7 @@ ml_err ml__handle(ml_ref *out, ml_tensor *t) {
     ml_err e = push(depth, *out);
     if (e < 0) {
       ml_tensor_free(out);
+      *out = (ml_ref){0, 0};
       return e;
     }
   }
@@ -133,6 +135,8 @@ ml_err ml_scope_keep(const ml_ref *ref, int d) {
   slot *s = find(ref);
   if (!s) return ml_fail(ML_EHANDLE, "keep: a tensor that is no longer there");
   if (d < 0 || d > depth) return ml_fail(ML_EARG, "keep: no scope at depth %d", d);
+  if (s->scope <= d) return ML_END;
+  if (d) ML_TRY(push(d, *ref));
   s->scope = d;
-  return d ? push(d, *ref) : ML_OK;
+  return ML_OK;
 }

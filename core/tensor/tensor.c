@@ -24,6 +24,7 @@ static ml_tensor *spare;
 
 static ml_tensor *take(void) {
   ml_tensor *t = spare;
+  if (ml__denied()) return NULL;
   if (t) spare = (ml_tensor *)t->storage;
   else t = malloc(sizeof *t);
   if (!t) return NULL;
@@ -66,7 +67,7 @@ static ml_err check_shape(int dtype, int ndim, const int64_t *shape) {
   if (dtype < 0 || dtype >= ML_DTYPES) return ml_fail(ML_EDTYPE, "no dtype number %d", dtype);
   if (ndim < 0 || ndim > ML_MAX_DIM)
     return ml_fail(ML_ESHAPE, "%d axes: expected 0 to %d", ndim, ML_MAX_DIM);
-  int64_t n = ml__count(ndim, shape), bytes;
+  int64_t n = ml__count(ndim, shape), bytes = 0;
   if (n < 0 || __builtin_mul_overflow(n, ml_dtype_size(dtype), &bytes)) {
     char s[ML_SHAPE_TEXT];
     return ml_fail(ML_ESHAPE, "no tensor of shape %s", ml__shape_text(s, ndim, shape));
@@ -176,10 +177,16 @@ ml_err ml_tensor_wrap(ml_ref *out, void *data, int dtype, int ndim, const int64_
 
 ml_err ml_tensor_adopt(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape,
                        void (*release)(void *), void *arg) {
+  static int64_t nothing; /* an empty tensor has an address, too */
   if (!release) return ml_fail(ML_EARG, "adopt: no release function");
+  if (!data && ndim >= 0 && ndim <= ML_MAX_DIM && ml__count(ndim, shape) > 0)
+    return ml_fail(ML_EARG, "adopt: no data");
   ml_tensor *t;
-  ML_TRY(make(&t, data, dtype, ndim, shape, release, arg));
-  return ml__handle(out, t);
+  ML_TRY(make(&t, data ? data : &nothing, dtype, ndim, shape, owned_elsewhere, arg));
+  ml_storage *s = t->storage;
+  ML_TRY(ml__handle(out, t));
+  s->release = release; /* only now: a failure leaves the data with the caller */
+  return ML_OK;
 }
 
 ml_err ml_tensor_view(ml_ref *out, const ml_ref *ref, int ndim, const int64_t *shape,
@@ -188,7 +195,8 @@ ml_err ml_tensor_view(ml_ref *out, const ml_ref *ref, int ndim, const int64_t *s
   ML_TRY(ml__get(&t, ref));
   ML_TRY(check_shape(t->info.dtype, ndim, shape));
   int64_t size = ml_dtype_size(t->info.dtype);
-  int64_t base = ((char *)t->info.data - (char *)t->storage->data) / size + offset;
+  int64_t base = ((char *)t->info.data - (char *)t->storage->data) / size;
+  if (__builtin_add_overflow(base, offset, &base)) return ml_fail(ML_ESHAPE, "view: offset overflows");
   int64_t lo = base, hi = base;
   bool empty = ml__count(ndim, shape) == 0;
   for (int d = 0; d < ndim && !empty; d++) {

@@ -11,6 +11,9 @@ typedef struct ml_storage {
   uint32_t version;          /* counts writes in place, so that backward can refuse changed inputs */
   void (*release)(void *);   /* NULL: the allocator's */
   void *arg;
+  uint64_t pass;             /* the backward that the next two belong to */
+  const struct ml_tensor *user; /* the one through which its operations see it */
+  bool shared;               /* seen through several */
 } ml_storage;
 
 struct ml_node;
@@ -41,6 +44,8 @@ enum {
 /* -- memory: blocks of 64-byte alignment, cached by size class -- */
 ml_err ml__alloc(void **out, int64_t bytes);
 void ml__release(void *data, int64_t bytes);
+extern int64_t ml__deny_at; /* see ml_memory_fail_at */
+static inline bool ml__denied(void) { return ml__deny_at > 0 && --ml__deny_at == 0; }
 
 /* -- tensors by pointer; each out owns one reference -- */
 ml_err ml__new(ml_tensor **out, int dtype, int ndim, const int64_t *shape);
@@ -63,7 +68,7 @@ ml_err ml__get(ml_tensor **out, const ml_ref *ref); /* borrowed; ML_EHANDLE */
 ml_err ml__handle(ml_ref *out, ml_tensor *t);       /* takes the reference over */
 
 /* -- shapes -- */
-#define ML_SHAPE_TEXT 160
+#define ML_SHAPE_TEXT 192 /* 8 sizes of 20 characters, with ", " and brackets */
 const char *ml__shape_text(char text[ML_SHAPE_TEXT], int ndim, const int64_t *shape);
 ml_err ml__broadcast(int *ndim, int64_t *shape, const ml_tensor *a, const ml_tensor *b);
 int64_t ml__count(int ndim, const int64_t *shape); /* -1 on overflow or a negative size */

@@ -48,13 +48,14 @@ local own_sources = {
   "@" .. (cdef.path:match("^(.*/)ffi/$") or "./"),
 }
 
---- The level, for error(), of the first function outside mlua's own modules.
+--- The level, for error(), of the first function outside mlua's own modules; 0, which names no line,
+-- where there is none (all of the user's calls were tail calls).
 -- @tparam number from  where to start, 1 being the caller
 function core.user_level(from)
   local level = (from or 1) + 1
   while true do
     local info = debug.getinfo(level, "S")
-    if not info then return 1 end
+    if not info then return 0 end
     local mine = info.what == "C"
     for i = 1, #own_sources do
       mine = mine or info.source:sub(1, #own_sources[i]) == own_sources[i]
@@ -64,14 +65,25 @@ function core.user_level(from)
   end
 end
 
+local context -- the path of the layer that is computing, for messages
+
+--- Name the layer whose operations follow; nil when it is done. A message takes the name away.
+-- @tparam ?string path
+function core.set_context(path) context = path end
+
+local function with_context(message)
+  local path = context
+  context = nil
+  return path and path .. ": " .. message or message
+end
+
 --- Raise a message at the line of the user's code that led here.
 function core.misuse(message)
-  error(message, core.user_level(2))
+  error(with_context(message), core.user_level(2))
 end
 
 local function raise()
-  C.ml_set_context(nil)
-  error(ffi.string(C.ml_error()), core.user_level(2))
+  error(with_context(ffi.string(C.ml_error())), core.user_level(2))
 end
 
 --- Raise libmlua's message unless the code is a success; return the code.
@@ -113,36 +125,54 @@ end
 
 --- Let a tensor outlive its scope: the collector frees it, as if made outside any.
 function core.keep(ref)
-  core.check(C.ml_scope_keep(ref, 0))
-  return new_gc(ref, C.ml_tensor_free)
+  if core.check(C.ml_scope_keep(ref, 0)) == 0 then new_gc(ref, C.ml_tensor_free) end
+  return ref
 end
 
+-- Hands tensors made in the scope that ends to the one outside it. Others (parameters, say) are left
+-- where they are, and so are those that are gone. Returns C's code.
 local function keep_into(d, ...)
+  local worst = 0
   for i = 1, select("#", ...) do
     local v = select(i, ...)
     if istype(Ref, v) then
-      core.check(C.ml_scope_keep(v, d))
-      if d == 0 then new_gc(v, C.ml_tensor_free) end
+      local code = C.ml_scope_keep(v, d)
+      if code == 0 and d == 0 then new_gc(v, C.ml_tensor_free) end
+      if code < 0 and code ~= C.ML_EHANDLE then worst = code end
     end
   end
+  return worst
 end
 
+local owners = {} -- by depth: the coroutine that opened the scope, false: the main one
+local YIELDED = "scope: a coroutine yielded inside its scope; end the scope first"
+
 local function leave(d, ok, ...)
-  if ok then keep_into(d - 1, ...) end
+  if depth ~= d then core.misuse(YIELDED) end
+  local code = ok and keep_into(d - 1, ...) or 0
   C.ml_scope_end(d)
   depth = d - 1
   if not ok then error(..., 0) end
+  if code < 0 then raise() end
   return ...
 end
 
---- Run a function; the tensors it makes are freed at its end, but for those it returns.
+--- Run a function; the tensors it makes are freed at its end, but for those it returns (as values, not
+-- inside tables). Scopes nest; one that is left by an error ends as well. A coroutine may run within a
+-- scope, or open one, but not yield inside one that it has opened.
 -- @tparam function fn
 -- @param ...  for fn
 -- @return what fn returns
 function core.scope(fn, ...)
+  if type(fn) ~= "function" then
+    core.misuse(("bad argument #1 to 'scope' (expected a function, got %s)"):format(type(fn)))
+  end
+  local now, top = coroutine.running() or false, owners[depth]
+  if top and top ~= now and coroutine.status(top) == "suspended" then core.misuse(YIELDED) end
   local d = C.ml_scope_begin()
   if d < 0 then raise() end
   depth = d
+  owners[d] = now
   return leave(d, pcall(fn, ...))
 end
 
@@ -150,30 +180,38 @@ end
 
 local bad = {}
 local function what(v)
-  if type(v) == "string" then return "'" .. v .. "'" end
-  return type(v) == "number" and tostring(v) or type(v)
+  if type(v) == "string" then return #v > 40 and "a string" or "'" .. v .. "'" end
+  if type(v) == "number" then return ("%.14g"):format(v) end
+  if type(v) == "boolean" then return tostring(v) end
+  return istype(Ref, v) and "a tensor" or type(v)
 end
+core.what = what
+
 local function bad_argument(i, op, name, expected, v)
-  error(("bad argument #%d to '%s' (%s: expected %s, got %s)"):format(i, op, name, expected, what(v)),
-    core.user_level(3))
+  error(with_context(("bad argument #%d to '%s' (%s: expected %s, got %s)"):format(i, op, name, expected,
+    what(v))), core.user_level(3))
 end
+core.bad_argument = bad_argument
 function bad.tensor(i, op, name, v) bad_argument(i, op, name, "a tensor", v) end
 function bad.number(i, op, name, v) bad_argument(i, op, name, "a number", v) end
+function bad.int(i, op, name, v) bad_argument(i, op, name, "a whole number", v) end
+function bad.bool(i, op, name, v) bad_argument(i, op, name, "true or false", v) end
 function bad.choice(i, op, name, choices, v) bad_argument(i, op, name, "one of " .. choices, v) end
 
 local RefArray = ffi.typeof "ml_ref[?]"
+local RefList = {}
 
 --- A list of handles as C takes it, made once for lists that are passed again and again.
 -- @tparam table tensors
 function core.ref_list(tensors)
   local array = RefArray(math.max(1, #tensors))
   for i = 1, #tensors do array[i - 1] = tensors[i] end
-  return { array = array, n = #tensors, tensors = tensors }
+  return setmetatable({ array = array, n = #tensors, tensors = tensors }, RefList)
 end
 
 local function tensor_list(v, i, op, name)
   if type(v) ~= "table" then bad_argument(i, op, name, "a list of tensors", v) end
-  if v.array then return v.array, v.n end
+  if getmetatable(v) == RefList then return v.array, v.n end
   local array = RefArray(math.max(1, #v))
   for k = 1, #v do
     if not istype(Ref, v[k]) then bad_argument(i, op, ("%s[%d]"):format(name, k), "a tensor", v[k]) end
@@ -206,8 +244,10 @@ function core.new_ref() return Ref() end
 function core.text(s) return ffi.string(s) end
 function core.metatype(mt) return ffi.metatype(Ref, mt) end
 
---- The info of a tensor; raises if the handle is stale.
+--- The info of a tensor; raises if the handle is stale. It may be read until the next tensor is made:
+-- the collector may free `ref` after its last use, but a record is only used again by a new tensor.
 function core.info(ref)
+  if not istype(Ref, ref) then core.misuse("expected a tensor, got " .. what(ref)) end
   local i = C.ml_tensor_info(ref)
   if i == nil then core.misuse("the tensor is no longer there (its scope ended, or it was freed)") end
   return i

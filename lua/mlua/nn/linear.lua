@@ -5,7 +5,7 @@ local check = require "mlua.check"
 local core = require "mlua.ffi"
 local tensor = require "mlua.tensor"
 
-local C, linear = core.C, core.op.linear
+local linear = core.op.linear
 
 local Linear = Module.class "Linear"
 
@@ -38,9 +38,9 @@ end
 -- @raise bad argument #1 or #2 to 'linear' with the shapes, after the layer's path
 function Linear:forward(x)
   if not self._path then return linear(x, self.weight, self.bias, self.activation) end
-  C.ml_set_context(self._path)
+  core.set_context(self._path)
   local y = linear(x, self.weight, self.bias, self.activation)
-  C.ml_set_context(nil)
+  core.set_context(nil)
   return y
 end
 

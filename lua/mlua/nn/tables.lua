@@ -37,7 +37,10 @@ end
 -- @treturn Tensor
 -- @raise an id outside its table, with its position
 function TableCollection:forward(indices, offsets, weights)
-  return core.op.embedding_bags(self.tables, indices, offsets, weights, self.mode)
+  core.set_context(self._path)
+  local y = core.op.embedding_bags(self.tables, indices, offsets, weights, self.mode)
+  core.set_context(nil)
+  return y
 end
 
 function TableCollection:describe()
