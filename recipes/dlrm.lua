@@ -100,6 +100,8 @@ local options = param.spec({
       doc = "training, validation, test: 6/7, 1/14, 1/14 of the rows as they stand, or drawn" },
     shuffle = param.bool { true, doc = "training rows in another order each epoch",
       alias = { ["data-randomize"] = public_randomize } },
+    sub_sample = param.number { 0, min = 0, below = 1, alias = "data-sub-sample-rate",
+      doc = "leave out this share of the training rows labelled 0" },
     lookups = param.int { 10, min = 1, doc = "random: ids in a bag, at most",
       alias = "num-indices-per-lookup" },
     lookups_fixed = param.bool { doc = "random: exactly --lookups ids in a bag",
@@ -314,7 +316,8 @@ local function train(o, ml, model, data, mark)
     warmup = o.warmup_steps, decay_start = o.decay_start, decay_steps = o.decay_steps }
   local step = stepper(o, ml, model, optimizer, schedule)
   local loader = require("mlua.fail").assert(data.train:loader { batch = o.batch,
-    shuffle = o.shuffle and o.data ~= "random", seed = o.seed, workers = o.loaders })
+    shuffle = o.shuffle and o.data ~= "random", seed = o.seed, workers = o.loaders,
+    sub_sample = o.sub_sample })
   local per_epoch = o.steps > 0 and math.min(o.steps, loader:steps()) or loader:steps()
   local report = { steps = 0, samples = 0, seconds = 0 }
   local mean, weight = 0, 0 -- of the loss since the line was last shown, by samples
