@@ -211,6 +211,7 @@ end
 local function prepare(o)
   local fail = require "mlua.fail"
   if o.data == "random" then
+    if o.sub_sample > 0 then fail.usage("--sub-sample: takes rows of a log, not --data random") end
     local random = require "mlua.data.random"
     local function part(rows, seed)
       return random.open { rows = rows, n_dense = o.dense, tables = o.tables or { 4, 3, 2 },
@@ -317,7 +318,7 @@ local function train(o, ml, model, data, mark)
   local step = stepper(o, ml, model, optimizer, schedule)
   local loader = require("mlua.fail").assert(data.train:loader { batch = o.batch,
     shuffle = o.shuffle and o.data ~= "random", seed = o.seed, workers = o.loaders,
-    sub_sample = o.sub_sample })
+    sub_sample = o.sub_sample > 0 and o.sub_sample or nil })
   local per_epoch = o.steps > 0 and math.min(o.steps, loader:steps()) or loader:steps()
   local report = { steps = 0, samples = 0, seconds = 0 }
   local mean, weight = 0, 0 -- of the loss since the line was last shown, by samples
