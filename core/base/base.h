@@ -4,10 +4,10 @@
 
 #include "mlua.h"
 
-#define ML_TRY(call)              \
-  do {                            \
-    ml_err err_ = (call);         \
-    if (err_ < 0) return err_;    \
+#define ML_TRY(call)           \
+  do {                         \
+    ml_err err_ = (call);      \
+    if (err_ < 0) return err_; \
   } while (0)
 
 #define ML_MIN(a, b) ((a) < (b) ? (a) : (b))

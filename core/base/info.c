@@ -15,7 +15,9 @@ const char *ml_build_info(void) {
   const char *isa = "";
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  isa = __builtin_cpu_supports("avx512f") ? ", AVX-512" : __builtin_cpu_supports("avx2") ? ", AVX2" : "";
+  isa = __builtin_cpu_supports("avx512f") ? ", AVX-512"
+        : __builtin_cpu_supports("avx2")  ? ", AVX2"
+                                          : "";
 #endif
   const dnnl_version_t *v = dnnl_version();
 #ifdef _OPENMP

@@ -19,11 +19,13 @@ static double at(const ml_tensor *x, const ml_tensor *e, int64_t b, int64_t i, i
                 : ml__load(e->info.data, e->info.dtype, (b * tables + i - 1) * width + d);
 }
 
-ml_err ml_dot_interaction_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *e, int64_t itself) {
+ml_err ml_dot_interaction_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *e,
+                              int64_t itself) {
   int64_t width = x->info.shape[1], f = e->info.shape[1] + 1, row = y->info.shape[1];
   for (int64_t b = 0; b < x->info.shape[0]; b++) {
     int64_t o = b * row;
-    for (int64_t d = 0; d < width; d++) ml__store(y->info.data, y->info.dtype, o++, at(x, e, b, 0, d));
+    for (int64_t d = 0; d < width; d++)
+      ml__store(y->info.data, y->info.dtype, o++, at(x, e, b, 0, d));
     for (int64_t i = 0; i < f; i++) {
       for (int64_t j = 0; j < i + (itself != 0); j++) {
         double s = 0;
@@ -82,9 +84,15 @@ ML_CLONES static void forward(void *ctx, int64_t begin, int64_t end) {
   if (t != stack) free(t);
 }
 
-ml_err ml_dot_interaction_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *e, int64_t itself) {
-  job j = {.x = ml_f32(x), .e = ml_f32(e), .y = ml_f32(y), .width = x->info.shape[1],
-           .f = e->info.shape[1] + 1, .row = y->info.shape[1], .itself = itself != 0};
+ml_err ml_dot_interaction_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *e,
+                              int64_t itself) {
+  job j = {.x = ml_f32(x),
+           .e = ml_f32(e),
+           .y = ml_f32(y),
+           .width = x->info.shape[1],
+           .f = e->info.shape[1] + 1,
+           .row = y->info.shape[1],
+           .itself = itself != 0};
   ml_parallel(x->info.shape[0], 32, forward, &j);
   return j.failed ? ml_fail(ML_ENOMEM, "out of memory: dot_interaction") : ML_OK;
 }
@@ -164,9 +172,15 @@ ml_err ml_dot_interaction_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
     ml__fill(gin[1], 0);
     backward_reference(x, e, g, itself, gin[0], gin[1]);
   } else if (err == ML_OK) {
-    job j = {.x = ml_f32(x), .e = ml_f32(e), .g = ml_f32(g), .dx = ml_f32(gin[0]),
-             .de = ml_f32(gin[1]), .width = x->info.shape[1], .f = e->info.shape[1] + 1,
-             .row = g->info.shape[1], .itself = itself};
+    job j = {.x = ml_f32(x),
+             .e = ml_f32(e),
+             .g = ml_f32(g),
+             .dx = ml_f32(gin[0]),
+             .de = ml_f32(gin[1]),
+             .width = x->info.shape[1],
+             .f = e->info.shape[1] + 1,
+             .row = g->info.shape[1],
+             .itself = itself};
     ml_parallel(x->info.shape[0], 32, backward, &j);
     if (j.failed) err = ml_fail(ML_ENOMEM, "out of memory: dot_interaction");
   }

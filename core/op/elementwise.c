@@ -26,7 +26,8 @@ static void store_int(ml_tensor *t, int64_t i, uint64_t v) {
   else ((uint8_t *)t->info.data)[i] = (uint8_t)v;
 }
 
-static ml_err binary_ref(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, binary_fn f, char op) {
+static ml_err binary_ref(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, binary_fn f,
+                         char op) {
   if (y->info.count == 0) return ML_OK;
   ml_walk w;
   const ml_tensor *ts[] = {y, a, b};
@@ -82,38 +83,38 @@ static ml_err binary_cpu(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, b
   return ML_OK;
 }
 
-#define BINARY(NAME, OP, EXPR)                                                                     \
-  static double NAME##_one(double a, double b) { return EXPR; }                                    \
-  ML_CLONES static void NAME##_row(float *restrict y, const float *restrict pa,                    \
-                                   const float *restrict pb, int64_t n, int64_t sa, int64_t sb) {  \
-    if (sa == 1 && sb == 1) {                                                                      \
-      for (int64_t i = 0; i < n; i++) {                                                            \
-        float a = pa[i], b = pb[i];                                                                \
-        y[i] = EXPR;                                                                               \
-      }                                                                                            \
-    } else if (sa == 1 && sb == 0) {                                                               \
-      float b = pb[0];                                                                             \
-      for (int64_t i = 0; i < n; i++) {                                                            \
-        float a = pa[i];                                                                           \
-        y[i] = EXPR;                                                                               \
-      }                                                                                            \
-    } else {                                                                                       \
-      for (int64_t i = 0; i < n; i++) {                                                            \
-        float a = pa[i * sa], b = pb[i * sb];                                                      \
-        y[i] = EXPR;                                                                               \
-      }                                                                                            \
-    }                                                                                              \
-  }                                                                                                \
-  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *a, const ml_tensor *b) {                   \
-    return binary_ref(y, a, b, NAME##_one, OP);                                                    \
-  }                                                                                                \
-  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *a, const ml_tensor *b) {                   \
-    return binary_cpu(y, a, b, NAME##_row);                                                        \
+#define BINARY(NAME, OP, EXPR)                                                                    \
+  static double NAME##_one(double a, double b) { return EXPR; }                                   \
+  ML_CLONES static void NAME##_row(float *restrict y, const float *restrict pa,                   \
+                                   const float *restrict pb, int64_t n, int64_t sa, int64_t sb) { \
+    if (sa == 1 && sb == 1) {                                                                     \
+      for (int64_t i = 0; i < n; i++) {                                                           \
+        float a = pa[i], b = pb[i];                                                               \
+        y[i] = EXPR;                                                                              \
+      }                                                                                           \
+    } else if (sa == 1 && sb == 0) {                                                              \
+      float b = pb[0];                                                                            \
+      for (int64_t i = 0; i < n; i++) {                                                           \
+        float a = pa[i];                                                                          \
+        y[i] = EXPR;                                                                              \
+      }                                                                                           \
+    } else {                                                                                      \
+      for (int64_t i = 0; i < n; i++) {                                                           \
+        float a = pa[i * sa], b = pb[i * sb];                                                     \
+        y[i] = EXPR;                                                                              \
+      }                                                                                           \
+    }                                                                                             \
+  }                                                                                               \
+  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *a, const ml_tensor *b) {                  \
+    return binary_ref(y, a, b, NAME##_one, OP);                                                   \
+  }                                                                                               \
+  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *a, const ml_tensor *b) {                  \
+    return binary_cpu(y, a, b, NAME##_row);                                                       \
   }
 
 BINARY(add, '+', a + b)
 BINARY(sub, '-', a - b)
-BINARY(mul, '*', a * b)
+BINARY(mul, '*', a *b)
 BINARY(div, '/', a / b)
 BINARY(relu_dx, ' ', b > 0 ? a : 0)
 
@@ -125,31 +126,31 @@ typedef struct unary_job {
   double p, q;
 } unary_job;
 
-#define UNARY(NAME, PARAMS, P, Q, EXPR, FEXPR)                              \
-  ML_CLONES static void NAME##_chunk(void *ctx, int64_t begin, int64_t end) {     \
-    unary_job *j = ctx;                                                           \
-    float *restrict y = j->y;                                                     \
-    const float *restrict px = j->x;                                              \
-    float p = (float)j->p, q = (float)j->q;                                       \
-    (void)p, (void)q;                                                             \
-    for (int64_t i = begin; i < end; i++) {                                       \
-      float x = px[i];                                                            \
-      y[i] = FEXPR;                                                               \
-    }                                                                             \
-  }                                                                               \
-  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *x PARAMS) {               \
-    unary_job j = {ml_f32(y), ml_f32(x), P, Q};                                   \
-    ml_parallel(y->info.count, 32768, NAME##_chunk, &j);                          \
-    return ML_OK;                                                                 \
-  }                                                                               \
-  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *t PARAMS) {               \
-    double p = P, q = Q;                                                          \
-    (void)p, (void)q;                                                             \
-    for (int64_t i = 0; i < y->info.count; i++) {                                 \
-      double x = ml__load(t->info.data, t->info.dtype, i);                        \
-      ml__store(y->info.data, y->info.dtype, i, EXPR);                            \
-    }                                                                             \
-    return ML_OK;                                                                 \
+#define UNARY(NAME, PARAMS, P, Q, EXPR, FEXPR)                                \
+  ML_CLONES static void NAME##_chunk(void *ctx, int64_t begin, int64_t end) { \
+    unary_job *j = ctx;                                                       \
+    float *restrict y = j->y;                                                 \
+    const float *restrict px = j->x;                                          \
+    float p = (float)j->p, q = (float)j->q;                                   \
+    (void)p, (void)q;                                                         \
+    for (int64_t i = begin; i < end; i++) {                                   \
+      float x = px[i];                                                        \
+      y[i] = FEXPR;                                                           \
+    }                                                                         \
+  }                                                                           \
+  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *x PARAMS) {           \
+    unary_job j = {ml_f32(y), ml_f32(x), P, Q};                               \
+    ml_parallel(y->info.count, 32768, NAME##_chunk, &j);                      \
+    return ML_OK;                                                             \
+  }                                                                           \
+  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *t PARAMS) {           \
+    double p = P, q = Q;                                                      \
+    (void)p, (void)q;                                                         \
+    for (int64_t i = 0; i < y->info.count; i++) {                             \
+      double x = ml__load(t->info.data, t->info.dtype, i);                    \
+      ml__store(y->info.data, y->info.dtype, i, EXPR);                        \
+    }                                                                         \
+    return ML_OK;                                                             \
   }
 
 #define NONE
@@ -160,7 +161,7 @@ UNARY(sqrt, NONE, 0, 0, sqrt(x), sqrtf(x))
 UNARY(tanh, NONE, 0, 0, tanh(x), tanhf(x))
 UNARY(sigmoid, NONE, 0, 0, 1 / (1 + exp(-x)), 1 / (1 + expf(-x)))
 UNARY(relu, NONE, 0, 0, x < 0 ? 0 : x, x < 0 ? 0 : x) /* NaN stays NaN */
-UNARY(affine, COMMA double scale COMMA double shift, scale, shift, x * p + q, x * p + q)
+UNARY(affine, COMMA double scale COMMA double shift, scale, shift, x *p + q, x *p + q)
 
 ml_err ml_clamp_ref(ml_tensor *y, const ml_tensor *x, double lo, double hi) {
   for (int64_t i = 0; i < y->info.count; i++) {
@@ -170,7 +171,8 @@ ml_err ml_clamp_ref(ml_tensor *y, const ml_tensor *x, double lo, double hi) {
   return ML_OK;
 }
 
-ml_err ml_clamp_dx_ref(ml_tensor *dx, const ml_tensor *g, const ml_tensor *x, double lo, double hi) {
+ml_err ml_clamp_dx_ref(ml_tensor *dx, const ml_tensor *g, const ml_tensor *x, double lo,
+                       double hi) {
   for (int64_t i = 0; i < dx->info.count; i++) {
     double v = ml__load(x->info.data, x->info.dtype, i);
     bool in = v >= lo && v <= hi;

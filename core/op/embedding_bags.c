@@ -38,21 +38,26 @@ static ml_err check_offsets(const ml_bags *s) {
   for (int64_t i = 0; i <= bags; i++) {
     int64_t o = ml__bag_start(s, i);
     if (o < before || o > s->count || (i == 0 && o != 0))
-      return ml_fail(ML_ERANGE, "bad argument #3 to 'embedding_bags' (offsets: %lld at position %lld, "
-                     "expected %lld to %lld)", (long long)o, (long long)i, (long long)before,
-                     (long long)(i ? s->count : 0));
+      return ml_fail(ML_ERANGE,
+                     "bad argument #3 to 'embedding_bags' (offsets: %lld at position %lld, "
+                     "expected %lld to %lld)",
+                     (long long)o, (long long)i, (long long)before, (long long)(i ? s->count : 0));
     before = o;
   }
   if (before != s->count)
-    return ml_fail(ML_ERANGE, "bad argument #3 to 'embedding_bags' (offsets end at %lld, but there are "
-                   "%lld ids)", (long long)before, (long long)s->count);
+    return ml_fail(ML_ERANGE,
+                   "bad argument #3 to 'embedding_bags' (offsets end at %lld, but there are "
+                   "%lld ids)",
+                   (long long)before, (long long)s->count);
   return ML_OK;
 }
 
 static ml_err bad_id(const ml_bags *s, ml_tensor *const *tables, int64_t table, int64_t i) {
-  return ml_fail(ML_ERANGE, "bad argument #2 to 'embedding_bags' (indices: id %lld at position %lld is "
-                 "outside table %lld's 0 to %lld)", (long long)ml__bag_id(s, i), (long long)i,
-                 (long long)table + 1, (long long)tables[table]->info.shape[0] - 1);
+  return ml_fail(ML_ERANGE,
+                 "bad argument #2 to 'embedding_bags' (indices: id %lld at position %lld is "
+                 "outside table %lld's 0 to %lld)",
+                 (long long)ml__bag_id(s, i), (long long)i, (long long)table + 1,
+                 (long long)tables[table]->info.shape[0] - 1);
 }
 
 ml_err ml_embedding_bags_ref(ml_tensor *y, ml_tensor *const *tables, int64_t n,
@@ -64,7 +69,8 @@ ml_err ml_embedding_bags_ref(ml_tensor *y, ml_tensor *const *tables, int64_t n,
   ml__fill(y, 0);
   for (int64_t t = 0; t < n; t++) {
     for (int64_t b = 0; b < s.samples; b++) {
-      int64_t from = ml__bag_start(&s, t * s.samples + b), to = ml__bag_start(&s, t * s.samples + b + 1);
+      int64_t from = ml__bag_start(&s, t * s.samples + b),
+              to = ml__bag_start(&s, t * s.samples + b + 1);
       for (int64_t d = 0; d < s.width; d++) {
         double sum = 0;
         for (int64_t i = from; i < to; i++) {
@@ -153,14 +159,15 @@ ML_CLONES static void chunk(void *ctx, int64_t begin, int64_t end) {
 ml_err ml_embedding_bags_cpu(ml_tensor *y, ml_tensor *const *tables, int64_t n,
                              const ml_tensor *indices, const ml_tensor *offsets,
                              const ml_tensor *weights, int64_t mode) {
-  job j = {.s = ml__bags(tables, n, indices, offsets, weights, mode), .tables = tables,
-           .y = ml_f32(y)};
+  job j = {
+      .s = ml__bags(tables, n, indices, offsets, weights, mode), .tables = tables, .y = ml_f32(y)};
   if (weights && !j.s.weights)
     return ml_fail(ML_EDTYPE, "bad argument #4 to 'embedding_bags' (weights: expected f32, got %s)",
                    ml_dtype_name(weights->info.dtype));
   for (int64_t t = 0; t < n; t++)
     if (!tables[t]->info.contiguous)
-      return ml_fail(ML_EARG, "bad argument #1 to 'embedding_bags' (tables[%lld]: expected contiguous)",
+      return ml_fail(ML_EARG,
+                     "bad argument #1 to 'embedding_bags' (tables[%lld]: expected contiguous)",
                      (long long)t + 1);
   ML_TRY(check_offsets(&j.s));
   int64_t total = n * j.s.samples, per = j.s.count / ML_MAX(total, 1) + 1;

@@ -26,12 +26,12 @@ typedef struct entry {
 typedef struct job {
   ml_bags s;
   ml_node *n;
-  const float *g;      /* [B, T, D] */
-  float *dw;           /* by weights [L], or NULL */
+  const float *g; /* [B, T, D] */
+  float *dw;      /* by weights [L], or NULL */
   ml_tensor **gin;
   const ml_update **update; /* per table, NULL: build the gradient */
   float **state;
-  entry *entries, *other;   /* L per part, for sorting */
+  entry *entries, *other; /* L per part, for sorting */
   int64_t parts;
 } job;
 
@@ -56,11 +56,13 @@ INLINE void fetch(const float *row, int64_t width) {
 }
 
 /* into[id,:] += factor weight g: SGD's update with factor -lr, the plain gradient with 1. */
-INLINE void add_rows(job *j, const int64_t width, int64_t t, int64_t part, float *into, float factor) {
+INLINE void add_rows(job *j, const int64_t width, int64_t t, int64_t part, float *into,
+                     float factor) {
   const ml_bags *s = &j->s;
   int64_t end = ml__bag_start(s, (t + 1) * s->samples);
   for (int64_t b = 0; b < s->samples; b++) {
-    int64_t from = ml__bag_start(s, t * s->samples + b), to = ml__bag_start(s, t * s->samples + b + 1);
+    int64_t from = ml__bag_start(s, t * s->samples + b),
+            to = ml__bag_start(s, t * s->samples + b + 1);
     const float *restrict g = j->g + (b * s->tables + t) * width;
     float scale = factor * scale_of(s, from, to);
     for (int64_t i = from; i < to; i++) {
@@ -88,7 +90,8 @@ ML_CLONES static void add_all(job *j, int64_t t, int64_t part, float *into, floa
 ML_CLONES static void weight_gradient(job *j, int64_t t, const float *table) {
   const ml_bags *s = &j->s;
   for (int64_t b = 0; b < s->samples; b++) {
-    int64_t from = ml__bag_start(s, t * s->samples + b), to = ml__bag_start(s, t * s->samples + b + 1);
+    int64_t from = ml__bag_start(s, t * s->samples + b),
+            to = ml__bag_start(s, t * s->samples + b + 1);
     const float *g = j->g + (b * s->tables + t) * s->width;
     for (int64_t i = from; i < to; i++) {
       const float *row = table + ml__bag_id(s, i) * s->width;
@@ -191,7 +194,8 @@ static void weights_owner(void *ctx, int64_t begin, int64_t end) {
 }
 
 /* In double, for f64 and for the reference. */
-static void reference(ml_node *n, const ml_bags *s, ml_tensor *g, ml_tensor *weights, ml_tensor **gin) {
+static void reference(ml_node *n, const ml_bags *s, ml_tensor *g, ml_tensor *weights,
+                      ml_tensor **gin) {
   int dtype = g->info.dtype;
   for (int64_t bag = 0; bag < s->tables * s->samples; bag++) {
     int64_t t = bag / s->samples, b = bag % s->samples;
@@ -221,8 +225,8 @@ static ml_err prepare(job *j, bool slow) {
   if (!j->update || !j->state) return ml_fail(ML_ENOMEM, "out of memory: embedding_bags");
   for (int64_t t = 0; t < tables; t++) {
     ml_tensor *p, *state, *table = n->in[t];
-    const ml_update *u = slow || j->s.width > WIDEST || table->info.shape[0] > UINT32_MAX
-                             ? NULL : ml__fused(table);
+    const ml_update *u =
+        slow || j->s.width > WIDEST || table->info.shape[0] > UINT32_MAX ? NULL : ml__fused(table);
     if (u) {
       ML_TRY(ml__check_update(u, &p, &state));
       j->update[t] = u;

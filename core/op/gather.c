@@ -10,7 +10,8 @@ static void split(const ml_tensor *x, int axis, int64_t *outer, int64_t *inner) 
 }
 
 /* Copies block k between y and its part of the joined axis. */
-static void part(char *whole, char *one, int64_t outer, int64_t row, int64_t at, int64_t n, bool out) {
+static void part(char *whole, char *one, int64_t outer, int64_t row, int64_t at, int64_t n,
+                 bool out) {
   for (int64_t o = 0; o < outer; o++) {
     char *w = whole + o * row + at, *p = one + o * n;
     if (out) memcpy(p, w, (size_t)n);
@@ -57,8 +58,10 @@ static ml_err row_of(int64_t *row, const ml_tensor *x, const ml_tensor *indices,
   *row = indices->info.dtype == ML_I64 ? ((const int64_t *)indices->info.data)[i]
                                        : ((const int32_t *)indices->info.data)[i];
   if (*row >= 0 && *row < x->info.shape[0]) return ML_OK;
-  return ml_fail(ML_ERANGE, "bad argument #2 to 'index_select' (indices: %lld at position %lld is "
-                 "outside 0 to %lld)", (long long)*row, (long long)i, (long long)x->info.shape[0] - 1);
+  return ml_fail(ML_ERANGE,
+                 "bad argument #2 to 'index_select' (indices: %lld at position %lld is "
+                 "outside 0 to %lld)",
+                 (long long)*row, (long long)i, (long long)x->info.shape[0] - 1);
 }
 
 ml_err ml_index_select_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *indices) {
@@ -66,7 +69,8 @@ ml_err ml_index_select_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *in
   int64_t bytes = n ? y->info.count / n * ml_dtype_size(x->info.dtype) : 0;
   for (int64_t i = 0; i < n; i++) {
     ML_TRY(row_of(&row, x, indices, i));
-    memcpy((char *)y->info.data + i * bytes, (const char *)x->info.data + row * bytes, (size_t)bytes);
+    memcpy((char *)y->info.data + i * bytes, (const char *)x->info.data + row * bytes,
+           (size_t)bytes);
   }
   return ML_OK;
 }

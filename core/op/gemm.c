@@ -18,10 +18,11 @@ ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, 
       for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
     return ML_OK;
   }
-  dnnl_status_t s = dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  dnnl_status_t s =
+      dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
   if (s != dnnl_success)
-    return ml_fail(ML_EARG, "oneDNN: sgemm of %lld x %lld x %lld failed with status %d", (long long)m,
-                   (long long)n, (long long)k, (int)s);
+    return ml_fail(ML_EARG, "oneDNN: sgemm of %lld x %lld x %lld failed with status %d",
+                   (long long)m, (long long)n, (long long)k, (int)s);
   return ML_OK;
 }
 
@@ -50,7 +51,8 @@ static unsigned bucket_of(int64_t m, int64_t n, int64_t k, bool bias, int act) {
 
 static fused *find(int64_t m, int64_t n, int64_t k, bool bias, int act) {
   fused *f = cache[bucket_of(m, n, k, bias, act)];
-  while (f && !(f->m == m && f->n == n && f->k == k && f->act == act && f->bias == bias)) f = f->next;
+  while (f && !(f->m == m && f->n == n && f->k == k && f->act == act && f->bias == bias))
+    f = f->next;
   return f;
 }
 
@@ -115,7 +117,8 @@ ml_err ml__gemm_bias_act(int64_t m, int64_t n, int64_t k, const float *x, const 
   if (!s) s = dnnl_memory_create(&mem[2], &f->y, engine, y);
   if (!s && b) s = dnnl_memory_create(&mem[3], &f->b, engine, (void *)(uintptr_t)b);
   if (!s && pad) s = dnnl_memory_create(&mem[4], &f->pad, engine, pad);
-  dnnl_exec_arg_t args[5] = {{DNNL_ARG_SRC, mem[0]}, {DNNL_ARG_WEIGHTS, mem[1]}, {DNNL_ARG_DST, mem[2]}};
+  dnnl_exec_arg_t args[5] = {
+      {DNNL_ARG_SRC, mem[0]}, {DNNL_ARG_WEIGHTS, mem[1]}, {DNNL_ARG_DST, mem[2]}};
   int n_args = 3;
   if (b) args[n_args++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, mem[3]};
   if (pad) args[n_args++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, mem[4]};

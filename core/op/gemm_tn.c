@@ -94,13 +94,14 @@ ml_err ml__gemm_tn(int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                    const float *b, int64_t ldb, bool add, float *c, int64_t ldc) {
   int64_t rows = (ML_MIN(m, (int64_t)MC) + MR - 1) / MR * MR, depth = ML_MIN(k, (int64_t)KC);
   int64_t columns = (n + NR - 1) / NR * NR;
-  float *pa = aligned_alloc(64, (size_t)((rows + columns) * depth + 16) * sizeof(float) / 64 * 64 + 64);
+  float *pa =
+      aligned_alloc(64, (size_t)((rows + columns) * depth + 16) * sizeof(float) / 64 * 64 + 64);
   if (!pa) return ml_fail(ML_ENOMEM, "out of memory: panels of a matrix product");
   float *pb = pa + (rows * depth + 15) / 16 * 16;
   for (int64_t i = 0; i < m; i += MC)
     for (int64_t at = 0; at < k; at += KC)
-      block(ML_MIN(m - i, (int64_t)MC), n, ML_MIN(k - at, (int64_t)KC), alpha, a + at * lda + i, lda,
-            b + at * ldb, ldb, add || at > 0, c + i * ldc, ldc, pa, pb);
+      block(ML_MIN(m - i, (int64_t)MC), n, ML_MIN(k - at, (int64_t)KC), alpha, a + at * lda + i,
+            lda, b + at * ldb, ldb, add || at > 0, c + i * ldc, ldc, pa, pb);
   free(pa);
   return ML_OK;
 }

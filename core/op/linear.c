@@ -67,8 +67,9 @@ static int64_t small_grain(int64_t rows, int64_t width) {
 
 ml_err ml_linear_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const ml_tensor *b,
                      int64_t act) {
-  forward_job j = {ml_f32(x), ml_f32(w), b ? ml_f32(b) : NULL, ml_f32(y),
-                   x->info.shape[0], x->info.shape[1], w->info.shape[0], (int)act, ML_OK};
+  forward_job j = {ml_f32(x),        ml_f32(w),        b ? ml_f32(b) : NULL,
+                   ml_f32(y),        x->info.shape[0], x->info.shape[1],
+                   w->info.shape[0], (int)act,         ML_OK};
   if (y->info.count == 0) return ML_OK;
   if (j.rows <= SMALL || j.width == 0) {
     ml_parallel(j.out, small_grain(j.rows, j.width), forward_outputs, &j);
@@ -106,8 +107,8 @@ static void backward_rows(void *ctx, int64_t begin, int64_t end) {
   backward_job *j = ctx;
   if (j->act != ML_ACT_NONE) through_activation(j, begin * j->out, end * j->out);
   if (!j->dx) return;
-  ml_err e = ml__gemm(false, false, end - begin, j->width, j->out, 1, j->dz + begin * j->out, j->out,
-                      j->w, j->width, 0, j->dx + begin * j->width, j->width);
+  ml_err e = ml__gemm(false, false, end - begin, j->width, j->out, 1, j->dz + begin * j->out,
+                      j->out, j->w, j->width, 0, j->dx + begin * j->width, j->width);
   if (e < 0) j->err = e;
 }
 
@@ -133,9 +134,10 @@ static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
   int64_t n = end - begin, k = j->width;
   const float *a = j->dz + begin;
   float *c = j->dw + begin * k;
-  ml_err e = ml__gemm_tn_wins(j->out, k)
-                 ? ml__gemm_tn(n, k, j->rows, j->alpha, a, j->out, j->x, k, j->beta != 0, c, k)
-                 : ml__gemm(true, false, n, k, j->rows, j->alpha, a, j->out, j->x, k, j->beta, c, k);
+  ml_err e =
+      ml__gemm_tn_wins(j->out, k)
+          ? ml__gemm_tn(n, k, j->rows, j->alpha, a, j->out, j->x, k, j->beta != 0, c, k)
+          : ml__gemm(true, false, n, k, j->rows, j->alpha, a, j->out, j->x, k, j->beta, c, k);
   if (e < 0) j->err = e;
 }
 
@@ -216,7 +218,8 @@ static ml_err gradients(ml_node *n, ml_tensor *x, ml_tensor *w, ml_tensor *g, ml
   int act = (int)n->scalar[0].i;
   bool slow = ml__reference_on || x->info.dtype != ML_F32;
   const ml_update *uw = slow ? NULL : ml__fused(n->in[1]), *ub = slow ? NULL : ml__fused(b);
-  bool sgd = uw && uw->kind == ML_UPDATE_SGD && (!b || (ub && ub->kind == ML_UPDATE_SGD && ub->lr == uw->lr));
+  bool sgd = uw && uw->kind == ML_UPDATE_SGD &&
+             (!b || (ub && ub->kind == ML_UPDATE_SGD && ub->lr == uw->lr));
   ml_err e = ML_OK;
   if (ml__wants(n->in[0])) e = new_zeros(&gin[0], x, slow || w->info.shape[0] == 0);
   if (e == ML_OK && !sgd && ml__wants(w)) e = new_zeros(&gin[1], w, slow || x->info.shape[0] == 0);
@@ -228,9 +231,16 @@ static ml_err gradients(ml_node *n, ml_tensor *x, ml_tensor *w, ml_tensor *g, ml
   }
   if (y->info.count == 0) return ML_OK;
   if (act != ML_ACT_NONE) ML_TRY(ml__new(&dz, ML_F32, 2, y->info.shape));
-  backward_job j = {.x = ml_f32(x), .y = ml_f32(y), .g = ml_f32(g), .w = ml_f32(w),
-                    .dx = gin[0] ? ml_f32(gin[0]) : NULL, .dz = ml_f32(dz ? dz : g), .alpha = 1,
-                    .rows = x->info.shape[0], .width = x->info.shape[1], .out = w->info.shape[0],
+  backward_job j = {.x = ml_f32(x),
+                    .y = ml_f32(y),
+                    .g = ml_f32(g),
+                    .w = ml_f32(w),
+                    .dx = gin[0] ? ml_f32(gin[0]) : NULL,
+                    .dz = ml_f32(dz ? dz : g),
+                    .alpha = 1,
+                    .rows = x->info.shape[0],
+                    .width = x->info.shape[1],
+                    .out = w->info.shape[0],
                     .act = act};
   if (sgd) {
     j.dw = j.w;

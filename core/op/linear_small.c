@@ -24,8 +24,11 @@ INLINE float activate(float s, int act) {
 }
 
 /* R rows of x against O rows of w. */
-INLINE void dots(const int R, const int O, int64_t width, const float *x, const float *w, float *s) {
-  v8 acc[4][4]; /* of fixed size: a length that is a parameter, even a constant one, would live in memory */
+INLINE void dots(const int R, const int O, int64_t width, const float *x, const float *w,
+                 float *s) {
+  v8 acc
+      [4]
+      [4]; /* of fixed size: a length that is a parameter, even a constant one, would live in memory */
   for (int r = 0; r < R; r++)
     for (int o = 0; o < O; o++) acc[r][o] = (v8){0};
   int64_t k = 0;
@@ -72,8 +75,7 @@ ML_CLONES void ml__linear_small(int64_t rows, int64_t width, int64_t begin, int6
     case 3: forward(3, width, begin, end, x, w, b, act, y, out); break;
     case 4: forward(4, width, begin, end, x, w, b, act, y, out); break;
     default:
-      for (int64_t r = 0; r < rows; r += 4)
-        switch (ML_MIN(rows - r, 4)) {
+      for (int64_t r = 0; r < rows; r += 4) switch (ML_MIN(rows - r, 4)) {
           case 1: forward(1, width, begin, end, x + r * width, w, b, act, y + r * out, out); break;
           case 2: forward(2, width, begin, end, x + r * width, w, b, act, y + r * out, out); break;
           case 3: forward(3, width, begin, end, x + r * width, w, b, act, y + r * out, out); break;
@@ -84,8 +86,8 @@ ML_CLONES void ml__linear_small(int64_t rows, int64_t width, int64_t begin, int6
 
 /* O rows of w at once: dx is loaded and stored once for all of them. */
 INLINE void backward(const int R, const int O, int64_t width, int64_t n, const float *x,
-                     const float *dz, int64_t out, const float *w, float *dx, float *dw, float alpha,
-                     float beta) {
+                     const float *dz, int64_t out, const float *w, float *dx, float *dw,
+                     float alpha, float beta) {
   float g[8 * 4];
   for (int r = 0; r < R; r++)
     for (int o = 0; o < O; o++) g[r * O + o] = dz[r * out + n + o];

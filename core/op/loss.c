@@ -67,13 +67,13 @@ static ml_err backward(ml_node *n, ml_tensor *g, ml_tensor **gin, int kind) {
   return e;
 }
 
-#define LOSS(NAME, KIND)                                                                      \
-  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *t,                \
-                         const ml_tensor *w, int64_t summed) {                                \
-    return forward(y, x, t, w, summed, KIND);                                                 \
-  }                                                                                           \
-  ml_err ml_##NAME##_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {                    \
-    return backward(n, g, gin, KIND);                                                         \
+#define LOSS(NAME, KIND)                                                                           \
+  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *t, const ml_tensor *w, \
+                         int64_t summed) {                                                         \
+    return forward(y, x, t, w, summed, KIND);                                                      \
+  }                                                                                                \
+  ml_err ml_##NAME##_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {                         \
+    return backward(n, g, gin, KIND);                                                              \
   }
 
 LOSS(bce, BCE)

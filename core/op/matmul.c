@@ -28,8 +28,9 @@ typedef struct job {
 static void rows(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
   int64_t m = j->y->info.shape[0], n = j->y->info.shape[1], k = j->a->info.shape[j->ta ? 0 : 1];
-  ml_err e = ml__gemm(j->ta, j->tb, end - begin, n, k, 1, ml_f32(j->a) + (j->ta ? begin : begin * k),
-                      j->ta ? m : k, ml_f32(j->b), j->tb ? k : n, 0, ml_f32(j->y) + begin * n, n);
+  ml_err e =
+      ml__gemm(j->ta, j->tb, end - begin, n, k, 1, ml_f32(j->a) + (j->ta ? begin : begin * k),
+               j->ta ? m : k, ml_f32(j->b), j->tb ? k : n, 0, ml_f32(j->y) + begin * n, n);
   if (e < 0) j->err = e;
 }
 

@@ -7,11 +7,12 @@
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis) {
   int64_t n = x->info.ndim, a = axis < 0 ? axis + n : axis - 1;
   if (n == 0)
-    return ml_fail(ML_EARG, "bad argument #%d to '%s' (axis: %lld, but the tensor has no axes)", i, op,
-                   (long long)axis);
+    return ml_fail(ML_EARG, "bad argument #%d to '%s' (axis: %lld, but the tensor has no axes)", i,
+                   op, (long long)axis);
   if (axis == 0 || a < 0 || a >= n)
-    return ml_fail(ML_EARG, "bad argument #%d to '%s' (axis: expected 1 to %lld or negative, got %lld)",
-                   i, op, (long long)n, (long long)axis);
+    return ml_fail(ML_EARG,
+                   "bad argument #%d to '%s' (axis: expected 1 to %lld or negative, got %lld)", i,
+                   op, (long long)n, (long long)axis);
   *out = (int)a;
   return ML_OK;
 }
@@ -48,7 +49,8 @@ ml_err ml__shape_same(int *nd, int64_t *shape, const char *op, const ml_tensor *
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift) {
   bool whole = x->info.dtype == ML_I64 || x->info.dtype == ML_I32;
   if (whole && (scale != floor(scale) || shift != floor(shift)))
-    return ml_fail(ML_EARG, "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",
+    return ml_fail(ML_EARG,
+                   "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",
                    scale != floor(scale) ? 2 : 3, ml_dtype_name(x->info.dtype),
                    scale != floor(scale) ? scale : shift);
   return ml__shape_like(nd, shape, x);
@@ -85,8 +87,9 @@ ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_te
     int64_t k = a->info.shape[ta ? 0 : 1];
     ml__shape_text(want, 1, &k);
     want[strlen(want) - 1] = 0;
-    return ml_fail(ML_ESHAPE, tb ? "bad argument #2 to 'matmul' (b: expected [*, %s], got %s)"
-                                 : "bad argument #2 to 'matmul' (b: expected [%s, *], got %s)",
+    return ml_fail(ML_ESHAPE,
+                   tb ? "bad argument #2 to 'matmul' (b: expected [*, %s], got %s)"
+                      : "bad argument #2 to 'matmul' (b: expected [%s, *], got %s)",
                    want + 1, ml__shape_text(got, 2, b->info.shape));
   }
   *nd = 2;
@@ -104,7 +107,8 @@ ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, i
     for (int d = 0; fits && d < *nd; d++) fits = d == a || xs[k]->info.shape[d] == shape[d];
     if (!fits) {
       char s[ML_SHAPE_TEXT], t[ML_SHAPE_TEXT];
-      return ml_fail(ML_ESHAPE, "bad argument #1 to 'cat' (xs[%lld]: expected %s but for axis %d, got %s)",
+      return ml_fail(ML_ESHAPE,
+                     "bad argument #1 to 'cat' (xs[%lld]: expected %s but for axis %d, got %s)",
                      (long long)k + 1, ml__shape_text(s, *nd, xs[0]->info.shape), a + 1,
                      ml__shape_text(t, xs[k]->info.ndim, xs[k]->info.shape));
     }
@@ -116,13 +120,15 @@ ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, i
 
 /* [B, T, D]: samples, tables, width. */
 ml_err ml__shape_bags(int *nd, int64_t *shape, ml_tensor *const *tables, int64_t n,
-                      const ml_tensor *indices, const ml_tensor *offsets, const ml_tensor *weights) {
+                      const ml_tensor *indices, const ml_tensor *offsets,
+                      const ml_tensor *weights) {
   int64_t bags = offsets ? offsets->info.count - 1 : indices->info.count;
   if (bags < 0 || bags % n != 0)
-    return ml_fail(ML_ESHAPE, "bad argument #%d to 'embedding_bags' (%s: expected a multiple of %lld "
-                   "tables%s, got %lld)", offsets ? 3 : 2, offsets ? "offsets" : "indices",
-                   (long long)n, offsets ? " and one more" : "",
-                   (long long)(offsets ? bags + 1 : bags));
+    return ml_fail(ML_ESHAPE,
+                   "bad argument #%d to 'embedding_bags' (%s: expected a multiple of %lld "
+                   "tables%s, got %lld)",
+                   offsets ? 3 : 2, offsets ? "offsets" : "indices", (long long)n,
+                   offsets ? " and one more" : "", (long long)(offsets ? bags + 1 : bags));
   if (weights && weights->info.count != indices->info.count)
     return misfit("embedding_bags", 4, "weights", indices, weights);
   *nd = 3;
@@ -147,7 +153,8 @@ ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const 
                              int64_t itself) {
   int64_t f = e->info.shape[1] + 1;
   if (f > 1 << 24)
-    return ml_fail(ML_ESHAPE, "bad argument #2 to 'dot_interaction' (e: %lld tables)", (long long)f - 1);
+    return ml_fail(ML_ESHAPE, "bad argument #2 to 'dot_interaction' (e: %lld tables)",
+                   (long long)f - 1);
   *nd = 2;
   shape[0] = x->info.shape[0];
   shape[1] = x->info.shape[1] + (itself ? f * (f + 1) / 2 : f * (f - 1) / 2);
