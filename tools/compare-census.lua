@@ -1,5 +1,5 @@
---- tools/compare-census: DLRM on census rows, by mlua and by PyTorch (tools/peers/census.py), with the
--- same model, initial weights and batches; status 1 where AUC or log loss differ by more than 0.002.
+--- tools/compare-census: DLRM on census rows, by mlua and by PyTorch (tools/peers/census.py), with
+-- the same model, initial weights and batches; status 1 where AUC or log loss differ by over 0.002.
 local root = arg[0]:match("^(.*)/tools/[^/]*$") or "."
 package.path = root .. "/tools/bench-parts/?.lua;" .. package.path
 
@@ -104,7 +104,8 @@ end
 local function train_theirs(folder)
   local python = peer.python(o.python)
   local pipe = assert(io.popen(("%s %s %s 2>%s"):format(peer.quote(python),
-    peer.quote(root .. "/tools/peers/census.py"), peer.quote(folder), peer.quote(folder .. "/err"))))
+    peer.quote(root .. "/tools/peers/census.py"), peer.quote(folder),
+    peer.quote(folder .. "/err"))))
   local said = pipe:read("*a")
   pipe:close()
   local auc, log_loss = said:match("auc=(%S+) log_loss=(%S+)")
@@ -114,9 +115,7 @@ local function train_theirs(folder)
   local file = io.open(folder .. "/err", "r")
   local why = file and file:read("*a") or ""
   if file then file:close() end
-  return nil, why:find("No module named") and
-    ("PyTorch not installed for %s (apt-get install python3-torch libopenblas0-pthread)"):format(python)
-    or why:match("([^\n]+)\n*$") or python .. " left without a word"
+  return nil, peer.reason(python, why)
 end
 
 local function temporary()
@@ -141,8 +140,8 @@ if not theirs then
   print(("mlua      AUC %.6f   log loss %.6f"):format(ours.auc, ours.log_loss))
   fail.run("peer: %s", version)
 end
--- Rounding alone, as another number of threads brings, moves log loss by up to 0.0003 here, and by 0.001
--- at ten times the learning rate.
+-- Rounding alone, as another number of threads brings, moves log loss by up to 0.0003 here, and by
+-- 0.001 at ten times the learning rate.
 local auc, loss = math.abs(ours.auc - theirs.auc), math.abs(ours.log_loss - theirs.log_loss)
 local equal = auc <= o.within and loss <= o.within
 print(("mlua         AUC %.6f   log loss %.6f"):format(ours.auc, ours.log_loss))

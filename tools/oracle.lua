@@ -1,8 +1,8 @@
 --- tools/oracle: repeats recorded training runs of the public DLRM with mlua and compares.
 --
--- A file holds a configuration, the initial weights, every batch, the losses before each update and the
--- final weights: docs/oracle.md has the form. Status 0: all tensors agree; 1: one differs by more than
--- the tolerance; 2: a file is not of the form.
+-- A file holds a configuration, the initial weights, every batch, the losses before each update and
+-- the final weights: docs/oracle.md has the form. Status 0: all tensors agree; 1: one differs by
+-- more than the tolerance; 2: a file is not of the form.
 -- @source facebookresearch/dlrm, dlrm_s_pytorch.py
 local fail = require "mlua.fail"
 local json = require "mlua.json"
@@ -17,11 +17,14 @@ end
 
 -- -- what a file says --------------------------------------------------------------------------
 
+local function said(text)
+  return text and "'" .. text .. "'" or "nothing"
+end
+
 local function whole(text, name, min)
   local n = tonumber(text)
   if not n or n % 1 ~= 0 or n < min or n > 2 ^ 31 then
-    malformed("metadata: %s: expected a whole number of at least %d, got %s", name, min,
-      text and "'" .. text .. "'" or "nothing")
+    malformed("metadata: %s: expected a whole number of at least %d, got %s", name, min, said(text))
   end
   return n
 end
@@ -29,8 +32,7 @@ end
 local function sizes(text, name)
   local ok, list = pcall(json.decode, text or "")
   if not ok or type(list) ~= "table" or #list == 0 then
-    malformed("metadata: %s: expected a list of sizes, got %s", name,
-      text and "'" .. text .. "'" or "nothing")
+    malformed("metadata: %s: expected a list of sizes, got %s", name, said(text))
   end
   for i = 1, #list do list[i] = whole(tostring(list[i]), name, 1) end
   return list
@@ -40,14 +42,13 @@ local function choice(text, name, ...)
   for _, word in ipairs { ... } do
     if text == word then return word end
   end
-  malformed("metadata: %s: expected %s, got %s", name, table.concat({ ... }, " or "),
-    text and "'" .. text .. "'" or "nothing")
+  malformed("metadata: %s: expected %s, got %s", name, table.concat({ ... }, " or "), said(text))
 end
 
 local function configuration(m)
   local lr = tonumber(m.lr)
   if not lr or lr <= 0 or lr >= math.huge then
-    malformed("metadata: lr: expected a number above 0, got %s", m.lr and "'" .. m.lr .. "'" or "nothing")
+    malformed("metadata: lr: expected a number above 0, got %s", said(m.lr))
   end
   local c = {
     dim = whole(m.dim, "dim", 1), tables = sizes(m.tables, "tables"),
@@ -108,8 +109,8 @@ local function bags(c, tensors, step)
     for b = 0, c.batch - 1 do
       local start = tonumber(from[b])
       if start < before or start > count or b == 0 and start ~= 0 then
-        malformed("tensor '%s': offset %d at position %d, expected %d to %d", name, start, b, before,
-          b == 0 and 0 or count)
+        malformed("tensor '%s': offset %d at position %d, expected %d to %d", name, start, b,
+          before, b == 0 and 0 or count)
       end
       to[(t - 1) * c.batch + b] = start + total
       before = start
@@ -162,7 +163,10 @@ end
 --- Repeat one file's run; largest differences by name, in the order of the file's state.
 local function repeat_run(path)
   local tensors, metadata = ml.safetensors.load(path)
-  if not tensors then malformed("%s", (metadata:gsub("^" .. path:gsub("%p", "%%%0") .. ": ", ""))) end
+  if not tensors then
+    local named = metadata:sub(1, #path + 2) == path .. ": "
+    malformed("%s", named and metadata:sub(#path + 3) or metadata)
+  end
   local c = configuration(metadata)
   local model = DLRM.new {
     dense = c.bottom[1], tables = c.tables, dim = c.dim,
@@ -203,14 +207,15 @@ local function report(path, c, results, o)
   end
   print(("%s: %s%s, %s, %s, %d steps of %d"):format(path, c.interaction,
     c.itself and " with itself" or "", c.loss, c.optimizer, c.steps, c.batch))
-  print(("  losses %.1e   step 0 prediction %.1e   final weights %.1e (%s)   %s"):format(results[1][2],
-    results[2][2], worst, at, #far == 0 and "equal" or "DIFFERENT"))
+  print(("  losses %.1e   step 0 prediction %.1e   final weights %.1e (%s)   %s"):format(
+    results[1][2], results[2][2], worst, at, #far == 0 and "equal" or "DIFFERENT"))
   for i, r in ipairs(o.all and results or far) do
     if i > 10 and not o.all then
       print(("  … and %d more"):format(#far - 10))
       break
     end
-    print(("  %-24s %.2e%s"):format(r[1], r[2], r[2] > o.tolerance and "  above the tolerance" or ""))
+    local word = r[2] > o.tolerance and "  above the tolerance" or ""
+    print(("  %-24s %.2e%s"):format(r[1], r[2], word))
   end
   return #far == 0
 end

@@ -51,7 +51,9 @@ describe("tools/compare-census", function()
     local data = files.data("clicks/census.tsv")
     if not data then return pending("no clicks/census.tsv") end
     local got = process.mlua { "tools/compare-census.lua", "--data", data }
-    if got.err:find("PyTorch not installed", 1, true) then return pending("PyTorch not installed") end
+    if got.err:find("PyTorch not installed", 1, true) then
+      return pending("PyTorch not installed")
+    end
     assert.equal("", got.err)
     assert.equal(0, got.status, got.out)
     assert.matches("within 0.002", got.out, 1, true)

@@ -39,6 +39,6 @@ local function run(bench)
 end
 
 return {
-  doc = "one small add: in a scope and loose, with and without a gradient, compiled and interpreted",
+  doc = "one small add: in a scope and loose, with and without gradient, compiled and interpreted",
   run = run,
 }

@@ -15,7 +15,8 @@ local function run(bench)
   local ids = ml.empty(steps, TABLES, per_table, { dtype = "i64" })
   ml.scope(function()
     for k = 1, steps do
-      ids:select(1, k):copy(ml.uniform(0, ROWS, TABLES, per_table, { dtype = "f64", seed = 7, stream = k }))
+      ids:select(1, k):copy(ml.uniform(0, ROWS, TABLES, per_table,
+        { dtype = "f64", seed = 7, stream = k }))
     end
   end)
   local gradient = ml.randn(BATCH, DIM, { seed = 7 })
@@ -32,7 +33,8 @@ local function run(bench)
   local function measure(work, bytes, one)
     local bound, bound_by = machine.bound(0, bytes)
     bench:measure {
-      name = "embedding_bags/" .. work, unit = "ms", steps = STEPS, bound = bound, bound_by = bound_by,
+      name = "embedding_bags/" .. work, unit = "ms", steps = STEPS,
+      bound = bound, bound_by = bound_by,
       ours = function(first, n)
         for k = first, first + n - 1 do ml.scope(one, batches[k % steps + 1]) end
       end,
@@ -51,6 +53,6 @@ local function run(bench)
 end
 
 return {
-  doc = "embedding bags, 8 tables of 1 M x 64, 100 ids each, batch 2048: forward, and a whole SGD step",
+  doc = "embedding bags, 8 tables of 1 M x 64, 100 ids each, batch 2048: forward, and an SGD step",
   run = run,
 }

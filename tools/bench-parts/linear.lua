@@ -26,8 +26,8 @@ local function run(bench)
     for i, work in ipairs { "forward", "train" } do
       local bound, bound_by = machine.bound((2 * i - 1) * operations)
       bench:measure {
-        name = ("linear/%s %dx%dx%d"):format(work, m, k, n), unit = "µs", steps = steps, bound = bound,
-        bound_by = bound_by,
+        name = ("linear/%s %dx%dx%d"):format(work, m, k, n), unit = "µs", steps = steps,
+        bound = bound, bound_by = bound_by,
         ours = function(first, count)
           for j = first, first + count - 1 do
             x = inputs[j % 4 + 1]

@@ -47,6 +47,6 @@ local function run(bench)
 end
 
 return {
-  doc = "shell to an empty script, to the library, to the end of the first training step; peer: import torch",
+  doc = "shell to an empty script, the library, the end of the first step; peer: import torch",
   run = run,
 }

@@ -1,6 +1,6 @@
 --- The public DLRM program's own defaults: what a step costs beside its arithmetic.
 return {
-  doc = "DLRM training step of the public program's default model at batch 2: operations times dispatch",
+  doc = "DLRM training step, the public program's default model, batch 2: what dispatch costs",
   run = function(bench)
     require("frame.dlrm_step").run(bench, {
       name = "tiny", dim = 2, loss = "mse", lr = 0.01, lookups = 10,

@@ -3,8 +3,8 @@
   census.py FOLDER
 
 FOLDER/census.safetensors has the configuration (metadata: batch, lr, dim, bottom, top), the initial
-weights (init.*), the rows (train.* and test.*: dense, ids [N, tables], label) and the order: the row
-numbers of all training steps, one after the other.
+weights (init.*), the rows (train.* and test.*: dense, ids [N, tables], label) and the order: the
+row numbers of all training steps, one after the other.
 """
 
 import sys

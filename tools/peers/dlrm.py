@@ -1,7 +1,7 @@
-"""DLRM's training step in PyTorch, as a careful user writes it: the peer of `tools/bench dlrm` and `tiny`.
+"""DLRM's training step in PyTorch, as a careful user writes it: the peer of dlrm and tiny.
 
-One EmbeddingBag a table with sparse gradients; the triangle's index made once; SGD; gradients set to
-none.  Tried and not kept, as no faster: SGD(foreach=True), Z[:, i, j], index_select, BCEWithLogits.
+One EmbeddingBag a table with sparse gradients; the triangle's index made once; SGD; gradients set
+to none.  Tried and not kept, as no faster: SGD(foreach=True), Z[:, i, j], index_select, BCEWithLogits.
 """
 
 import torch
@@ -34,7 +34,8 @@ def mlp(widths, sigmoid_last):
     layers = []
     for i, (m, n) in enumerate(zip(widths, widths[1:])):
         last = sigmoid_last and i == len(widths) - 2
-        layers += [torch.nn.Linear(m, n), torch.nn.Sigmoid() if last else torch.nn.ReLU(inplace=True)]
+        activation = torch.nn.Sigmoid() if last else torch.nn.ReLU(inplace=True)
+        layers += [torch.nn.Linear(m, n), activation]
     return torch.nn.Sequential(*layers)
 
 

@@ -4,7 +4,7 @@ A peer reads commands from standard input and answers each with one line on stan
 
   case KEY=VALUE ...   build that case, try thread counts   ->  ok threads=N blas_threads=M
                        (steps=N: a round's; threads=N: no trying)
-  run                  time the next round of steps         ->  ok seconds=S (per step, mean of the round)
+  run                  time the next round of steps         ->  ok seconds=S (a step, mean of the round)
   end                  leave
 
 Anything wrong is answered by `error MESSAGE`.  The first line, unasked, is `peer VERSION`.
@@ -55,7 +55,7 @@ def set_threads(threads, blas_threads):
 
 
 def thread_choices():
-    """Thread counts worth trying: 1, 2, 4, ... and all cores, BLAS's own pool apart where it has one."""
+    """Thread counts worth trying: 1, 2, 4, ... and all cores; BLAS's own pool apart, if it has one."""
     counts = [1]
     while counts[-1] * 2 < cores:
         counts.append(counts[-1] * 2)
@@ -77,8 +77,8 @@ def loop_of(step):
 class Case:
     """One case at its best thread counts.
 
-    loop(steps, first) does the work of that many steps from step `first` on; every step has a batch of its
-    own.  A round is `steps` of them.
+    loop(steps, first) does the work of that many steps from step `first` on; every step has a batch
+    of its own.  A round is `steps` of them.
     """
 
     def __init__(self, loop, steps, threads=None):

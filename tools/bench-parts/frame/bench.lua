@@ -45,8 +45,8 @@ local function peer_of(self, script)
     if missing then
       self.report:note("peer: " .. missing)
     elseif peer.version:find("reference%-BLAS") then
-      self.report:note("WARNING: this PyTorch runs on the reference BLAS (libblas3), some 20 times slower "
-        .. "than OpenBLAS:\n  its matrix products are no fair peer. apt-get install libopenblas0-pthread")
+      self.report:note("WARNING: this PyTorch runs on the reference BLAS (libblas3), some 20 times "
+        .. "slower than OpenBLAS:\n  no fair peer. apt-get install libopenblas0-pthread")
     end
   end
   return entry.peer, entry.missing
@@ -61,9 +61,9 @@ M.median = median
 
 --- Time ours and the peer in turn (ours, peer, ours, peer, …) and add the row of medians.
 -- @tparam table c  fields:
---   name; unit: s, ms, µs, ns per step, or another with `per`, the units of work in a step (a rate);
+--   name; unit: s, ms, µs, ns per step, or another with `per`, units of work in a step (a rate);
 --   steps of a round; ours(first, steps), which does them, first from 0 on, and may return seconds
---   per step of its own measuring; peer { script, case }; peer_run(), seconds, in place of a script;
+--   per step of its own measuring; peer { script, case }; peer_run(), seconds, in its place;
 --   bound in seconds per step, bound_by
 -- @treturn table  the row
 function Bench:measure(c)

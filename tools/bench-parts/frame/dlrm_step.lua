@@ -28,11 +28,12 @@ end
 
 --- Measure o's training step.
 -- @tparam Bench bench
--- @tparam table o  name; dim, tables, bottom, top with input and output widths as the public program
---   has them; loss; lr; lookups; batches, a list of { batch, steps of a round, unit }
+-- @tparam table o  name; dim, tables; bottom, top, with input and output widths as the public
+--   program has them; loss; lr; lookups; batches, a list of { batch, steps of a round, unit }
 function M.run(bench, o)
   local model = DLRM.new {
-    dense = o.bottom[1], tables = o.tables, dim = o.dim, bottom = { unpack(o.bottom, 2, #o.bottom - 1) },
+    dense = o.bottom[1], tables = o.tables, dim = o.dim,
+    bottom = { unpack(o.bottom, 2, #o.bottom - 1) },
     top = { unpack(o.top, 1, #o.top - 1) }, seed = 1,
   }
   local optimiser = ml.optim.sgd(model, { lr = o.lr })

@@ -31,7 +31,7 @@ function M.flops()
   known.flops = known.flops or ml.no_grad(ml.scope, function()
     local n = 1024
     local a, b = ml.full(0.5, n, n), ml.full(0.25, n, n)
-    return 2 * n ^ 3 / best(7, function() ml.scope(function() ml.matmul(a, b) end) end)
+    return 2 * n ^ 3 / best(20, function() ml.scope(function() ml.matmul(a, b) end) end)
   end)
   return known.flops
 end
@@ -45,10 +45,11 @@ function M.bound(operations, bytes)
   local compute = operations / M.flops()
   local memory = bytes and bytes / M.bandwidth() or 0
   if compute >= memory then
-    return compute, ("compute: %.3g MFLOP at the %.0f GFLOP/s of sgemm 1024"):format(operations / 1e6,
-      M.flops() / 1e9)
+    return compute, ("compute: %.4g MFLOP at the %.0f GFLOP/s of sgemm 1024"):format(
+      operations / 1e6, M.flops() / 1e9)
   end
-  return memory, ("memory: %.3g MB at the %.1f GB/s of a copy"):format(bytes / 1e6, M.bandwidth() / 1e9)
+  return memory, ("memory: %.4g MB at the %.1f GB/s of a copy"):format(bytes / 1e6,
+    M.bandwidth() / 1e9)
 end
 
 return M

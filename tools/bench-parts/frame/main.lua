@@ -39,11 +39,12 @@ local spec = param.spec({
   peer = param.bool { doc = "run PyTorch on the same work, in turn with mlua" },
   json = param.bool { doc = "print one JSON object per line" },
   runs = param.int { 5, min = 1, doc = "rounds; medians of them are shown" },
-  threads = param.int { optional = true, min = 1, doc = "threads of mlua (default: its own choice)" },
+  threads = param.int { optional = true, min = 1, doc = "threads of mlua (default: its own)" },
   python = param.string { optional = true, meta = "PATH",
     doc = "interpreter of the peer (default: MLUA_PEER_PYTHON, or /usr/bin/python3)" },
 }, {
-  name = "tools/bench", doc = "Times mlua on work of known size, beside PyTorch and the machine's bound.",
+  name = "tools/bench",
+  doc = "Times mlua on work of known size, beside PyTorch and the machine's bound.",
   arguments = { "NAME…", min = 0 },
 })
 

@@ -20,7 +20,7 @@ local function read_all(path)
   return s
 end
 
---- The interpreter to use: the option, the environment, or Debian's own, which Debian's PyTorch is for.
+--- The interpreter: by option, by environment, or Debian's own, which Debian's PyTorch belongs to.
 function M.python(given)
   if given then return given end
   local named = os.getenv("MLUA_PEER_PYTHON")
@@ -30,8 +30,10 @@ function M.python(given)
   return "python3"
 end
 
--- Why a peer did not come up, in a few words.
-local function reason(python, errors)
+--- Why a peer did not come up, in a few words.
+-- @tparam string python
+-- @tparam string errors  what it said on standard error
+function M.reason(python, errors)
   if errors:find("No module named '?torch") or errors:find("No module named '?numpy") then
     return ("PyTorch not installed for %s (apt-get install python3-torch libopenblas0-pthread)")
       :format(python)
@@ -58,7 +60,7 @@ function M.start(script, o)
   self.version = first and first:match("^peer (.*)")
   if not self.version then
     self:close()
-    return nil, reason(python, read_all(errors))
+    return nil, M.reason(python, read_all(errors))
   end
   return self
 end

@@ -1,8 +1,8 @@
 --- Rows of benches, as a table for people or as JSON lines.
 --
--- Fields of a row: name; unit; ours, peer (in that unit; peer nil where there is none); ratio (above 1:
--- ours is faster); bound, what the machine allows in that unit, and bound_by, what sets it; runs;
--- threads, peer_threads; peer_version, or peer_missing, why there is none.
+-- Fields of a row: name; unit; ours, peer (in that unit; peer nil where there is none); ratio, above 1
+-- where ours is faster; bound, what the machine allows in that unit, and bound_by, what sets it;
+-- runs; threads, peer_threads; peer_version, or peer_missing, why there is none.
 -- @module frame.report
 local M = {}
 
@@ -59,8 +59,8 @@ function Report:finish()
   local rows = {}
   for i, r in ipairs(self.rows) do
     rows[i] = {
-      r.name, r.unit, figure(r.ours), tostring(r.threads or "-"), figure(r.peer), r.peer_threads or "-",
-      figure(r.ratio), figure(r.bound), r.bound_by or "",
+      r.name, r.unit, figure(r.ours), tostring(r.threads or "-"), figure(r.peer),
+      r.peer_threads or "-", figure(r.ratio), figure(r.bound), r.bound_by or "",
     }
   end
   print(require("mlua.ui.table").render {
