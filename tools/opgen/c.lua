@@ -1,0 +1,251 @@
+-- c: writes an operation's C: prototypes, checks, allocation, dispatch, recording, the entry point.
+local format = string.format
+local mask = require "opgen.card".mask
+
+-- Parameters of an operation's form: "ref" (handles), "in" (tensors), "impl" (checked tensors).
+local function params(card, form)
+  local p = {}
+  local tensor = ({ ref = "const ml_ref *", ["in"] = "ml_tensor *",
+                    impl = "const ml_tensor *" })[form]
+  local many = ({ ref = "const ml_ref *", ["in"] = "ml_tensor *const *",
+                  impl = "ml_tensor *const *" })[form]
+  for _, a in ipairs(card.args) do
+    if a.list then
+      p[#p + 1] = many .. a.name
+      p[#p + 1] = "int64_t n_" .. a.name
+    elseif a.kind == "tensor" then
+      p[#p + 1] = tensor .. a.name
+    else
+      p[#p + 1] = (a.kind == "number" and "double " or "int64_t ") .. a.name
+    end
+  end
+  return table.concat(p, ", ")
+end
+
+local function names(card, tensor)
+  local p = {}
+  for _, a in ipairs(card.args) do
+    p[#p + 1] = a.kind == "tensor" and format(tensor, a.name) or a.name
+    if a.list then p[#p + 1] = "n_" .. a.name end
+  end
+  return table.concat(p, ", ")
+end
+
+local function prototypes(card)
+  local n, out = card.name, card.result.name
+  return format("ml_err ml_%s(ml_ref *%s, %s);", n, out, params(card, "ref")),
+    format("ml_err ml__op_%s(ml_tensor **%s, %s);", n, out, params(card, "in")),
+    format("ml_err ml_%s_ref(ml_tensor *%s, %s);", n, out, params(card, "impl")),
+    format("ml_err ml_%s_cpu(ml_tensor *%s, %s);", n, out, params(card, "impl"))
+end
+
+local function in_order(card)
+  local l = {}
+  for _, name in ipairs(card.check) do l[#l + 1] = card.by_name[name] end
+  return l
+end
+
+local function checks(card, put)
+  local symbols, index = {}, {}
+  for _, t in ipairs(card.tensors) do
+    for _, s in ipairs(t.shape or {}) do
+      if s:match("^%a") and not index[s] then
+        symbols[#symbols + 1] = s
+        index[s] = #symbols - 1
+      end
+    end
+  end
+  put("  ml_symbol sym[] = {")
+  for _, s in ipairs(symbols) do put('    {"%s", -1},', s) end
+  put("    {NULL, -1}};")
+  put("  (void)sym;")
+  for _, t in ipairs(card.check and in_order(card) or card.tensors) do
+    local v, pad = t.name, "  "
+    if t.list then
+      put("  if (n_$name < 1) return ml_fail(ML_EARG, \"bad argument #$position to '$op' ("
+        .. "$name: expected at least one tensor)\");",
+        { name = t.name, position = t.position, op = card.name })
+      put("  for (int64_t k = 0; k < n_%s; k++) {", t.name)
+      put("    ml_tensor *one = %s[k];", t.name)
+      v, pad = "one", "    "
+    elseif t.optional then
+      put("  if (%s) {", t.name)
+      pad = "    "
+    end
+    local m = t.mask
+    if t.like then
+      local l = card.by_name[t.like]
+      m = format("1u << %s->info.dtype", l.list and l.name .. "[0]" or l.name)
+    elseif t.list then
+      m = format("(k ? 1u << %s[0]->info.dtype : (uint32_t)(%s))", t.name, m)
+    end
+    put("%sif (!(1u << %s->info.dtype & (%s)))", pad, v, m)
+    put('%s  return ml__bad_dtype("%s", %d, "%s", %s, %s);', pad, card.name, t.position, t.name,
+      m, v)
+    if t.shape then
+      put("%sif (%s->info.ndim != %d) goto bad_%s;", pad, v, #t.shape, t.name)
+      for d, s in ipairs(t.shape) do
+        local v_names = { pad = pad, i = index[s], size = s, name = t.name,
+                          have = format("%s->info.shape[%d]", v, d - 1) }
+        local own = t.list and s:sub(-1) == "_" -- a size of each tensor's own: any will do
+        if index[s] and not own then
+          put("$(pad)if (sym[$i].size < 0) sym[$i].size = $have;", v_names)
+          put("$(pad)else if (sym[$i].size != $have) goto bad_$name;", v_names)
+        elseif not own then
+          put("$(pad)if ($have != $size) goto bad_$name;", v_names)
+        end
+      end
+      put("%sif (0) {", pad)
+      put("%sbad_%s:", pad, t.name)
+      put('%s  return ml__bad_shape("%s", %d, "%s", "%s", sym, %s);', pad, card.name, t.position,
+        t.name, t.pattern, v)
+      put("%s}", pad)
+    end
+    if t.list or t.optional then put("  }") end
+  end
+  return index
+end
+
+local function keeps_output(card)
+  if type(card.grad) ~= "table" then return card.keep end
+  for _, rule in pairs(card.grad) do
+    if (" " .. rule .. " "):match("[^%w_]" .. card.result.name .. "[^%w_(]") then return true end
+  end
+end
+
+-- The internal form: checks, contiguity, output, dispatch, record.
+local function internal(card, put)
+  local n, r = card.name, card.result
+  put("ml_err ml__op_%s(ml_tensor **out, %s) {", n, params(card, "in"))
+  put("  *out = NULL;")
+  local index = checks(card, put)
+  put("  int nd = 0;")
+  put("  int64_t shape[ML_MAX_DIM];")
+  if r.rule then
+    local rule, call = r.rule:match("^([%w_]+)%((.*)%)$")
+    put("  ML_TRY(ml__shape_%s(&nd, shape, %s));", rule, call)
+  else
+    for d, s in ipairs(r.shape) do
+      put("  shape[%d] = %s;", d - 1, index[s] and format("sym[%d].size", index[s]) or s)
+    end
+    put("  nd = %d;", #r.shape)
+  end
+  local first = card.by_name[r.like]
+  local dtype = first and format("%s->info.dtype", first.list and first.name .. "[0]" or first.name)
+    or "ML_" .. r.like:upper()
+  local main = card.tensors[1].list and card.tensors[1].name .. "[0]" or card.tensors[1].name
+  if not card.strided then
+    for _, t in ipairs(card.tensors) do
+      if not t.list then put("  ml_tensor *c_%s = NULL;", t.name) end
+    end
+  end
+  put("  ml_tensor *made = NULL;")
+  put("  ml_err err = ml__new(&made, %s, nd, shape);", dtype)
+  if not card.strided then
+    for _, t in ipairs(card.tensors) do
+      if not t.list then
+        put("  if (err == ML_OK && %s) err = ml__contiguous(&c_%s, %s);", t.name, t.name, t.name)
+      end
+    end
+  end
+  local call = {}
+  for _, a in ipairs(card.args) do
+    local copied = a.kind == "tensor" and not a.list and not card.strided
+    call[#call + 1] = copied and "c_" .. a.name or a.name
+    if a.list then call[#call + 1] = "n_" .. a.name end
+  end
+  local args = table.concat(call, ", ")
+  put("  if (err == ML_OK) {")
+  if card.cpu then
+    put("    if (!ml__reference_on && (1u << %s->info.dtype & (%s)))", main, mask(card.cpu))
+    put("      err = ml_%s_cpu(made, %s);", n, args)
+    put("    else")
+  end
+  put("      err = ml_%s_ref(made, %s);", n, args)
+  put("  }")
+  if card.grad then
+    local total = {}
+    for _, t in ipairs(card.tensors) do total[#total + 1] = t.list and "n_" .. t.name or "1" end
+    put("  if (err == ML_OK && ml__grad_on) {")
+    if card.has_list then
+      put("    int64_t n_in = %s, k = 0;", table.concat(total, " + "))
+      put("    ml_tensor *few[64], **in = n_in <= 64 ? few : malloc((size_t)n_in * sizeof *in);")
+      put('    if (!in)')
+      put('      err = ml_fail(ML_ENOMEM, "out of memory: $op of %lld tensors", (long long)n_in);',
+        { op = n })
+      for _, t in ipairs(card.tensors) do
+        if t.list then
+          put("    for (int64_t i = 0; in && i < n_%s; i++) in[k++] = %s[i];", t.name, t.name)
+        else
+          put("    if (in) in[k++] = %s;", t.name)
+        end
+      end
+    else
+      local all = {}
+      for _, t in ipairs(card.tensors) do all[#all + 1] = card.strided and t.name or t.name end
+      put("    ml_tensor *in[] = {%s};", table.concat(all, ", "))
+      put("    int64_t n_in = %d;", #card.tensors)
+    end
+    put("    ml_node *node;")
+    put("    if (%sml__any_wants(in, (int)n_in)) {", card.has_list and "in && " or "")
+    put('      err = ml__record(&node, "%s", %s, made, in, (int)n_in);', n,
+      type(card.grad) == "string" and "ml_" .. card.grad or n .. "_backward")
+    if keeps_output(card) then put("      if (err == ML_OK) err = ml__save(node, 0, made);") end
+    for i, s in ipairs(card.scalars) do
+      put("      if (err == ML_OK) node->scalar[%d].%s = %s;", i - 1,
+        s.kind == "number" and "d" or "i", s.name)
+    end
+    put("    }")
+    if card.has_list then put("    if (in != few) free(in);") end
+    put("  }")
+  end
+  if not card.strided then
+    for _, t in ipairs(card.tensors) do
+      if not t.list then put("  ml__unref(c_%s);", t.name) end
+    end
+  end
+  put("  if (err < 0) ml__unref(made);")
+  put("  else *out = made;")
+  put("  return err;")
+  put("}")
+  put("")
+end
+
+local function entry(card, put)
+  put("ml_err ml_%s(ml_ref *out, %s) {", card.name, params(card, "ref"))
+  for _, t in ipairs(card.tensors) do
+    if t.list then
+      put("  if (n_$name < 0 || n_$name > 1 << 20)", { name = t.name })
+      put("    return ml_fail(ML_EARG, \"$op: %lld tensors\", (long long)n_$name);",
+        { op = card.name, name = t.name })
+      put("  ml_tensor *few_$name[64], **t_$name = few_$name;", { name = t.name })
+      put("  if (n_$name > 64) t_$name = malloc((size_t)n_$name * sizeof *t_$name);",
+        { name = t.name })
+      put('  if (!t_%s) return ml_fail(ML_ENOMEM, "out of memory: a list of tensors");', t.name)
+    else
+      put("  ml_tensor *t_%s = NULL;", t.name)
+    end
+  end
+  put("  ml_tensor *made = NULL;")
+  put("  ml_err err = ML_OK;")
+  for _, t in ipairs(card.tensors) do
+    if t.list then
+      put("  for (int64_t k = 0; k < n_%s && err == ML_OK; k++)", t.name)
+      put('    if (ml__get(&t_$name[k], &$name[k]) < 0)', { name = t.name })
+      put('      err = ml__bad_handle("%s", %d, "%s");', card.name, t.position, t.name)
+    else
+      put('  if (err == ML_OK && %sml__get(&t_%s, %s) < 0) err = ml__bad_handle("%s", %d, "%s");',
+        t.optional and t.name .. " && " or "", t.name, t.name, card.name, t.position, t.name)
+    end
+  end
+  put("  if (err == ML_OK) err = ml__op_%s(&made, %s);", card.name, names(card, "t_%s"))
+  put("  if (err == ML_OK) err = ml__handle(out, made);")
+  for _, t in ipairs(card.tensors) do
+    if t.list then put("  if (t_%s != few_%s) free(t_%s);", t.name, t.name, t.name) end
+  end
+  put("  return err;")
+  put("}")
+  put("")
+end
+
+return { prototypes = prototypes, internal = internal, entry = entry }

@@ -1,0 +1,81 @@
+-- card: reads an operation's card.
+--
+-- A card (docs/design.md, "One table of operations"):
+--   doc, source      a sentence; where the formula is from
+--   arg              { name, type [, default] }: type is "f32|f64[B,K]" (dtypes and shape), "x[N]"
+--                    (the dtype of argument x), "int", "number", "bool" or "choice:a|b". "[...]" is
+--                    any shape; "name?" may be absent; "list x" a list of tensors.
+--   out              { name, dtype of [, "[B,N]"] }, or shape = "rule(args)": C's ml__shape_rule
+--   check            the order in which arguments are checked, where it is not their own: the first
+--                    one to hold a size decides what the others are expected to have
+--   cpu              dtypes that the CPU implementation takes; the others go to the reference
+--   strided          true: implementations take any strides; else inputs are made contiguous
+--   grad             by argument, an expression over g, the arguments, the output and operations;
+--                    or the name of a C function; absent: not differentiable
+--   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua)
+
+local M = {}
+
+local DTYPE = { f64 = "ML_BIT_F64", f32 = "ML_BIT_F32", i64 = "ML_BIT_I64", i32 = "ML_BIT_I32",
+                u8 = "ML_BIT_U8", bool = "ML_BIT_BOOL" }
+
+--- Dtypes as C's bits: "f64|f32" to "ML_BIT_F64 | ML_BIT_F32".
+function M.mask(dtypes)
+  local bits = {}
+  for d in dtypes:gmatch("[%w_]+") do bits[#bits + 1] = assert(DTYPE[d], "no dtype " .. d) end
+  return table.concat(bits, " | ")
+end
+
+local function parse_arg(a)
+  local r = { name = a[1], default = a[3] }
+  if r.name:sub(-1) == "?" then r.name, r.optional = r.name:sub(1, -2), true end
+  local t = a[2]
+  if t == "int" or t == "number" or t == "bool" then
+    r.kind = t
+    return r
+  end
+  if t:match("^choice:") then
+    r.kind, r.choices = "choice", {}
+    for c in t:sub(8):gmatch("[^|]+") do r.choices[#r.choices + 1] = c end
+    return r
+  end
+  if t:match("^list ") then r.list, t = true, t:sub(6) end
+  local dtypes, shape = t:match("^([%w|]+)%[(.-)%]$")
+  assert(dtypes, "argument " .. r.name .. ": cannot read type " .. t)
+  r.kind = "tensor"
+  if DTYPE[dtypes:match("^%w+")] then r.mask, r.dtypes = M.mask(dtypes), dtypes
+  else r.like = dtypes end
+  if shape ~= "..." then
+    r.pattern, r.shape = shape, {}
+    for s in shape:gmatch("[^,]+") do r.shape[#r.shape + 1] = s end
+  end
+  return r
+end
+
+--- A card with its arguments read: args, tensors, scalars, by_name, result.
+function M.load(path)
+  local card = assert(loadfile(path))()
+  card.name = path:match("([%w_]+)%.lua$")
+  card.args, card.tensors, card.scalars, card.by_name = {}, {}, {}, {}
+  for _, a in ipairs(card.arg) do
+    local ok, r = pcall(parse_arg, a)
+    assert(ok, path .. ": " .. tostring(r))
+    card.args[#card.args + 1] = r
+    r.position = #card.args
+    card.by_name[r.name] = r
+    local of = r.kind == "tensor" and card.tensors or card.scalars
+    of[#of + 1] = r
+  end
+  local last = card.tensors[#card.tensors]
+  for _, t in ipairs(card.tensors) do card.has_list = card.has_list or t.list end
+  for i, t in ipairs(card.tensors) do assert(not t.list or i == 1 or t ~= last, path) end
+  local o = card.out
+  card.result = { name = o[1], like = o[2], rule = o.shape }
+  if o[3] then
+    card.result.shape = {}
+    for s in o[3]:sub(2, -2):gmatch("[^,]+") do card.result.shape[#card.result.shape + 1] = s end
+  end
+  return card
+end
+
+return M

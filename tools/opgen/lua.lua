@@ -1,0 +1,89 @@
+-- lua: writes an operation's Lua function and its place on the reference page.
+local format = string.format
+
+local function lua_wrapper(card, put)
+  local ps, cs = {}, {}
+  for _, a in ipairs(card.args) do ps[#ps + 1] = a.name end
+  put("--- %s", card.doc)
+  put("function op.%s(%s)", card.name, table.concat(ps, ", "))
+  -- first: it may run the collector, and a list's tensors may be on their way
+  put("  local out = new_ref()")
+  for _, a in ipairs(card.args) do
+    if a.list then
+      put("  local list_%s, n_%s = tensor_list(%s, %d, %q, %q)", a.name, a.name, a.name, a.position,
+        card.name, a.name)
+      cs[#cs + 1] = "list_" .. a.name
+      cs[#cs + 1] = "n_" .. a.name
+    elseif a.kind == "tensor" then
+      put("  if %snot istype(Ref, %s) then bad_tensor(%d, %q, %q, %s) end",
+        a.optional and a.name .. " ~= nil and " or "", a.name, a.position, card.name, a.name,
+        a.name)
+      cs[#cs + 1] = a.name
+    elseif a.kind == "choice" then
+      local default = a.default and format("%q", a.default) or "nil"
+      put("  local v_$name = choice_$(op)_$name[$name == nil and $default or $name]",
+        { name = a.name, op = card.name, default = default })
+      put("  if not v_%s then bad_choice(%d, %q, %q, %q, %s) end", a.name, a.position, card.name,
+        a.name, table.concat(a.choices, ", "), a.name)
+      cs[#cs + 1] = "v_" .. a.name
+    elseif a.kind == "bool" then
+      put("  if $name ~= nil and type($name) ~= 'boolean' then", { name = a.name })
+      put("    bad_bool(%d, %q, %q, %s)", a.position, card.name, a.name, a.name)
+      put("  end")
+      cs[#cs + 1] = a.name .. " and 1 or 0"
+    else
+      if a.default ~= nil then
+        put("  if %s == nil then %s = %s end", a.name, a.name, tostring(a.default))
+      end
+      put("  if type(%s) ~= \"number\" then bad_number(%d, %q, %q, %s) end", a.name, a.position,
+        card.name, a.name, a.name)
+      if a.kind == "int" then -- also refuses NaN and what a 64-bit integer could not hold
+        put("  if not ($name % 1 == 0 and $name > -0x1p53 and $name < 0x1p53) then",
+          { name = a.name })
+        put("    bad_int(%d, %q, %q, %s)", a.position, card.name, a.name, a.name)
+        put("  end")
+      end
+      cs[#cs + 1] = a.name
+    end
+  end
+  put("  local code = C.ml_%s(out, %s)", card.name, table.concat(cs, ", "))
+  put("  if code ~= 0 then raise(code) end")
+  put("  return own(out)")
+  put("end")
+  put("")
+end
+
+local function lua_choices(card, put)
+  for _, a in ipairs(card.args) do
+    if a.kind == "choice" then
+      local c = {}
+      for i, name in ipairs(a.choices) do c[#c + 1] = format("[%q] = %d", name, i - 1) end
+      put("local choice_%s_%s = { %s }", card.name, a.name, table.concat(c, ", "))
+    end
+  end
+end
+
+local function page(card, put)
+  local sig = {}
+  for _, a in ipairs(card.arg) do sig[#sig + 1] = a[1] end
+  put("## %s(%s)\n", card.name, table.concat(sig, ", "))
+  put("%s\n", card.doc)
+  for _, a in ipairs(card.arg) do
+    local default = a[3] ~= nil and format(", default `%s`", tostring(a[3])) or ""
+    put("- `%s`: `%s`%s", a[1], a[2], default)
+  end
+  put("- returns `%s`: dtype of `%s`, %s", card.result.name, card.result.like,
+    card.result.shape and "`[" .. table.concat(card.result.shape, ",") .. "]`"
+    or "shape by `" .. card.result.rule .. "`")
+  put("- gradient: %s", type(card.grad) == "table" and "by rule" or card.grad and "in C" or "none")
+  if card.source then put("- source: %s", card.source) end
+  put("")
+end
+
+local function strip(header)
+  local text = header:gsub("/%*.-%*/", ""):gsub("\n#ifdef __cplusplus.-#endif", "\n")
+  text = text:gsub("\n#[^\n]*", "\n"):gsub("^#[^\n]*", ""):gsub("__attribute__%(%b()%)", "")
+  return (text:gsub("\n%s*\n+", "\n"))
+end
+
+return { wrapper = lua_wrapper, choices = lua_choices, page = page, strip = strip }
