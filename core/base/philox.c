@@ -4,21 +4,16 @@
  * Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", section 3.3.
  * Key: the seed's two halves. Counter: (counter low, counter high, stream low, stream high).
  */
-#include "base.h"
+#include "philox.h"
 
 void ml_philox(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t out[4]) {
   uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
   uint32_t c0 = (uint32_t)counter, c1 = (uint32_t)(counter >> 32);
   uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
-  for (int round = 0; round < 10; round++) {
-    uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-    uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-    c1 = (uint32_t)p1;
-    c3 = (uint32_t)p0;
-    c0 = n0;
-    c2 = n2;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
+  for (int round = 0; round < ML_PHILOX_ROUNDS; round++) {
+    ML_PHILOX_ROUND(c0, c1, c2, c3, k0, k1);
+    k0 += (uint32_t)ML_PHILOX_W0;
+    k1 += (uint32_t)ML_PHILOX_W1;
   }
   out[0] = c0;
   out[1] = c1;

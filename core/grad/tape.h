@@ -33,7 +33,7 @@ typedef struct ml_node {
   uint32_t *version; /* of each input's storage at the time */
 } ml_node;
 
-extern bool ml__grad_on, ml__reference_on;
+extern bool ml__reference_on;
 
 static inline bool ml__wants(const ml_tensor *t) { return t && t->info.requires_grad; }
 bool ml__any_wants(ml_tensor *const *in, int n);
@@ -43,7 +43,6 @@ ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_
                   ml_tensor *const *in, int n_in);
 /* Keeps what t holds now for the backward, which refuses if it is changed in place. */
 ml_err ml__save(ml_node *n, int i, ml_tensor *t);
-void ml__node_unref(ml_node *n);
 ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
                        const int64_t *stride, int64_t offset);
 

@@ -1,8 +1,7 @@
-/* copy: filling, converting, single elements and random values. */
+/* copy: filling, converting, single elements. */
 #include <math.h>
 #include <string.h>
 
-#include "grad/tape.h"
 #include "tensor/tensor.h"
 
 double ml__load(const void *data, int dtype, int64_t i) {
@@ -33,7 +32,7 @@ void ml__store(void *data, int dtype, int64_t i, double v) {
   }
 }
 
-static ml_err planned(int dtype) {
+ml_err ml__planned(int dtype) {
   if (dtype == ML_BF16 || dtype == ML_F16)
     return ml_fail(ML_EDTYPE, "no arithmetic on %s yet", ml_dtype_name(dtype));
   return ML_OK;
@@ -64,8 +63,8 @@ static bool same_elements(const ml_tensor *a, const ml_tensor *b) {
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
   int ndim;
   int64_t shape[ML_MAX_DIM];
-  ML_TRY(planned(src->info.dtype == dst->info.dtype ? ML_F32 : src->info.dtype));
-  ML_TRY(planned(src->info.dtype == dst->info.dtype ? ML_F32 : dst->info.dtype));
+  ML_TRY(ml__planned(src->info.dtype == dst->info.dtype ? ML_F32 : src->info.dtype));
+  ML_TRY(ml__planned(src->info.dtype == dst->info.dtype ? ML_F32 : dst->info.dtype));
   ML_TRY(ml__broadcast(&ndim, shape, dst, src));
   if (ndim != dst->info.ndim || ml__count(ndim, shape) != dst->info.count) {
     char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
@@ -114,7 +113,7 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
  * A computed tensor's gradient is that of the operation that made it: writing over it would make the
  * gradient wrong without a word. Leaves may be set; operations that used one refuse their backward.
  */
-static ml_err writable(const ml_tensor *t, const char *verb) {
+ml_err ml__writable(const ml_tensor *t, const char *verb) {
   if (t->node && ml__grad_on)
     return ml_fail(ML_ESTATE, "%s: the tensor is computed and on the tape; detach or clone it first", verb);
   return ML_OK;
@@ -124,22 +123,22 @@ ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src) {
   ml_tensor *d, *s;
   ML_TRY(ml__get(&d, dst));
   ML_TRY(ml__get(&s, src));
-  ML_TRY(writable(d, "copy"));
+  ML_TRY(ml__writable(d, "copy"));
   return ml__copy(d, s);
 }
 
 ml_err ml_tensor_fill(const ml_ref *ref, double value) {
   ml_tensor *t;
   ML_TRY(ml__get(&t, ref));
-  ML_TRY(planned(t->info.dtype));
-  ML_TRY(writable(t, "fill"));
+  ML_TRY(ml__planned(t->info.dtype));
+  ML_TRY(ml__writable(t, "fill"));
   ml__fill(t, value);
   return ML_OK;
 }
 
 static ml_err element(ml_tensor **t, const ml_ref *ref, int64_t offset) {
   ML_TRY(ml__get(t, ref));
-  ML_TRY(planned((*t)->info.dtype));
+  ML_TRY(ml__planned((*t)->info.dtype));
   int64_t size = ml_dtype_size((*t)->info.dtype);
   int64_t at = ((char *)(*t)->info.data - (char *)(*t)->storage->data) / size;
   if (__builtin_add_overflow(at, offset, &at) || at < 0 || at >= (*t)->storage->bytes / size)
@@ -158,59 +157,8 @@ ml_err ml_tensor_get(const ml_ref *ref, int64_t offset, double *out) {
 ml_err ml_tensor_set(const ml_ref *ref, int64_t offset, double value) {
   ml_tensor *t;
   ML_TRY(element(&t, ref, offset));
-  ML_TRY(writable(t, "put"));
+  ML_TRY(ml__writable(t, "put"));
   ml__touch(t);
   ml__store(t->info.data, t->info.dtype, offset, value);
   return ML_OK;
-}
-
-/* -- random values: element i is draw (seed, stream, i / 2 or i / 4), so any chunking gives the same -- */
-
-typedef struct fill_job {
-  ml_tensor *t;
-  double a, b; /* lo, hi - lo; or mean, standard deviation */
-  uint64_t seed, stream;
-} fill_job;
-
-static void uniform_chunk(void *ctx, int64_t begin, int64_t end) {
-  fill_job *j = ctx;
-  for (int64_t i = begin; i < end; i += 2) {
-    uint32_t r[4];
-    ml_philox(j->seed, j->stream, (uint64_t)i / 2, r);
-    ml__store(j->t->info.data, j->t->info.dtype, i, j->a + j->b * ml_unit53(r[0], r[1]));
-    if (i + 1 < end)
-      ml__store(j->t->info.data, j->t->info.dtype, i + 1, j->a + j->b * ml_unit53(r[2], r[3]));
-  }
-}
-
-/* Box & Muller 1958: sqrt(-2 ln u) cos, sin (2 pi v), u in (0, 1]. */
-static void normal_chunk(void *ctx, int64_t begin, int64_t end) {
-  fill_job *j = ctx;
-  for (int64_t i = begin; i < end; i += 2) {
-    uint32_t r[4];
-    ml_philox(j->seed, j->stream, (uint64_t)i / 2, r);
-    double radius = sqrt(-2 * log(1 - ml_unit53(r[0], r[1])));
-    double angle = 6.283185307179586477 * ml_unit53(r[2], r[3]);
-    ml__store(j->t->info.data, j->t->info.dtype, i, j->a + j->b * radius * cos(angle));
-    if (i + 1 < end)
-      ml__store(j->t->info.data, j->t->info.dtype, i + 1, j->a + j->b * radius * sin(angle));
-  }
-}
-
-static ml_err draw(const ml_ref *ref, double a, double b, uint64_t seed, uint64_t stream, ml_body body) {
-  fill_job j = {.a = a, .b = b, .seed = seed, .stream = stream};
-  ML_TRY(ml__get(&j.t, ref));
-  ML_TRY(planned(j.t->info.dtype));
-  if (!j.t->info.contiguous) return ml_fail(ML_EARG, "random values go into contiguous tensors only");
-  ml__touch(j.t);
-  ml_parallel(j.t->info.count, 16384, body, &j);
-  return ML_OK;
-}
-
-ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream) {
-  return draw(t, lo, hi - lo, seed, stream, uniform_chunk);
-}
-
-ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream) {
-  return draw(t, mean, sd, seed, stream, normal_chunk);
 }

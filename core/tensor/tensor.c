@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "grad/tape.h"
 #include "tensor/tensor.h"
 
 static const struct {
@@ -63,7 +62,7 @@ static void set_layout(ml_tensor *t, int dtype, int ndim, const int64_t *shape) 
   t->info.count = ml__count(ndim, shape);
 }
 
-static ml_err check_shape(int dtype, int ndim, const int64_t *shape) {
+ml_err ml__check_shape(int dtype, int ndim, const int64_t *shape) {
   if (dtype < 0 || dtype >= ML_DTYPES) return ml_fail(ML_EDTYPE, "no dtype number %d", dtype);
   if (ndim < 0 || ndim > ML_MAX_DIM)
     return ml_fail(ML_ESHAPE, "%d axes: expected 0 to %d", ndim, ML_MAX_DIM);
@@ -79,7 +78,7 @@ static ml_err check_shape(int dtype, int ndim, const int64_t *shape) {
 static ml_err make(ml_tensor **out, void *data, int dtype, int ndim, const int64_t *shape,
                    void (*release)(void *), void *arg) {
   *out = NULL;
-  ML_TRY(check_shape(dtype, ndim, shape));
+  ML_TRY(ml__check_shape(dtype, ndim, shape));
   ml_tensor *t = take();
   ml_storage *s = t ? calloc(1, sizeof *s) : NULL;
   if (!s) {
@@ -187,27 +186,4 @@ ml_err ml_tensor_adopt(ml_ref *out, void *data, int dtype, int ndim, const int64
   ML_TRY(ml__handle(out, t));
   s->release = release; /* only now: a failure leaves the data with the caller */
   return ML_OK;
-}
-
-ml_err ml_tensor_view(ml_ref *out, const ml_ref *ref, int ndim, const int64_t *shape,
-                      const int64_t *stride, int64_t offset) {
-  ml_tensor *t, *v;
-  ML_TRY(ml__get(&t, ref));
-  ML_TRY(check_shape(t->info.dtype, ndim, shape));
-  int64_t size = ml_dtype_size(t->info.dtype);
-  int64_t base = ((char *)t->info.data - (char *)t->storage->data) / size;
-  if (__builtin_add_overflow(base, offset, &base)) return ml_fail(ML_ESHAPE, "view: offset overflows");
-  int64_t lo = base, hi = base;
-  bool empty = ml__count(ndim, shape) == 0;
-  for (int d = 0; d < ndim && !empty; d++) {
-    int64_t reach;
-    if (__builtin_mul_overflow(shape[d] - 1, stride[d], &reach) ||
-        __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))
-      return ml_fail(ML_ESHAPE, "view: strides overflow");
-  }
-  if (!empty && (lo < 0 || hi >= t->storage->bytes / size))
-    return ml_fail(ML_ESHAPE, "view: elements %lld to %lld of a tensor of %lld", (long long)lo,
-                   (long long)hi, (long long)(t->storage->bytes / size));
-  ML_TRY(ml__record_view(&v, t, ndim, shape, stride, empty ? 0 : offset));
-  return ml__handle(out, v);
 }

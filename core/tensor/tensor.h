@@ -56,12 +56,18 @@ ml_err ml__contiguous(ml_tensor **out, ml_tensor *t); /* t itself where it alrea
 ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape); /* contiguous t */
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src);
 void ml__fill(ml_tensor *t, double value);
+ml_err ml__planned(int dtype);                           /* ML_EDTYPE for bf16 and f16, yet */
+ml_err ml__writable(const ml_tensor *t, const char *verb); /* ML_ESTATE if computed, on the tape */
 static inline ml_tensor *ml__ref(ml_tensor *t) {
   if (t) t->refs++;
   return t;
 }
 void ml__unref(ml_tensor *t); /* NULL is fine */
 static inline void ml__touch(ml_tensor *t) { t->storage->version++; }
+
+/* -- what core/grad provides -- */
+extern bool ml__grad_on;
+void ml__node_unref(struct ml_node *n);
 
 /* -- handles -- */
 ml_err ml__get(ml_tensor **out, const ml_ref *ref); /* borrowed; ML_EHANDLE */
@@ -71,6 +77,7 @@ ml_err ml__handle(ml_ref *out, ml_tensor *t);       /* takes the reference over 
 #define ML_SHAPE_TEXT 192 /* 8 sizes of 20 characters, with ", " and brackets */
 const char *ml__shape_text(char text[ML_SHAPE_TEXT], int ndim, const int64_t *shape);
 ml_err ml__broadcast(int *ndim, int64_t *shape, const ml_tensor *a, const ml_tensor *b);
+ml_err ml__check_shape(int dtype, int ndim, const int64_t *shape);
 int64_t ml__count(int ndim, const int64_t *shape); /* -1 on overflow or a negative size */
 
 /* One element as double, for references and conversions. */

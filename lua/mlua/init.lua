@@ -30,7 +30,12 @@ ml.scope = core.scope
 --- The number of compute threads, set first where n is given.
 -- @tparam ?number n
 function ml.threads(n)
-  if n then core.check(core.C.ml_set_threads(n)) end
+  if n ~= nil then
+    if type(n) ~= "number" or n % 1 ~= 0 or n < 1 or n > 1024 then
+      core.bad_argument(1, "threads", "n", "a whole number, 1 to 1024", n)
+    end
+    core.check(core.C.ml_set_threads(n))
+  end
   return core.C.ml_threads()
 end
 
@@ -51,7 +56,7 @@ ml.build_info = core.build_info
 --- Compute by the slow references, or no longer: what the other implementations are tested against.
 -- @tparam boolean on
 -- @treturn boolean  the setting before
-function ml.reference(on) return core.C.ml_use_reference(on) end
+function ml.reference(on) return core.C.ml_use_reference(on and true or false) end
 
 local lazy = { nn = "mlua.nn", optim = "mlua.optim", param = "mlua.param", metric = "mlua.metric",
                safetensors = "mlua.safetensors", npy = "mlua.npy", json = "mlua.json",

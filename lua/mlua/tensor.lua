@@ -5,11 +5,19 @@
 -- @module mlua.tensor
 local core = require "mlua.ffi"
 
+local create = require "mlua.tensor.create"
+
 local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
-local is_tensor, misuse, check = core.is_tensor, core.misuse, core.check
+local is_tensor, misuse, check, bad_argument = core.is_tensor, core.misuse, core.check, core.bad_argument
+local is_whole, new = create.is_whole, create.new
 
 local tensor = {}
 local Tensor = {} -- methods
+
+for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal", "seed",
+                        "arange", "of", "wrap" } do
+  tensor[name] = create[name]
+end
 
 local function shape_of(t)
   local i, shape = core.info(t), {}
@@ -21,161 +29,21 @@ local function shape_text(shape)
   return "[" .. table.concat(shape, ", ") .. "]"
 end
 
--- Sizes given as f(2, 3, options), f({2, 3}, options), and the options.
-local function sizes_and_options(...)
-  local n, options = select("#", ...), nil
-  local first = ...
-  local last = select(n, ...)
-  if n > 0 and type(last) == "table" and not (n == 1 and (last[1] or next(last) == nil)) then
-    options, n = last, n - 1
-  end
-  local sizes = {}
-  if type(first) == "table" and n == 1 then
-    for i = 1, #first do sizes[i] = first[i] end
-  else
-    for i = 1, n do sizes[i] = (select(i, ...)) end
-  end
-  for i = 1, #sizes do
-    if type(sizes[i]) ~= "number" or sizes[i] < 0 or sizes[i] % 1 ~= 0 then
-      misuse(("size #%d: expected a whole number of at least 0, got %s"):format(i, tostring(sizes[i])))
-    end
-  end
-  return sizes, options or {}
+-- An axis as 1 to n (of which the tensor has n), or a mistake.
+local function axis_in(n, axis, name, position)
+  if not is_whole(axis) then bad_argument(position or 1, name, "axis", "a whole number", axis) end
+  local d = axis < 0 and axis + n + 1 or axis
+  if d < 1 or d > n then misuse(("%s: axis %d of a tensor of %d axes"):format(name, axis, n)) end
+  return d
 end
 
-local function dtype_number(name)
-  return core.dtype_number[name] or misuse("no dtype '" .. tostring(name) ..
-    "': expected f64, f32, bf16, f16, i64, i32, u8 or bool")
+-- A position along an axis of n as 0 to n-1, or a mistake.
+local function position_in(n, k, axis, name, argument)
+  if not is_whole(k) then bad_argument(argument, name, "position", "a whole number", k) end
+  local p = k < 0 and k + n or k - 1
+  if p < 0 or p >= n then misuse(("%s: position %d of %d along axis %d"):format(name, k, n, axis)) end
+  return p
 end
-
-local function new(sizes, dtype)
-  local t = new_ref()
-  local s, n = core.sizes(sizes)
-  check(C.ml_tensor_new(t, dtype_number(dtype or "f32"), n, s))
-  return own(t)
-end
-
--- -- creation --
-
---- A tensor of zeros: `zeros(2, 3)`, `zeros({2, 3}, { dtype = "i64" })`.
--- @param ...  sizes, or a list of them, then options: dtype ("f32")
--- @treturn Tensor
-function tensor.zeros(...)
-  return tensor.full(0, ...)
-end
-
---- A tensor of ones, as `zeros`.
-function tensor.ones(...)
-  return tensor.full(1, ...)
-end
-
---- A tensor of one value: `full(value, sizes…, options)`.
-function tensor.full(value, ...)
-  local sizes, o = sizes_and_options(...)
-  local t = new(sizes, o.dtype)
-  check(C.ml_tensor_fill(t, value))
-  return t
-end
-
---- A tensor that is not initialised, as `zeros`.
-function tensor.empty(...)
-  local sizes, o = sizes_and_options(...)
-  return new(sizes, o.dtype)
-end
-
-local seed, stream = 0, 0
-
---- Seed the draws that name no stream of their own.
--- @tparam number n
-function tensor.seed(n)
-  seed, stream = n, 0
-end
-
-local function draw(fill, a, b, ...)
-  local sizes, o = sizes_and_options(...)
-  local t = new(sizes, o.dtype)
-  local s, k = o.seed or seed, o.stream
-  if not k then
-    k, stream = stream, stream + 1
-  end
-  check(fill(t, a, b, s, k))
-  return t
-end
-
---- Uniform values in [0, 1): `rand(2, 3, { seed = 1, stream = 2 })`; Philox draws named by both.
-function tensor.rand(...) return draw(C.ml_tensor_uniform, 0, 1, ...) end
-
---- Standard normal values, as `rand`.
-function tensor.randn(...) return draw(C.ml_tensor_normal, 0, 1, ...) end
-
---- Uniform values in [lo, hi).
-function tensor.uniform(lo, hi, ...) return draw(C.ml_tensor_uniform, lo, hi, ...) end
-
---- Normal values of a mean and a standard deviation.
-function tensor.normal(mean, sd, ...) return draw(C.ml_tensor_normal, mean, sd, ...) end
-
---- 0, 1, … n-1.
--- @tparam number n
--- @tparam[opt="i64"] string dtype
-function tensor.arange(n, dtype)
-  local t = new({ n }, dtype or "i64")
-  local p = core.pointer(t)
-  for i = 0, n - 1 do p[i] = i end
-  return t
-end
-
--- Depth-first into nested lists; the first branch sets the shape, the others must agree.
-local function measure(v, shape, level)
-  if type(v) ~= "table" then return end
-  shape[level] = #v
-  if #v > 0 then measure(v[1], shape, level + 1) end
-end
-
-local function fill_from(v, shape, level, write, path)
-  if level > #shape then
-    if type(v) == "boolean" then v = v and 1 or 0 end
-    if type(v) ~= "number" then
-      misuse(("tensor: %s: expected a number, got %s"):format(path, type(v)))
-    end
-    return write(v)
-  end
-  if type(v) ~= "table" or #v ~= shape[level] then
-    misuse(("tensor: %s: expected a list of %d, got %s"):format(path == "" and "it" or path, shape[level],
-      type(v) == "table" and #v or type(v)))
-  end
-  for i = 1, #v do fill_from(v[i], shape, level + 1, write, path .. "[" .. i .. "]") end
-end
-
---- A tensor of a number or of nested lists of numbers: `tensor { {1, 2}, {3, 4} }`.
--- @param values
--- @tparam[opt="f32"] string dtype
--- @treturn Tensor
--- @raise naming the entry where lists differ in length or hold something else
-function tensor.of(values, dtype)
-  if type(dtype) == "table" then dtype = dtype.dtype end
-  local shape = {}
-  measure(values, shape, 1)
-  local t = new(shape, dtype)
-  local p, at = core.pointer(t), 0
-  local is_bool = dtype == "bool"
-  fill_from(values, shape, 1, function(v)
-    p[at] = is_bool and (v ~= 0 and 1 or 0) or v
-    at = at + 1
-  end, "")
-  return t
-end
-
---- A tensor over memory that somebody else owns and keeps alive.
--- @param pointer  cdata
--- @tparam string dtype
--- @tparam table shape
-function tensor.wrap(pointer, dtype, shape)
-  local t = new_ref()
-  local s, n = core.sizes(shape)
-  check(C.ml_tensor_wrap(t, pointer, dtype_number(dtype), n, s))
-  return own(t)
-end
-
 -- -- looking --
 
 --- Its sizes as a list.
@@ -185,9 +53,7 @@ function Tensor:shape() return shape_of(self) end
 -- @tparam number axis  from 1, negative from the end
 function Tensor:size(axis)
   local i = core.info(self)
-  local d = axis < 0 and axis + i.ndim or axis - 1
-  if d < 0 or d >= i.ndim then misuse(("axis %d of a tensor of %d axes"):format(axis, i.ndim)) end
-  return tonumber(i.shape[d])
+  return tonumber(i.shape[axis_in(i.ndim, axis, "size") - 1])
 end
 
 --- The number of axes.
@@ -212,34 +78,34 @@ function Tensor:item()
   return core.get(self, 0)
 end
 
-local function offset_of(t, ...)
+local function offset_of(t, name, before, ...)
   local i, offset = core.info(t), 0
   if select("#", ...) ~= i.ndim then
-    misuse(("at: expected %d positions, got %d"):format(i.ndim, (select("#", ...))))
+    misuse(("%s: expected %d positions, got %d"):format(name, i.ndim, (select("#", ...))))
   end
   for d = 0, i.ndim - 1 do
-    local n, k = tonumber(i.shape[d]), (select(d + 1, ...))
-    local p = k < 0 and k + n or k - 1
-    if p < 0 or p >= n then misuse(("at: position %d of %d along axis %d"):format(k, n, d + 1)) end
+    local p = position_in(tonumber(i.shape[d]), (select(d + 1, ...)), d + 1, name, before + d + 1)
     offset = offset + p * tonumber(i.stride[d])
   end
   return offset
 end
 
 --- One element: `t:at(i, j)`.
-function Tensor:at(...) return core.get(self, offset_of(self, ...)) end
+function Tensor:at(...) return core.get(self, offset_of(self, "at", 0, ...)) end
 
 --- Set one element: `t:put(value, i, j)`.
 function Tensor:put(value, ...)
-  check(C.ml_tensor_set(self, offset_of(self, ...), value))
+  if type(value) ~= "number" then bad_argument(1, "put", "value", "a number", value) end
+  check(C.ml_tensor_set(self, offset_of(self, "put", 1, ...), value))
   return self
 end
 
 --- Its elements as nested lists; a number where it has no axes.
 -- 64-bit integers beyond 2^53 lose digits, as Lua's numbers do.
 function Tensor:totable()
-  local t = self:contiguous()
-  local shape, at, is_bool = shape_of(t), -1, t:dtype() == "bool"
+  local t, dtype = self:contiguous(), self:dtype()
+  if dtype == "bf16" or dtype == "f16" then misuse("totable: no arithmetic on " .. dtype .. " yet") end
+  local shape, at, is_bool = shape_of(t), -1, dtype == "bool"
   local p = t:count() > 0 and core.pointer(t)
   local function build(level)
     if level > #shape then
@@ -274,29 +140,39 @@ local function layout(t)
   return shape, stride
 end
 
-local function axis_of(t, axis, name)
-  local n = core.info(t).ndim
-  local d = axis < 0 and axis + n + 1 or axis
-  if d < 1 or d > n then misuse(("%s: axis %d of a tensor of %d axes"):format(name, axis, n)) end
-  return d
+local function axis_of(t, axis, name, position)
+  return axis_in(core.info(t).ndim, axis, name, position)
+end
+
+-- Sizes given as f(2, 3) or f({2, 3}): a new list of them.
+local function sizes_of(name, lowest, ...)
+  local n, first = select("#", ...), (...)
+  local given = n == 1 and type(first) == "table" and first or { ... }
+  local sizes = {}
+  if given == first then n = #given end
+  for i = 1, n do
+    if not is_whole(given[i]) or given[i] < lowest then
+      bad_argument(i, name, "size", ("a whole number of at least %d"):format(lowest), given[i])
+    end
+    sizes[i] = given[i]
+  end
+  return sizes
 end
 
 --- The same elements in another shape; one size may be -1. Copies where the tensor is not contiguous.
 function Tensor:reshape(...)
-  local sizes, known, open = {}, 1, nil
-  local given = type((...)) == "table" and (...) or { ... }
-  local count = self:count()
-  for i = 1, #given do
-    sizes[i] = given[i]
-    if given[i] == -1 then open = open and misuse("reshape: two sizes of -1") or i
-    else known = known * given[i] end
+  local sizes, known, open = sizes_of("reshape", -1, ...), 1, nil
+  local count, given = self:count(), shape_text(sizes)
+  for i = 1, #sizes do
+    if sizes[i] == -1 then open = open and misuse("reshape: two sizes of -1") or i
+    else known = known * sizes[i] end
   end
-  if open and known > 0 then sizes[open] = math.floor(count / known) end
-  local total = 1
-  for i = 1, #sizes do total = total * sizes[i] end
+  if open and known == 0 then misuse(("reshape: any size would do for the -1 of %s"):format(given)) end
+  if open then sizes[open] = math.floor(count / known) end
+  local total = open and known * sizes[open] or known
   if total ~= count then
-    misuse(("reshape: %s has %d elements, %s %d"):format(shape_text(shape_of(self)), count,
-      shape_text(given), total))
+    misuse(("reshape: %s has %d elements, %s %s"):format(shape_text(shape_of(self)), count, given,
+      open and "does not divide them" or ("%.14g"):format(total)))
   end
   local stride, step = {}, 1
   for i = #sizes, 1, -1 do
@@ -309,7 +185,7 @@ end
 --- Two axes swapped; without arguments, a matrix transposed.
 function Tensor:transpose(a, b)
   local shape, stride = layout(self)
-  a, b = axis_of(self, a or 1, "transpose"), axis_of(self, b or 2, "transpose")
+  a, b = axis_of(self, a or 1, "transpose"), axis_of(self, b or 2, "transpose", 2)
   shape[a], shape[b], stride[a], stride[b] = shape[b], shape[a], stride[b], stride[a]
   return view(self, shape, stride, 0)
 end
@@ -319,6 +195,8 @@ function Tensor:narrow(axis, from, to)
   local shape, stride = layout(self)
   local d = axis_of(self, axis, "narrow")
   local n = shape[d]
+  if not is_whole(from) then bad_argument(2, "narrow", "from", "a whole number", from) end
+  if not is_whole(to) then bad_argument(3, "narrow", "to", "a whole number", to) end
   local lo, hi = from < 0 and from + n + 1 or from, to < 0 and to + n + 1 or to
   if lo < 1 or hi > n or hi < lo - 1 then
     misuse(("narrow: %d to %d of %d along axis %d"):format(from, to, n, axis))
@@ -331,11 +209,7 @@ end
 function Tensor:select(axis, position)
   local shape, stride = layout(self)
   local d = axis_of(self, axis, "select")
-  local p = position < 0 and position + shape[d] or position - 1
-  if p < 0 or p >= shape[d] then
-    misuse(("select: position %d of %d along axis %d"):format(position, shape[d], axis))
-  end
-  local offset = p * stride[d]
+  local offset = position_in(shape[d], position, axis, "select", 2) * stride[d]
   table.remove(shape, d)
   table.remove(stride, d)
   return view(self, shape, stride, offset)
@@ -344,8 +218,7 @@ end
 --- A new axis of size 1 before `axis`; -1 puts it last.
 function Tensor:unsqueeze(axis)
   local shape, stride = layout(self)
-  local d = axis < 0 and axis + #shape + 2 or axis
-  if d < 1 or d > #shape + 1 then misuse(("unsqueeze: axis %d"):format(axis)) end
+  local d = axis_in(#shape + 1, axis, "unsqueeze")
   table.insert(shape, d, 1)
   table.insert(stride, d, 1)
   return view(self, shape, stride, 0)
@@ -367,12 +240,15 @@ end
 
 --- Broadcast to a shape, sharing elements.
 function Tensor:expand(...)
-  local to = type((...)) == "table" and (...) or { ... }
+  local to = sizes_of("expand", 0, ...)
   local shape, stride = layout(self)
   local strides, shift = {}, #to - #shape
+  if shift < 0 then
+    misuse(("expand: %s does not broadcast to %s"):format(shape_text(shape), shape_text(to)))
+  end
   for d = 1, #to do
     local size = d > shift and shape[d - shift] or 1
-    if shift < 0 or (size ~= to[d] and size ~= 1) then
+    if size ~= to[d] and size ~= 1 then
       misuse(("expand: %s does not broadcast to %s"):format(shape_text(shape), shape_text(to)))
     end
     strides[d] = (d > shift and size == to[d]) and stride[d - shift] or 0
@@ -407,13 +283,19 @@ end
 
 --- Copy another tensor's elements (or a number) into this one, broadcast and converted.
 function Tensor:copy(from)
-  if is_tensor(from) then check(C.ml_tensor_copy(self, from))
-  else check(C.ml_tensor_fill(self, from)) end
+  if not is_tensor(from) then
+    if type(from) ~= "number" then bad_argument(1, "copy", "from", "a tensor or a number", from) end
+    return self:fill(from)
+  end
+  core.info(self)
+  check(C.ml_tensor_copy(self, from))
   return self
 end
 
 --- Set all elements to a number.
 function Tensor:fill(value)
+  core.info(self)
+  if type(value) ~= "number" then bad_argument(1, "fill", "value", "a number", value) end
   check(C.ml_tensor_fill(self, value))
   return self
 end
@@ -424,6 +306,7 @@ end
 -- @tparam[opt=true] boolean on
 -- @treturn Tensor  itself
 function Tensor:requires_grad(on)
+  core.info(self)
   check(C.ml_set_requires_grad(self, on ~= false))
   return self
 end
@@ -431,11 +314,16 @@ end
 --- Walk the tape back from this loss, adding to the gradients of the leaves.
 -- @tparam ?Tensor gradient  where the loss has more than one element
 function Tensor:backward(gradient)
+  core.info(self)
+  if gradient ~= nil and not is_tensor(gradient) then
+    bad_argument(1, "backward", "gradient", "a tensor", gradient)
+  end
   check(C.ml_backward(self, gradient))
 end
 
 --- The gradient gathered so far, or nil.
 function Tensor:grad()
+  core.info(self)
   local g = new_ref()
   if check(C.ml_grad(g, self)) == C.ML_END then return nil end
   return own(g)
@@ -443,22 +331,30 @@ end
 
 --- Forget the gradient.
 function Tensor:zero_grad()
+  core.info(self)
   check(C.ml_clear_grad(self))
   return self
 end
 
 --- The same elements, off the tape.
 function Tensor:detach()
+  core.info(self)
   local t = new_ref()
   check(C.ml_detach(t, self))
   return own(t)
 end
 
 --- Keep it beyond the scope it was made in.
-function Tensor:keep() return core.keep(self) end
+function Tensor:keep()
+  core.info(self)
+  return core.keep(self)
+end
 
 --- Run a function without recording.
 function tensor.no_grad(fn, ...)
+  if type(fn) ~= "function" then
+    misuse(("bad argument #1 to 'no_grad' (expected a function, got %s)"):format(core.what(fn)))
+  end
   local before = C.ml_grad_enabled()
   C.ml_set_grad_enabled(false)
   local function leave(ok, ...)
@@ -527,89 +423,7 @@ Meta.__div = div
 function Meta.__unm(a) return op.affine(a, -1, 0) end
 function Meta.__len(a) return a:size(1) end
 
--- -- printing --
-
-local EDGE, WHOLE = 3, 1000 -- ends shown of a long axis; elements shown whole
-
-local function formatter(values, dtype)
-  local width, fmt = 1, "%d"
-  if dtype ~= "f32" and dtype ~= "f64" then
-    for _, v in ipairs(values) do width = math.max(width, #("%d"):format(v)) end
-    return function(v) return ("%" .. width .. "d"):format(v) end
-  end
-  local whole, largest, smallest = true, 0, math.huge
-  for _, v in ipairs(values) do
-    local a = math.abs(v)
-    if a == a and a ~= math.huge then
-      whole = whole and v % 1 == 0
-      largest = math.max(largest, a)
-      if a > 0 then smallest = math.min(smallest, a) end
-    end
-  end
-  if largest >= 1e8 or (smallest < 1e-4 and not whole) then fmt = "%.4e"
-  elseif whole then fmt = "%.0f." else fmt = "%.4f" end
-  for _, v in ipairs(values) do width = math.max(width, #fmt:format(v)) end
-  return function(v)
-    local s = v ~= v and "nan" or v == math.huge and "inf" or v == -math.huge and "-inf" or fmt:format(v)
-    return (" "):rep(width - #s) .. s
-  end
-end
-
-function Meta.__tostring(t)
-  local i = C.ml_tensor_info(t)
-  if i == nil then return "[a tensor that is no longer there]" end
-  local shape, dtype = shape_of(t), t:dtype()
-  local tail = ("[%s %s %s]"):format(dtype, #shape == 0 and "scalar" or table.concat(shape, "×"), t:device())
-  if dtype == "bf16" or dtype == "f16" or t:count() == 0 then return tail end
-  local function shown(n)
-    local l = {}
-    for k = 1, n do
-      if t:count() <= WHOLE or k <= EDGE or k > n - EDGE then l[#l + 1] = k
-      elseif k == EDGE + 1 then l[#l + 1] = false end
-    end
-    return l
-  end
-  local values = {}
-  local function gather(offset, level)
-    if level > #shape then
-      values[#values + 1] = core.get(t, offset)
-      return
-    end
-    for _, k in ipairs(shown(shape[level])) do
-      if k then gather(offset + (k - 1) * tonumber(i.stride[level - 1]), level + 1) end
-    end
-  end
-  gather(0, 1)
-  local show, at, lines = formatter(values, dtype), 0, {}
-  if #shape == 0 then return show(values[1]) .. "   " .. tail end
-  local function row()
-    local cells = {}
-    for _, k in ipairs(shown(shape[#shape])) do
-      if k then
-        at = at + 1
-        cells[#cells + 1] = show(values[at])
-      else
-        cells[#cells + 1] = "…"
-      end
-    end
-    return table.concat(cells, " ")
-  end
-  local function block(level)
-    if level == #shape then
-      lines[#lines + 1] = row()
-      return
-    end
-    for n, k in ipairs(shown(shape[level])) do
-      if not k then lines[#lines + 1] = "…"
-      else
-        if n > 1 and level == #shape - 2 or n > 1 and level < #shape - 1 then lines[#lines + 1] = "" end
-        block(level + 1)
-      end
-    end
-  end
-  block(1)
-  return table.concat(lines, "\n") .. "   " .. tail
-end
+Meta.__tostring = require "mlua.tensor.text"
 
 core.metatype(Meta)
 tensor.Tensor = Tensor

@@ -1,0 +1,230 @@
+--- Making tensors: filled, drawn, from Lua's tables; and the checks that they share with views.
+-- @module mlua.tensor.create
+local core = require "mlua.ffi"
+
+local C, own, new_ref = core.C, core.own, core.new_ref
+local misuse, check, bad_argument = core.misuse, core.check, core.bad_argument
+
+local create = {}
+
+--- Whether a value is a whole number that Lua holds exactly.
+function create.is_whole(v)
+  return type(v) == "number" and v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53
+end
+local is_whole = create.is_whole
+
+-- Raise unless every size is a whole number of at least 0.
+local function check_sizes(sizes, n, op)
+  for i = 1, n do
+    if not is_whole(sizes[i]) or sizes[i] < 0 then
+      bad_argument(i, op, "size", "a whole number of at least 0", sizes[i])
+    end
+  end
+end
+create.check_sizes = check_sizes
+
+local OPTIONS = { dtype = "string", seed = "number", stream = "number" }
+
+local function check_options(o, op)
+  for name, v in pairs(o) do
+    if not OPTIONS[name] then
+      local text = require "mlua.text"
+      misuse(("%s: unknown option '%s'%s"):format(op, tostring(name),
+        text.did_you_mean(tostring(name), text.keys(OPTIONS))))
+    end
+    if type(v) ~= OPTIONS[name] then
+      misuse(("%s: option %s: expected a %s, got %s"):format(op, name, OPTIONS[name], core.what(v)))
+    end
+  end
+  return o
+end
+
+-- Sizes given as f(2, 3, options), f({2, 3}, options), and the options.
+local function sizes_and_options(op, ...)
+  local n, first = select("#", ...), (...)
+  local last, options = n > 0 and select(n, ...), nil
+  if type(last) == "table" and not (n == 1 and (last[1] ~= nil or next(last) == nil)) then
+    options, n = last, n - 1
+  end
+  local sizes = {}
+  if type(first) == "table" and n == 1 then
+    n = #first
+    for i = 1, n do sizes[i] = first[i] end
+  else
+    for i = 1, n do sizes[i] = (select(i, ...)) end
+  end
+  check_sizes(sizes, n, op)
+  return sizes, options and check_options(options, op) or {}
+end
+
+local function dtype_number(name)
+  return core.dtype_number[name] or misuse(("no dtype %s: expected f64, f32, bf16, f16, i64, i32, u8 or bool")
+    :format(core.what(name)))
+end
+
+--- A tensor that is not initialised, of a list of sizes and a dtype ("f32").
+function create.new(sizes, dtype)
+  local t = new_ref()
+  local s, n = core.sizes(sizes)
+  check(C.ml_tensor_new(t, dtype_number(dtype or "f32"), n, s))
+  return own(t)
+end
+local new = create.new
+
+local function fill(op, value, ...)
+  local sizes, o = sizes_and_options(op, ...)
+  local t = new(sizes, o.dtype)
+  check(C.ml_tensor_fill(t, value))
+  return t
+end
+
+--- A tensor of zeros: `zeros(2, 3)`, `zeros({2, 3}, { dtype = "i64" })`.
+-- @param ...  sizes, or a list of them, then options: dtype ("f32")
+-- @treturn Tensor
+function create.zeros(...) return fill("zeros", 0, ...) end
+
+--- A tensor of ones, as `zeros`.
+function create.ones(...) return fill("ones", 1, ...) end
+
+--- A tensor of one value: `full(value, sizes…, options)`.
+function create.full(value, ...)
+  if type(value) ~= "number" then bad_argument(1, "full", "value", "a number", value) end
+  return (fill("full", value, ...))
+end
+
+--- A tensor that is not initialised, as `zeros`.
+function create.empty(...)
+  local sizes, o = sizes_and_options("empty", ...)
+  return new(sizes, o.dtype)
+end
+
+-- -- random values --
+
+local seed, stream = 0, 0
+
+--- Seed the draws that name no stream of their own.
+-- @tparam number n
+function create.seed(n)
+  if not is_whole(n) then bad_argument(1, "seed", "n", "a whole number", n) end
+  seed, stream = n, 0
+end
+
+local function draw(op, labels, from, a, b, ...)
+  if type(a) ~= "number" then bad_argument(1, op, labels[1], "a number", a) end
+  if type(b) ~= "number" then bad_argument(2, op, labels[2], "a number", b) end
+  local sizes, o = sizes_and_options(op, ...)
+  local s, k = o.seed or seed, o.stream
+  if not is_whole(s) then misuse(op .. ": option seed: expected a whole number, got " .. core.what(s)) end
+  if k and not is_whole(k) then misuse(op .. ": option stream: expected a whole number, got " .. core.what(k)) end
+  local t = new(sizes, o.dtype)
+  if not k then
+    k, stream = stream, stream + 1
+  end
+  check(from(t, a, b, s, k))
+  return t
+end
+
+local UNIFORM, NORMAL = { "lo", "hi" }, { "mean", "sd" }
+
+--- Uniform values in [0, 1): `rand(2, 3, { seed = 1, stream = 2 })`; Philox draws named by both.
+function create.rand(...) return draw("rand", UNIFORM, C.ml_tensor_uniform, 0, 1, ...) end
+
+--- Standard normal values, as `rand`.
+function create.randn(...) return draw("randn", NORMAL, C.ml_tensor_normal, 0, 1, ...) end
+
+--- Uniform values in [lo, hi).
+function create.uniform(lo, hi, ...) return draw("uniform", UNIFORM, C.ml_tensor_uniform, lo, hi, ...) end
+
+--- Normal values of a mean and a standard deviation.
+function create.normal(mean, sd, ...) return draw("normal", NORMAL, C.ml_tensor_normal, mean, sd, ...) end
+
+-- -- from Lua --
+
+-- What an integer dtype holds exactly of Lua's numbers.
+local RANGE = { i64 = { -2 ^ 53, 2 ^ 53 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = { 0, 255 } }
+
+--- 0, 1, … n-1.
+-- @tparam number n
+-- @tparam[opt="i64"] string dtype
+function create.arange(n, dtype)
+  dtype = dtype or "i64"
+  if not is_whole(n) or n < 0 then bad_argument(1, "arange", "n", "a whole number of at least 0", n) end
+  local range = RANGE[dtype]
+  if (range and n - 1 > range[2]) or not (range or dtype == "f32" or dtype == "f64") then
+    misuse(("arange: %d numbers as %s"):format(n, core.what(dtype)))
+  end
+  local t = new({ n }, dtype)
+  local p = core.pointer(t)
+  for i = 0, n - 1 do p[i] = i end
+  core.info(t) -- a use after the last write: nothing collects it before
+  return t
+end
+
+-- Depth-first into nested lists; the first branch sets the shape, the others must agree.
+local function measure(v, shape, level)
+  if type(v) ~= "table" then return end
+  if level > 8 then misuse("tensor: lists nested deeper than 8") end
+  shape[level] = #v
+  if #v > 0 then measure(v[1], shape, level + 1) end
+end
+
+local function refuse(path, expected, v)
+  misuse(("tensor: %sexpected %s, got %s"):format(path == "" and "" or path .. ": ", expected, core.what(v)))
+end
+
+local function fill_from(v, shape, level, write, path)
+  if level > #shape then return write(v, path) end
+  if type(v) ~= "table" then refuse(path, ("a list of %d"):format(shape[level]), v) end
+  if #v ~= shape[level] then
+    misuse(("tensor: %s: expected a list of %d, got %d"):format(path, shape[level], #v))
+  end
+  for i = 1, #v do fill_from(v[i], shape, level + 1, write, path .. "[" .. i .. "]") end
+end
+
+--- A tensor of a number or of nested lists of numbers: `tensor { {1, 2}, {3, 4} }`.
+-- @param values
+-- @tparam[opt="f32"] string dtype
+-- @treturn Tensor
+-- @raise naming the entry where lists differ in length, hold something else, or hold a number that an
+--   integer dtype does not have
+function create.of(values, dtype)
+  if type(dtype) == "table" then dtype = check_options(dtype, "tensor").dtype end
+  dtype = dtype or "f32"
+  local shape = {}
+  measure(values, shape, 1)
+  if dtype == "bf16" or dtype == "f16" then misuse("tensor: no arithmetic on " .. dtype .. " yet") end
+  local t = new(shape, dtype)
+  local p, at, range = core.pointer(t), 0, RANGE[dtype]
+  local is_bool = dtype == "bool"
+  fill_from(values, shape, 1, function(v, path)
+    if type(v) == "boolean" then v = v and 1 or 0 end
+    if type(v) ~= "number" then refuse(path, "a number", v) end
+    if range and not (v % 1 == 0 and v >= range[1] and v <= range[2]) then
+      refuse(path, ("a whole number that %s holds"):format(dtype), v)
+    end
+    p[at] = is_bool and (v ~= 0 and 1 or 0) or v
+    at = at + 1
+  end, "")
+  core.info(t)
+  return t
+end
+
+--- A tensor over memory that somebody else owns and keeps alive.
+-- @param pointer  cdata
+-- @tparam string dtype
+-- @tparam table shape
+function create.wrap(pointer, dtype, shape)
+  if type(pointer) ~= "cdata" or core.is_tensor(pointer) then
+    bad_argument(1, "wrap", "pointer", "a pointer", pointer)
+  end
+  if type(shape) ~= "table" then bad_argument(3, "wrap", "shape", "a list of sizes", shape) end
+  check_sizes(shape, #shape, "wrap")
+  local t = new_ref()
+  local s, n = core.sizes(shape)
+  local ok, code = pcall(C.ml_tensor_wrap, t, pointer, dtype_number(dtype), n, s)
+  if not ok then bad_argument(1, "wrap", "pointer", "a pointer", pointer) end
+  check(code)
+  return own(t)
+end
+
+return create
