@@ -13,12 +13,17 @@
 #define ML_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define ML_MAX(a, b) ((a) > (b) ? (a) : (b))
 
-/* Loops that the compiler should build for several instruction sets: AVX2 with FMA, AVX-512. By level, not
- * "arch=haswell": that is chosen by the maker's model, and never on AMD. Sanitizers and ifuncs disagree. */
+/*
+ * Loops that the compiler should build for several instruction sets: AVX2 with FMA, AVX-512. By
+ * level, not "arch=haswell": that is chosen by the maker's model, and never on AMD. Sanitizers and
+ * ifuncs disagree.
+ */
 #if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define ML_CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#define ML_CLONES_V3 __attribute__((target_clones("default", "arch=x86-64-v3")))
 #else
 #define ML_CLONES
+#define ML_CLONES_V3
 #endif
 
 /*
@@ -29,7 +34,7 @@
 typedef void (*ml_body)(void *ctx, int64_t begin, int64_t end);
 void ml_parallel(int64_t n, int64_t grain, ml_body body, void *ctx);
 
-/* Philox's four words as doubles in (0, 1), 53 and 24 bits, and a standard normal by Box-Muller. */
+/* Philox's words as numbers in [0, 1): one as an f32 of 24 bits, two as an f64 of 53. */
 static inline float ml_unit24(uint32_t x) { return (float)(x >> 8) * (1.0f / 16777216.0f); }
 static inline double ml_unit53(uint32_t a, uint32_t b) {
   return (double)((((uint64_t)a << 32) | b) >> 11) * (1.0 / 9007199254740992.0);

@@ -92,7 +92,8 @@ static ml_err push(nodes *l, ml_node *n) {
   if (l->n == l->room) {
     int64_t room = l->room ? 2 * l->room : 256;
     ml_node **at = realloc(l->at, (size_t)room * sizeof *at);
-    if (!at) return ml_fail(ML_ENOMEM, "out of memory: backward over %lld operations", (long long)l->n);
+    if (!at)
+      return ml_fail(ML_ENOMEM, "out of memory: backward over %lld operations", (long long)l->n);
     l->at = at;
     l->room = room;
   }
@@ -146,7 +147,8 @@ static ml_err collect(nodes *l, ml_node *root, uint64_t pass) {
 
 /* Only where no other operation of this backward still needs the old values, under any name. */
 const ml_update *ml__fused(const ml_tensor *w) {
-  return fusing && w && w->update && w->uses == 1 && !w->storage->shared && !w->grad ? w->update : NULL;
+  return fusing && w && w->update && w->uses == 1 && !w->storage->shared && !w->grad ? w->update
+                                                                                     : NULL;
 }
 
 /* Adds g (whose reference is taken over) to *sum. */
@@ -228,9 +230,10 @@ static ml_err run_node(ml_node *n) {
 
 static ml_err start(ml_tensor *loss, const ml_ref *grad) {
   if (!loss->node)
-    return ml_fail(ML_ESTATE, loss->info.requires_grad
-                                  ? "backward: the loss is a leaf, nothing computed it"
-                                  : "backward: the loss does not depend on anything that requires a gradient");
+    return ml_fail(ML_ESTATE,
+                   loss->info.requires_grad
+                       ? "backward: the loss is a leaf, nothing computed it"
+                       : "backward: the loss does not depend on anything that requires a gradient");
   if (grad) {
     ml_tensor *g, *own;
     ML_TRY(ml__get(&g, grad));
@@ -248,7 +251,8 @@ static ml_err start(ml_tensor *loss, const ml_ref *grad) {
   }
   if (loss->info.count != 1) {
     char s[ML_SHAPE_TEXT];
-    return ml_fail(ML_ESHAPE, "backward: the loss has shape %s: expected one element, or a gradient",
+    return ml_fail(ML_ESHAPE,
+                   "backward: the loss has shape %s: expected one element, or a gradient",
                    ml__shape_text(s, loss->info.ndim, loss->info.shape));
   }
   ML_TRY(ml__new(&loss->node->g, loss->info.dtype, loss->info.ndim, loss->info.shape));

@@ -58,10 +58,12 @@ ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *s
   ml_tensor *base = t;
   while (base->node && base->node->backward == view_backward) base = base->node->in[0];
   ml_node *n = NULL;
-  int64_t from = ((char *)(*out)->info.data - (char *)base->info.data) / ml_dtype_size(t->info.dtype);
-  ml_err e = within(*out, from, base->info.count)
-                 ? ml__record(&n, "view", view_backward, *out, &base, 1)
-                 : ml_fail(ML_ESHAPE, "view: it reaches outside the tensor that its gradient belongs to");
+  int64_t from =
+      ((char *)(*out)->info.data - (char *)base->info.data) / ml_dtype_size(t->info.dtype);
+  ml_err e =
+      within(*out, from, base->info.count)
+          ? ml__record(&n, "view", view_backward, *out, &base, 1)
+          : ml_fail(ML_ESHAPE, "view: it reaches outside the tensor that its gradient belongs to");
   if (e == ML_OK) e = ml__alias(&n->saved[0], *out);
   if (e == ML_OK) {
     n->scalar[0].i = from;
@@ -81,7 +83,8 @@ ml_err ml_tensor_view(ml_ref *out, const ml_ref *ref, int ndim, const int64_t *s
   ML_TRY(ml__check_shape(t->info.dtype, ndim, shape));
   int64_t size = ml_dtype_size(t->info.dtype);
   int64_t base = ((char *)t->info.data - (char *)t->storage->data) / size;
-  if (__builtin_add_overflow(base, offset, &base)) return ml_fail(ML_ESHAPE, "view: offset overflows");
+  if (__builtin_add_overflow(base, offset, &base))
+    return ml_fail(ML_ESHAPE, "view: offset overflows");
   int64_t lo = base, hi = base;
   bool empty = ml__count(ndim, shape) == 0;
   for (int d = 0; d < ndim && !empty; d++) {

@@ -41,8 +41,15 @@ ml_err ml__planned(int dtype) {
 void ml__fill(ml_tensor *t, double value) {
   ml__touch(t);
   if (t->info.count == 0) return;
-  if (t->info.contiguous && value == 0 && !signbit(value)) {
-    memset(t->info.data, 0, (size_t)(t->info.count * ml_dtype_size(t->info.dtype)));
+  if (t->info.contiguous) { /* one element, and then copies of what is there */
+    char *data = t->info.data;
+    size_t have = (size_t)ml_dtype_size(t->info.dtype), total = (size_t)t->info.count * have;
+    if (value == 0 && !signbit(value)) have = total, memset(data, 0, total);
+    else ml__store(data, t->info.dtype, 0, value);
+    for (size_t n; have < total; have += n) {
+      n = ML_MIN(ML_MIN(have, total - have), (size_t)1 << 15);
+      memcpy(data + have, data, n);
+    }
     return;
   }
   ml_walk w;
@@ -100,8 +107,11 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
     if (same) {
       memcpy(to + i * (int64_t)size, from + j * (int64_t)size, size);
     } else if (whole) { /* by way of integers: a double holds 53 bits */
-      if (dst->info.dtype == ML_I64) ((int64_t *)dst->info.data)[i] = ((const int32_t *)src->info.data)[j];
-      else ((int32_t *)dst->info.data)[i] = (int32_t)ML_MAX(INT32_MIN, ML_MIN(INT32_MAX, ((const int64_t *)src->info.data)[j]));
+      if (dst->info.dtype == ML_I64)
+        ((int64_t *)dst->info.data)[i] = ((const int32_t *)src->info.data)[j];
+      else
+        ((int32_t *)dst->info.data)[i] =
+            (int32_t)ML_MAX(INT32_MIN, ML_MIN(INT32_MAX, ((const int64_t *)src->info.data)[j]));
     } else {
       ml__store(to, dst->info.dtype, i, ml__load(from, src->info.dtype, j));
     }
@@ -115,7 +125,8 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
  */
 ml_err ml__writable(const ml_tensor *t, const char *verb) {
   if (t->node && ml__grad_on)
-    return ml_fail(ML_ESTATE, "%s: the tensor is computed and on the tape; detach or clone it first", verb);
+    return ml_fail(ML_ESTATE,
+                   "%s: the tensor is computed and on the tape; detach or clone it first", verb);
   return ML_OK;
 }
 

@@ -37,7 +37,8 @@ ml_err ml__get(ml_tensor **out, const ml_ref *ref) {
   slot *s = find(ref);
   if (!s) {
     *out = NULL;
-    return ml_fail(ML_EHANDLE, "a tensor that is no longer there (its scope ended, or it was freed)");
+    return ml_fail(ML_EHANDLE,
+                   "a tensor that is no longer there (its scope ended, or it was freed)");
   }
   *out = s->tensor;
   return ML_OK;

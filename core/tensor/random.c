@@ -25,7 +25,8 @@ typedef struct fill_job {
 /* -- f32 -- */
 
 /* 64 values from 16 counters, each from its own 24 bits: lo + width u, below hi where that rounds. */
-INLINE void uniform_block(uint32_t w[4][ML_PHILOX_LANES], float lo, float width, float most, float *y) {
+INLINE void uniform_block(uint32_t w[4][ML_PHILOX_LANES], float lo, float width, float most,
+                          float *y) {
   for (int l = 0; l < ML_PHILOX_LANES; l++) {
     for (int k = 0; k < 4; k++) {
       float v = lo + width * ((float)(int32_t)(w[k][l] >> 8) * 0x1p-24f);
@@ -86,11 +87,11 @@ INLINE void fill_f32(const fill_job *j, const bool normal, int64_t begin, int64_
   }
 }
 
-ML_CLONES static void uniform_f32(void *ctx, int64_t begin, int64_t end) {
+ML_CLONES_V3 static void uniform_f32(void *ctx, int64_t begin, int64_t end) {
   fill_f32(ctx, false, begin, end);
 }
 
-ML_CLONES static void normal_f32(void *ctx, int64_t begin, int64_t end) {
+ML_CLONES_V3 static void normal_f32(void *ctx, int64_t begin, int64_t end) {
   fill_f32(ctx, true, begin, end);
 }
 
@@ -126,7 +127,8 @@ static ml_err draw(const ml_ref *ref, fill_job j, ml_body fast, ml_body any, con
   ML_TRY(ml__get(&j.t, ref));
   ML_TRY(ml__planned(j.t->info.dtype));
   ML_TRY(ml__writable(j.t, verb));
-  if (!j.t->info.contiguous) return ml_fail(ML_EARG, "random values go into contiguous tensors only");
+  if (!j.t->info.contiguous)
+    return ml_fail(ML_EARG, "random values go into contiguous tensors only");
   ml__touch(j.t);
   ml_parallel(j.t->info.count, GRAIN, j.t->info.dtype == ML_F32 ? fast : any, &j);
   return ML_OK;

@@ -12,7 +12,9 @@ static const struct {
     [ML_I64] = {"i64", 8}, [ML_I32] = {"i32", 4}, [ML_U8] = {"u8", 1},     [ML_BOOL] = {"bool", 1},
 };
 
-int64_t ml_dtype_size(int dtype) { return dtype >= 0 && dtype < ML_DTYPES ? dtypes[dtype].size : 0; }
+int64_t ml_dtype_size(int dtype) {
+  return dtype >= 0 && dtype < ML_DTYPES ? dtypes[dtype].size : 0;
+}
 const char *ml_dtype_name(int dtype) {
   return dtype >= 0 && dtype < ML_DTYPES ? dtypes[dtype].name : "?";
 }
