@@ -1,8 +1,8 @@
 --- Optimisers and learning-rate policies.
 --
--- `opt:step(loss)` walks the tape back and updates in the same pass: no gradient of an embedding table
--- is ever built, and none of a layer used once. `loss:backward()` … `opt:step()` updates by gradients
--- that were gathered before, for accumulation or to look at them.
+-- `opt:step(loss)` walks the tape back and updates in the same pass: no gradient is built of an
+-- embedding table, nor, with SGD, of a layer, where the loss uses it once. `loss:backward()` …
+-- `opt:step()` updates by gradients that were gathered before, for accumulation or to look at them.
 -- @module mlua.optim
 local check = require "mlua.check"
 local core = require "mlua.ffi"
@@ -19,17 +19,31 @@ local optim = {}
 
 -- Row-wise Adagrad keeps one number per row of a table; other parameters get plain Adagrad.
 local function kind_of(name, entry)
-  if name == "rwsadagrad" and not (entry.rowwise and entry.tensor:dim() == 2) then return KIND.adagrad end
-  return KIND[name]
+  local rowwise = entry.rowwise and entry.tensor:dim() == 2
+  return name == "rwsadagrad" and not rowwise and KIND.adagrad or KIND[name]
 end
 
--- A model, a list of tensors, or a list of { name, tensor, module }.
-local function entries_of(model)
-  local list = {}
+-- A model, a list of tensors, or a list of { name, tensor, module }. A tensor that is there twice, as
+-- tied weights are, counts once.
+local function entries_of(model, optimizer)
+  check.arg_at(2, type(model) == "table", 1, optimizer, "expected a module or a list of tensors, got %s",
+    check.what(model))
+  local list, seen = {}, {}
   for i, p in ipairs(model.named_parameters and model:named_parameters() or model) do
-    if tensor.is(p) then p = { name = tostring(i), tensor = p, rowwise = p:dim() == 2 }
-    else p = { name = p.name, tensor = p.tensor, rowwise = p.module.class_name == "TableCollection" } end
-    list[i] = p
+    local e
+    if tensor.is(p) then
+      e = { name = tostring(i), tensor = p, rowwise = p:dim() == 2 }
+    else
+      check.arg_at(2, type(p) == "table" and tensor.is(p.tensor), 1, optimizer,
+        "[%d]: expected a tensor, got %s", i, check.what(p))
+      e = { name = p.name, tensor = p.tensor,
+            rowwise = p.module ~= nil and p.module.class_name == "TableCollection" }
+    end
+    local key = e.tensor.slot .. ":" .. e.tensor.gen
+    if not seen[key] then
+      seen[key] = true
+      list[#list + 1] = e
+    end
   end
   return list
 end
@@ -37,8 +51,10 @@ end
 local function make(name, model, o)
   o = check.options(o, { lr = "number", eps = "number" }, 2, name)
   local lr = o.lr or 0.01
-  check.arg_at(1, lr >= 0, 2, name, "lr: expected at least 0, got %s", lr)
-  local entries = entries_of(model)
+  check.arg_at(1, lr >= 0 and lr < math.huge, 2, name, "lr: expected at least 0, got %s", lr)
+  check.arg_at(1, not o.eps or o.eps >= 0 and o.eps < math.huge, 2, name, "eps: expected at least 0, got %s",
+    o.eps)
+  local entries = entries_of(model, name)
   local self = setmetatable({ name = name, lr = lr, entries = entries, n = #entries, steps = 0,
                               updates = core.updates(#entries), states = {} }, Optimizer)
   for i, e in ipairs(entries) do
@@ -58,7 +74,8 @@ end
 -- @tparam table o   lr (0.01)
 function optim.sgd(model, o) return make("sgd", model, o) end
 
---- Adagrad: s += g^2, p -= lr g / (sqrt(s) + eps); rows of tables that no id touched are left alone.
+--- Adagrad: s += g^2, p -= lr g / (sqrt(s) + eps); rows of tables that no id touched are left
+-- alone.
 -- @param model
 -- @tparam table o   lr (0.01), eps (1e-10)
 -- @source Duchi, Hazan, Singer 2011
@@ -75,6 +92,8 @@ function optim.rwsadagrad(model, o) return make("rwsadagrad", model, o) end
 -- @tparam number lr
 function Optimizer:set_lr(lr)
   if lr == self.lr then return end
+  check.arg(type(lr) == "number" and lr >= 0 and lr < math.huge, 1, "set_lr",
+    "lr: expected a number of at least 0, got %s", check.what(lr))
   self.lr = lr
   local updates = self.updates
   for i = 0, self.n - 1 do updates[i].lr = lr end
@@ -83,12 +102,13 @@ end
 --- One update: with a loss, back from it and in the same pass; without, by the gradients gathered.
 -- @tparam ?Tensor loss
 function Optimizer:step(loss)
-  self.steps = self.steps + 1
-  if loss then
+  if loss ~= nil then
+    if not tensor.is(loss) then core.bad_argument(1, "step", "loss", "a tensor", loss) end
     core.check(C.ml_backward_update(loss, self.updates, self.n))
   else
     core.check(C.ml_apply_updates(self.updates, self.n))
   end
+  self.steps = self.steps + 1
 end
 
 --- Forget all gradients.
@@ -106,12 +126,22 @@ function Optimizer:state()
   return state
 end
 
---- Copy a state in.
--- @tparam table state
+local function shape_text(t)
+  return "[" .. table.concat(t:shape(), ", ") .. "]"
+end
+
+--- Copy a state in: all or nothing.
+-- @tparam table state  extra names are left alone
 -- @return true, or nil and a message
 function Optimizer:load_state(state)
-  for name in pairs(self:state()) do
-    if not state[name] then return nil, ("optimiser's state: no '%s'"):format(name) end
+  check.type(state, 1, "load_state", "state", "table")
+  for i, e in ipairs(self.entries) do
+    local name, own = e.name .. ".sum", self.states[i]
+    local t = state[name]
+    if own and not tensor.is(t) then return nil, ("optimiser's state: no '%s'"):format(name) end
+    if own and shape_text(own) ~= shape_text(t) then
+      return nil, ("optimiser's state: '%s': expected %s, got %s"):format(name, shape_text(own), shape_text(t))
+    end
   end
   for name, t in pairs(self:state()) do t:copy(state[name]) end
   return true
@@ -119,16 +149,19 @@ end
 
 --- The public DLRM's policy: linear warm-up, a plateau, quadratic decay.
 -- With w = warmup, d = decay_start, n = decay_steps and step counted from 0:
--- step < w: lr (step + 1) / w... ; d <= step < d + n: lr ((d + n - step) / n)^2, at least 1e-7.
+-- step < w: lr step / w; d <= step < d + n: lr ((d + n - step) / n)^2, at least 1e-7; after it,
+-- where n > 0: 1e-7.
 -- @tparam table o  lr, warmup (0), decay_start (0), decay_steps (0: no decay)
 -- @treturn function  step → learning rate
 -- @source facebookresearch/dlrm, dlrm_s_pytorch.py, LRPolicyScheduler
 function optim.policy(o)
-  check.options(o, { lr = "number", warmup = "number", decay_start = "number", decay_steps = "number" },
+  o = check.options(o, { lr = "number", warmup = "number", decay_start = "number", decay_steps = "number" },
     1, "policy")
+  check.arg(o.lr, 1, "policy", "lr: expected a number, got nil")
   local lr, w = o.lr, o.warmup or 0
   local d, n = o.decay_start or 0, o.decay_steps or 0
-  check.arg(d == 0 or d >= w, 1, "policy", "decay_start: expected at least warmup, %d, got %d", w, d)
+  check.arg(d == 0 or d >= w, 1, "policy", "decay_start: expected at least warmup, %d, got %d", w,
+    d)
   return function(step)
     if step < w then return lr * (1 - (w - step) / w) end
     if n > 0 and step >= d and step < d + n then

@@ -9,16 +9,26 @@ local linear = core.op.linear
 
 local Linear = Module.class "Linear"
 
---- y = act(x w' + b), w ~ N(0, sqrt(2 / (m + n))), b ~ N(0, sqrt(1 / m)), as the public DLRM has it.
--- @tparam table o  inputs n, outputs m; activation "none", "relu" or "sigmoid" ("none"); bias (true);
---   dtype ("f32"); seed and stream, which name the draws
+local ACTIVATIONS = { none = true, relu = true, sigmoid = true }
+
+local function activation_of(name, class, option)
+  check.arg_at(2, name == nil or ACTIVATIONS[name], 1, class,
+    "%s: expected none, relu or sigmoid, got %s", option, check.what(name))
+end
+
+--- y = act(x w' + b), w ~ N(0, sqrt(2 / (m + n))), b ~ N(0, sqrt(1 / m)), as the public DLRM has
+-- it; the second number is the standard deviation.
+-- @tparam table o  inputs n, outputs m; activation "none", "relu" or "sigmoid" ("none"); bias
+--   (true); dtype ("f32"); seed and stream, which name the draws
 -- @treturn Linear
 -- @source facebookresearch/dlrm, dlrm_s_pytorch.py, create_mlp
 function Linear.new(o)
   check.options(o, { inputs = "number", outputs = "number", activation = "string", bias = "boolean",
                      dtype = "string", seed = "number", stream = "number" }, 1, "Linear")
+  o = o or {}
   local n = check.int(o.inputs, 1, "Linear", "inputs", 0)
   local m = check.int(o.outputs, 1, "Linear", "outputs", 1)
+  activation_of(o.activation, "Linear", "activation")
   local self = Linear.create()
   self.inputs, self.outputs, self.activation = n, m, o.activation or "none"
   local function draw(sd, stream, ...)
@@ -58,8 +68,13 @@ local MLP = Module.class "MLP"
 function MLP.new(o)
   check.options(o, { sizes = "table", activation = "string", last = "string", bias = "boolean",
                      dtype = "string", seed = "number", stream = "number" }, 1, "MLP")
-  local sizes = o.sizes
-  check.arg(#sizes >= 2, 1, "MLP", "sizes: expected at least an input and an output width, got %d", #sizes)
+  local sizes = o and o.sizes
+  check.arg(type(sizes) == "table", 1, "MLP", "sizes: expected a list of widths, got %s", check.what(sizes))
+  for i, n in ipairs(sizes) do check.int(n, 1, "MLP", "sizes[" .. i .. "]", i == 1 and 0 or 1) end
+  activation_of(o.activation, "MLP", "activation")
+  activation_of(o.last, "MLP", "last")
+  check.arg(#sizes >= 2, 1, "MLP", "sizes: expected at least an input and an output width, got %d",
+    #sizes)
   local self = MLP.create()
   self.layers = {}
   for i = 1, #sizes - 1 do

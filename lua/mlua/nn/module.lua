@@ -25,10 +25,11 @@ function Module.class(name)
   return class
 end
 
-local function add(self, list, name, value)
-  check.arg_at(2, type(name) == "string" and not name:find("[%s%.]"), 1, "add",
+local function add(self, method, list, name, value)
+  check.arg_at(2, type(name) == "string" and not name:find("[%s%.]"), 1, method,
     "name: expected a word without dots, got %s", check.what(name))
-  check.arg_at(2, not self._names[name], 1, "add", "name: '%s' is there already", name)
+  check.arg_at(2, not self._names[name], 1, method, "name: '%s' is there already", name)
+  check.arg_at(2, self[name] == nil, 1, method, "name: '%s' is a field or method of %s", name, self.class_name)
   self._names[name] = true
   list[#list + 1] = { name = name, value = value }
   self[name] = value
@@ -40,8 +41,10 @@ end
 -- @tparam Tensor t
 -- @treturn Tensor  t
 function Module:parameter(name, t)
+  check.arg(core.is_tensor(t), 2, "parameter", "t: expected a tensor, got %s", check.what(t))
+  add(self, "parameter", self._parameters, name, t)
   core.keep(t):requires_grad()
-  return add(self, self._parameters, name, t)
+  return t
 end
 
 --- Register a sub-module.
@@ -49,7 +52,9 @@ end
 -- @tparam Module module
 -- @treturn Module
 function Module:child(name, module)
-  return add(self, self._children, name, module)
+  check.arg(type(module) == "table" and module.named_parameters, 2, "child",
+    "module: expected a module, got %s", check.what(module))
+  return add(self, "child", self._children, name, module)
 end
 
 local function visit(self, prefix, list)
@@ -97,13 +102,15 @@ end
 -- @tparam table state  by dotted name; extra and missing names are mistakes
 -- @return true, or nil and one line that names the first misfit
 function Module:load_state(state)
+  check.type(state, 1, "load_state", "state", "table")
   local known = {}
   for _, p in ipairs(self:named_parameters()) do
     local t = state[p.name]
     known[p.name] = true
-    if not t then return nil, ("state: no '%s'"):format(p.name) end
-    if shape_text(t) ~= shape_text(p.tensor) then
-      return nil, ("state: '%s': expected %s, got %s"):format(p.name, shape_text(p.tensor), shape_text(t))
+    if not core.is_tensor(t) then return nil, ("state: no '%s'"):format(p.name) end
+    local want, got = shape_text(p.tensor), shape_text(t)
+    if got ~= want then
+      return nil, ("state: '%s': expected %s, got %s"):format(p.name, want, got)
     end
   end
   for name in pairs(state) do
@@ -165,14 +172,13 @@ function Module:summary()
       for i = 1, 3 do widths[i] = math.max(widths[i], #row[i]) end
       rows[#rows + 1] = row
     end
-    for _, c in ipairs(m._children) do walk(c.value, path == "" and c.name or path .. "." .. c.name) end
+    for _, c in ipairs(m._children) do
+      walk(c.value, path == "" and c.name or path .. "." .. c.name)
+    end
   end
   walk(self, "")
-  local lines = {}
-  for i, r in ipairs(rows) do
-    lines[i] = ("%-" .. widths[1] .. "s  %-" .. widths[2] .. "s  %-" .. widths[3] .. "s  %12d"):format(
-      r[1], r[2], r[3], r[4])
-  end
+  local lines, form = {}, ("%%-%ds  %%-%ds  %%-%ds  %%12d"):format(unpack(widths))
+  for i, row in ipairs(rows) do lines[i] = form:format(unpack(row)) end
   lines[#lines + 1] = ("%d parameters"):format(self:size())
   return table.concat(lines, "\n")
 end

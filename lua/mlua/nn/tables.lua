@@ -8,13 +8,17 @@ local tensor = require "mlua.tensor"
 local TableCollection = Module.class "TableCollection"
 
 --- Tables of rows[t] rows each, entries U(-sqrt(1/n), sqrt(1/n)) for n rows.
--- @tparam table o  rows: a list of row counts; dim: width; mode "sum" or "mean" ("sum"); dtype ("f32");
---   seed and stream, which name the draws (table t draws from stream + t - 1)
+-- @tparam table o  rows: a list of row counts; dim: width; mode "sum" or "mean" ("sum"); dtype
+--   ("f32"); seed and stream, which name the draws (table t draws from stream + t - 1)
 -- @treturn TableCollection  parameters "1", "2", …; each [rows[t], dim]
 -- @source facebookresearch/dlrm, dlrm_s_pytorch.py, create_emb
 function TableCollection.new(o)
-  check.options(o, { rows = "table", dim = "number", mode = "string", dtype = "string", seed = "number",
-                     stream = "number" }, 1, "TableCollection")
+  check.options(o, { rows = "table", dim = "number", mode = "string", dtype = "string",
+                     seed = "number", stream = "number" }, 1, "TableCollection")
+  o = o or {}
+  check.arg(type(o.rows) == "table", 1, "TableCollection", "rows: expected a list, got %s", check.what(o.rows))
+  check.arg(o.mode == nil or o.mode == "sum" or o.mode == "mean", 1, "TableCollection",
+    "mode: expected sum or mean, got %s", check.what(o.mode))
   check.arg(#o.rows >= 1, 1, "TableCollection", "rows: expected at least one table")
   check.int(o.dim, 1, "TableCollection", "dim", 1)
   local self = TableCollection.create()
