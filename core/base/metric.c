@@ -6,8 +6,8 @@
  *
  *   auc = sum over ones of (zeros below + zeros equal / 2) / (ones * zeros)
  *
- * The sum is of half-integers and is kept as an integer of halves: exact up to
- * 2^32 rows, the most taken.
+ * The sum is of half-integers and is kept as an integer of halves: exact below 2^32 rows, the most
+ * taken.
  */
 #include "mlua_metric.h"
 

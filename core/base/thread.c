@@ -35,8 +35,8 @@ ml_err ml_set_threads(int n) {
   return ML_OK;
 }
 
-/* Bodies may call oneDNN, which reads the same setting: outside a region it would start one of its own,
-   with sums cut by the number of threads. */
+/* Bodies may call oneDNN, which reads the same setting: outside a region it would start one of its
+   own, with sums cut by the number of threads. */
 static void alone(int64_t n, int64_t grain, int64_t chunks, ml_body body, void *ctx) {
 #ifdef _OPENMP
   bool held = ml_threads() > 1 && !omp_in_parallel();
