@@ -1,5 +1,6 @@
 return {
-  doc = "Binary cross-entropy of probabilities: -w (t ln p + (1 - t) ln(1 - p)), logarithms not below -100.",
+  doc = "Binary cross-entropy of probabilities: -w (t ln p + (1 - t) ln(1 - p)), "
+    .. "logarithms not below -100.",
   arg = {
     { "input", "f64|f32[...]" }, { "target", "input[...]" }, { "weight?", "input[...]" },
     { "reduction", "choice:mean|sum", "mean" },
@@ -9,7 +10,9 @@ return {
   tol = { f32 = 1e-5 },
   domain = { input = { 0.1, 0.9 }, target = { 0, 1 }, weight = { 0.5, 2 } },
   sweep = {
-    { input = { 6, 1 }, target = { 6, 1 } }, { input = { 3, 5 }, target = { 3, 5 }, reduction = "sum" },
-    { input = { 7 }, target = { 7 }, weight = { 7 } }, { input = { 0 }, target = { 0 }, reduction = "sum" },
+    { input = { 6, 1 }, target = { 6, 1 } },
+    { input = { 3, 5 }, target = { 3, 5 }, reduction = "sum" },
+    { input = { 7 }, target = { 7 }, weight = { 7 } },
+    { input = { 0 }, target = { 0 }, reduction = "sum" },
   },
 }

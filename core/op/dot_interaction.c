@@ -1,10 +1,12 @@
 /*
- * dot_interaction: y[b] = [x[b], t_i . t_j for j < i (j <= i with itself), row by row of the triangle]
+ * dot_interaction: y[b] = [x[b], t_i . t_j], pairs row by row of the triangle
  *
- *   t = [x[b]; e[b,1..T]]  [F,D], F = T + 1;  y [B, D + F(F-1)/2 (or F(F+1)/2)]
+ *   t = [x[b]; e[b,1..T]]  [F,D], F = T + 1;  j < i, with itself j <= i
+ *   y [B, D + F(F-1)/2], with itself [B, D + F(F+1)/2]
  *
- * Naumov et al. 2019, arXiv:1906.00091. The f32 forward keeps t transposed, [D, F up to a multiple of
- * 8], so that one row of the triangle is D scaled additions of vectors; the square is never stored.
+ * Naumov et al. 2019, arXiv:1906.00091. The f32 forward keeps t transposed, [D, F up to a multiple
+ * of 8], and makes a row of the triangle eight products at a time, each eight in D scaled additions
+ * of vectors; the square is never stored.
  */
 #include <stdlib.h>
 #include <string.h>

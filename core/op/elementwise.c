@@ -1,8 +1,10 @@
 /*
  * elementwise: operations on one or two elements at a time.
  *
- * One launcher per arity steps over all axes but the last and hands rows to a loop; the loops are
- * written so that gcc vectorises them where strides are 0 or 1. References work in double.
+ * With two arguments the launcher hands rows to a loop, stepping over all axes but the last, or
+ * chunks of the whole where nothing is strided; with one, it hands out chunks. The loops are
+ * written so that gcc vectorises them where strides are 0 or 1. References work in double; of two
+ * integers, in integers that wrap around.
  */
 #include <math.h>
 
@@ -114,7 +116,7 @@ static ml_err binary_cpu(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, b
 
 BINARY(add, '+', a + b)
 BINARY(sub, '-', a - b)
-BINARY(mul, '*', a *b)
+BINARY(mul, '*', (a * b))
 BINARY(div, '/', a / b)
 BINARY(relu_dx, ' ', b > 0 ? a : 0)
 
@@ -161,7 +163,7 @@ UNARY(sqrt, NONE, 0, 0, sqrt(x), sqrtf(x))
 UNARY(tanh, NONE, 0, 0, tanh(x), tanhf(x))
 UNARY(sigmoid, NONE, 0, 0, 1 / (1 + exp(-x)), 1 / (1 + expf(-x)))
 UNARY(relu, NONE, 0, 0, x < 0 ? 0 : x, x < 0 ? 0 : x) /* NaN stays NaN */
-UNARY(affine, COMMA double scale COMMA double shift, scale, shift, x *p + q, x *p + q)
+UNARY(affine, COMMA double scale COMMA double shift, scale, shift, q + x * p, q + x * p)
 
 ml_err ml_clamp_ref(ml_tensor *y, const ml_tensor *x, double lo, double hi) {
   for (int64_t i = 0; i < y->info.count; i++) {

@@ -1,12 +1,13 @@
 /*
- * embedding_bags: y[b,t,:] = sum over the bag (t, b) of weight_i table_t[id_i,:]; mean: over its length
+ * embedding_bags: y[b,t,:] = sum over ids i of the bag (t, b) of weight_i table_t[id_i,:]; for the
+ * mean divided by the number of its ids
  *
  *   tables T x [R_t, D]   indices [L], table by table, in each sample by sample
  *   offsets [T B + 1]: the bags' starts, and L; absent: L = T B, one id each
  *   weights [L] or absent (1)   y [B, T, D]; an empty bag gives zeros, in both modes
  *
- * Cost: L random rows of 4 D bytes. Rows are prefetched 16 ids ahead, across bags and tables, which is
- * what hides memory's latency; a table of a model rarely fits in cache.
+ * Cost: L random rows of 4 D bytes. Rows are prefetched 16 ids ahead, across bags and tables, which
+ * is what hides memory's latency; a table of a model rarely fits in cache.
  */
 #include "op/embedding_bags.h"
 

@@ -4,7 +4,7 @@
 
 #include "tensor/tensor.h"
 
-/* The ids of one call: bag (t, b) holds ids [start, end); without offsets, just the one at t B + b. */
+/* The ids of one call. Bag t B + b has those from its start to the next's; without offsets one. */
 typedef struct ml_bags {
   int64_t tables, samples, width, count; /* count: ids */
   const void *indices, *offsets;         /* offsets NULL: one id per bag */

@@ -4,7 +4,7 @@ return {
   arg = {
     { "tables", "list f64|f32[R_,D]" }, -- one per table, any number of rows
     { "indices", "i32|i64[...]" },      -- ids from 0, table by table, sample by sample
-    { "offsets?", "i32|i64[O]" },       -- T*B + 1 starts of bags and the end; absent: one id per bag
+    { "offsets?", "i32|i64[O]" },       -- T*B starts of bags and the end; absent: one id per bag
     { "weights?", "f64|f32[...]" },     -- per id, the tables' dtype
     { "mode", "choice:sum|mean", "sum" },
   },
@@ -16,7 +16,8 @@ return {
   sweep = {
     { tables = { { 3, 4 }, { 5, 4 } }, indices = { 2, 3 } },
     { tables = { { 3, 16 } }, indices = { 7 }, offsets = { values = { 0, 2, 2, 7 } } },
-    { tables = { { 3, 16 } }, indices = { 7 }, offsets = { values = { 0, 2, 2, 7 } }, mode = "mean" },
+    { tables = { { 3, 16 } }, indices = { 7 }, offsets = { values = { 0, 2, 2, 7 } },
+      mode = "mean" },
     { tables = { { 3, 5 }, { 4, 5 } }, indices = { 6 }, offsets = { values = { 0, 2, 3, 3, 6 } },
       weights = { 6 } },
     { tables = { { 3, 5 }, { 4, 5 } }, indices = { 6 }, offsets = { values = { 0, 2, 3, 3, 6 } },

@@ -3,11 +3,12 @@
  *
  * With an update to fuse (core/grad), no gradient of a table is built. SGD subtracts lr w g from
  * every row in the order of the ids. Adagrad needs a row's whole gradient first: a table's ids are
- * sorted by row, stably, and each row's segment is summed in registers, then applied once.
+ * sorted by row, stably, and each row's segment is summed first, then applied once.
  *
- * Parallel by owner: one thread per table, or, where there are few tables, per part of its rows. A row
- * belongs to one owner, who takes its ids in order: any number of threads gives the same bits.
- * Cost: L rows read and written, 8 D L bytes, prefetched 4 rows ahead.
+ * Parallel by owner: one thread per table, or, where there are few tables, per part of its rows. A
+ * row belongs to one owner, who takes its ids in order: any number of threads gives the same bits.
+ * Cost: L rows read and written, 8 D L bytes, prefetched 4 ids ahead; with Adagrad each distinct
+ * row once, and its state.
  */
 #include <math.h>
 #include <stdlib.h>

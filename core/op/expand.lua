@@ -5,5 +5,9 @@ return {
   strided = true,
   grad = { x = "sum_to(g, x)" },
   tol = { f32 = 1e-6 },
-  sweep = { { x = { 5 }, like = { 3, 5 } }, { x = {}, like = { 2, 2 } }, { x = { 3, 1 }, like = { 3, 4 } } },
+  sweep = {
+    { x = { 5 }, like = { 3, 5 } },
+    { x = {}, like = { 2, 2 } },
+    { x = { 3, 1 }, like = { 3, 4 } },
+  },
 }

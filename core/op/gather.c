@@ -1,4 +1,5 @@
-/* gather: cat and index_select, and their gradients. Bytes are copied; dtypes do not matter. */
+/* gather: cat and index_select, and their gradients. Bytes are copied, whatever the dtype; only the
+   gradient of index_select adds. */
 #include <string.h>
 
 #include "ml_ops.h"
@@ -9,7 +10,7 @@ static void split(const ml_tensor *x, int axis, int64_t *outer, int64_t *inner) 
     if (d != axis) *(d < axis ? outer : inner) *= x->info.shape[d];
 }
 
-/* Copies block k between y and its part of the joined axis. */
+/* Copies between `one`, of rows of n bytes, and the n bytes at `at` of the rows of `whole`. */
 static void part(char *whole, char *one, int64_t outer, int64_t row, int64_t at, int64_t n,
                  bool out) {
   for (int64_t o = 0; o < outer; o++) {
@@ -82,7 +83,7 @@ ml_err ml_index_select_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   ML_TRY(ml__contiguous(&indices, n->in[1]));
   int64_t count = indices->info.count, width = count ? g->info.count / count : 0, row;
   ml_err e = ML_OK;
-  for (int64_t i = 0; i < count && e == ML_OK; i++) {
+  for (int64_t i = 0; i < count; i++) {
     e = row_of(&row, x, indices, i);
     if (e < 0) break;
     for (int64_t d = 0; d < width; d++) {

@@ -3,7 +3,8 @@
  *
  * dnnl_sgemm serves where no bias or activation is fused. The fused form is a matmul primitive with
  * a bias and an eltwise post-op; primitives cost about a millisecond to make, so they are kept, by
- * shape. Executing one from several threads at once is safe with a scratchpad per call.
+ * shape, bias and activation. Executing one from several threads at once is safe with a scratchpad
+ * per call; making one is not.
  */
 #include "op/gemm.h"
 

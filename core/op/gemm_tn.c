@@ -1,13 +1,17 @@
 /*
- * gemm_tn: C[M,N] = alpha A' B + beta C for A [K,M], B [K,N], both row-major: a weight's gradient.
+ * gemm_tn: C[M,N] = alpha A' B, or C + alpha A' B, for A [K,M], B [K,N], all row-major: a weight's
+ * gradient.
  *
  * oneDNN's sgemm reaches two thirds of its own best where A is transposed on AVX2 (62 against 94
- * GFLOP/s a core at 512 x 367 x 2048), since it gathers columns. Here rows of A and B are copied once
- * into panels of 6 and 16 columns, and 6 x 16 tiles of C stay in twelve registers over a block of K.
- * oneDNN is the faster one with AVX-512 and for narrow C, and is asked there (ml__gemm_tn_wins).
+ * GFLOP/s a core at 512 x 367 x 2048), since it gathers columns. Here blocks of A (256 rows by 264
+ * columns) and of B (256 rows) are copied into panels of 6 and 16 columns, and 6 x 16 tiles of C
+ * stay in twelve registers over a block of K. oneDNN is the faster one with AVX-512 and for narrow
+ * C, and is asked there (ml__gemm_tn_wins).
  *
- * An element's sum runs over K in blocks of 256 in order, wherever the cuts of M lie: the result does
- * not depend on them, nor on the number of threads. Goto & van de Geijn 2008, ACM TOMS 34 (3).
+ * An element's sum runs over K in blocks of 256 in order, wherever the cuts of M lie: the result
+ * does not depend on them, nor on the number of threads.
+ *
+ * Goto & van de Geijn 2008, ACM TOMS 34 (3).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +22,7 @@ enum { MR = 6, NR = 16, KC = 256, MC = 264 };
 
 typedef float v8 __attribute__((vector_size(32), aligned(4), may_alias));
 
-/* tile[MR][NR] = sum over k of a[k][MR] b[k][NR] */
+/* acc[MR][NR] = sum over k of a[k][MR] b[k][NR] */
 static inline __attribute__((always_inline)) void tile_product(int64_t depth, const float *a,
                                                                const float *b, v8 acc[MR][2]) {
   for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = (v8){0};
@@ -31,8 +35,9 @@ static inline __attribute__((always_inline)) void tile_product(int64_t depth, co
   }
 }
 
-/* Columns [0, n) of `depth` rows into panels of `width`, scaled, the last one filled up with zeros. Row
-   by row: panel by panel would come back to every cache line, past what the first level holds. */
+/* Columns [0, n) of `depth` rows into panels of `width`, scaled, the last one filled up with zeros.
+   Row by row: panel by panel would come back to every cache line, past what the first level
+   holds. */
 static inline __attribute__((always_inline)) void pack(const int width, int64_t depth, int64_t n,
                                                        float scale, const float *from, int64_t ld,
                                                        float *to) {

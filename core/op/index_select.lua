@@ -5,5 +5,9 @@ return {
   grad = "index_select_backward",
   tol = { f32 = 1e-6 },
   domain = { indices = { 0, 3 } },
-  sweep = { { x = { 4 }, indices = { 6 } }, { x = { 4, 3 }, indices = { 2, 5 } }, { x = { 4, 2 }, indices = { 0 } } },
+  sweep = {
+    { x = { 4 }, indices = { 6 } },
+    { x = { 4, 3 }, indices = { 2, 5 } },
+    { x = { 4, 2 }, indices = { 0 } },
+  },
 }

@@ -3,11 +3,14 @@
  *
  *   x [B,K]  w [N,K]  bias [N] or absent  y [B,N]; act none, relu or sigmoid
  *
- * Batches of up to SMALL rows read every weight once and are bound by that: own loops (linear_small.c),
- * cut by output rows. Larger ones are matrix products by oneDNN, cut by batch rows (forward, dx) and by
- * output rows (dw). All cuts depend on the shapes alone, so that results do not depend on the number
- * of threads. Where the weight's gradient is wanted for an SGD update only, dw is added to the weights
- * with alpha = -lr and never stored.
+ * Batches of up to SMALL rows read every weight once and are bound by that: own loops
+ * (linear_small.c), cut by output rows; the cuts' parts of dx are added up in order. Larger batches
+ * are matrix products, cut by batch rows (forward, dx) and by output rows (dw, db): oneDNN's, but
+ * for dw where our own is faster (gemm_tn.c).
+ *
+ * Results do not depend on the number of threads: the cuts depend on shapes alone, but for those of
+ * gemm_tn, whose sums do not depend on the cuts. Where the weight's gradient is wanted for an SGD
+ * update only, dw is added to the weights with alpha = -lr and never stored.
  */
 #include "op/linear.h"
 
@@ -144,8 +147,8 @@ static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
 static ml_err backward_large(backward_job *j) {
   int64_t work = j->rows * j->width;
   ml_parallel(j->rows, ml__row_grain(j->rows, j->width * j->out), backward_rows, j);
-  /* output rows per cut: at least half a million multiplications; a thread's share where sums do not
-     depend on it, else 64 or 128 */
+  /* Output rows per cut: at least half a million multiplications; a thread's share where sums do
+     not depend on it, else 64 or 128; in sixes, the height of gemm_tn's tiles. */
   int64_t least = (1 << 19) / ML_MAX(work, 1), share = (j->out + ml_threads() - 1) / ml_threads();
   int64_t grain = ml__gemm_tn_wins(j->out, j->width) ? share : j->out >= 256 ? 128 : 64;
   grain = (ML_MAX(grain, least) + 5) / 6 * 6;
@@ -206,7 +209,7 @@ static void backward_reference(ml_tensor *x, ml_tensor *w, ml_tensor *y, ml_tens
   }
 }
 
-static ml_err new_zeros(ml_tensor **out, const ml_tensor *like, bool zero) {
+static ml_err new_like(ml_tensor **out, const ml_tensor *like, bool zero) {
   ML_TRY(ml__new(out, like->info.dtype, like->info.ndim, like->info.shape));
   if (zero) ml__fill(*out, 0);
   return ML_OK;
@@ -221,9 +224,9 @@ static ml_err gradients(ml_node *n, ml_tensor *x, ml_tensor *w, ml_tensor *g, ml
   bool sgd = uw && uw->kind == ML_UPDATE_SGD &&
              (!b || (ub && ub->kind == ML_UPDATE_SGD && ub->lr == uw->lr));
   ml_err e = ML_OK;
-  if (ml__wants(n->in[0])) e = new_zeros(&gin[0], x, slow || w->info.shape[0] == 0);
-  if (e == ML_OK && !sgd && ml__wants(w)) e = new_zeros(&gin[1], w, slow || x->info.shape[0] == 0);
-  if (e == ML_OK && !sgd && ml__wants(b)) e = new_zeros(&gin[2], b, slow || x->info.shape[0] == 0);
+  if (ml__wants(n->in[0])) e = new_like(&gin[0], x, slow || w->info.shape[0] == 0);
+  if (e == ML_OK && !sgd && ml__wants(w)) e = new_like(&gin[1], w, slow || x->info.shape[0] == 0);
+  if (e == ML_OK && !sgd && ml__wants(b)) e = new_like(&gin[2], b, slow || x->info.shape[0] == 0);
   if (e < 0) return e;
   if (slow) {
     backward_reference(x, w, y, g, act, gin[0], gin[1], gin[2]);

@@ -1,24 +1,25 @@
-/* linear.h: loops of linear for batches of a few rows, and its cuts. */
+/* linear.h: loops for batches of a few rows, and the cuts of products of more. */
 #ifndef MLUA_OP_LINEAR_H
 #define MLUA_OP_LINEAR_H
 
 #include "base.h"
 
-/* y[:, begin:end) for `rows` <= 8; b may be NULL. */
+/* y[:, begin:end); b may be NULL. */
 void ml__linear_small(int64_t rows, int64_t width, int64_t begin, int64_t end, const float *x,
                       const float *w, const float *b, int act, float *y, int64_t out);
 
 /*
  * One pass over w[begin:end): dx += dz w (dx NULL: skipped), dw = alpha dz' x + beta dw (NULL:
- * skipped). dw may be w itself (beta 1): every row is read before it is written.
+ * skipped), for `rows` <= 8. dw may be w itself (beta 1): an element is read before it is written.
  */
 void ml__linear_small_backward(int64_t rows, int64_t width, int64_t begin, int64_t end,
                                const float *x, const float *dz, int64_t out, const float *w,
                                float *dx, float *dw, float alpha, float beta);
 
 /*
- * Batch rows per cut of a matrix product, given the multiplications of a row: about 256 rows, an even
- * number of cuts, none below half a million multiplications (10 us on one core).
+ * Batch rows per cut of a matrix product, given the multiplications of a row: an even number of
+ * cuts of at most 256 rows; fewer and larger ones where a cut would have less than half a million
+ * multiplications (10 us on one core). In sixteens.
  */
 static inline int64_t ml__row_grain(int64_t rows, int64_t work) {
   int64_t most = rows * work / (1 << 19), cuts = (rows + 255) / 256;

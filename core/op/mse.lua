@@ -9,7 +9,9 @@ return {
   tol = { f32 = 1e-5 },
   domain = { input = { -2, 2 }, target = { -2, 2 }, weight = { 0.5, 2 } },
   sweep = {
-    { input = { 6, 1 }, target = { 6, 1 } }, { input = { 3, 5 }, target = { 3, 5 }, reduction = "sum" },
-    { input = { 7 }, target = { 7 }, weight = { 7 } }, { input = { 0 }, target = { 0 }, reduction = "sum" },
+    { input = { 6, 1 }, target = { 6, 1 } },
+    { input = { 3, 5 }, target = { 3, 5 }, reduction = "sum" },
+    { input = { 7 }, target = { 7 }, weight = { 7 } },
+    { input = { 0 }, target = { 0 }, reduction = "sum" },
   },
 }

@@ -7,7 +7,7 @@
 
 #include "ml_ops.h"
 
-/* Sum of `middle` elements at stride `inner`: x as [outer, middle, inner]. */
+/* x as [outer, middle, inner], of which the middle is summed. */
 static void extents(const ml_tensor *x, int64_t axis, int64_t e[3]) {
   e[0] = e[1] = e[2] = 1;
   if (axis == 0) {

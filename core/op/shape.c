@@ -56,11 +56,6 @@ ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scal
   return ml__shape_like(nd, shape, x);
 }
 
-ml_err ml__shape_scalar(int *nd, int64_t *shape, const ml_tensor *a) {
-  *nd = 0;
-  return ML_OK;
-}
-
 ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
                       const ml_tensor *y, const ml_tensor *w) {
   *nd = 0;

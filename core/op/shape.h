@@ -10,7 +10,6 @@ ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a);
 ml_err ml__shape_same(int *nd, int64_t *shape, const char *op, const ml_tensor *a, const char *name,
                       const ml_tensor *b);
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift);
-ml_err ml__shape_scalar(int *nd, int64_t *shape, const ml_tensor *a);
 ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
                       const ml_tensor *y, const ml_tensor *w);
 /* axis: from 1, negative from the end, 0 all; kept as size 1 where keep */

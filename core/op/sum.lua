@@ -6,8 +6,12 @@ return {
   grad = "sum_backward",
   tol = { f32 = 1e-5 },
   sweep = {
-    { x = { 3, 5 }, axis = 0 }, { x = { 3, 5 }, axis = 1 }, { x = { 3, 5 }, axis = -1, keep = true },
-    { x = { 0, 4 }, axis = 1 }, { x = {}, axis = 0 }, { x = { 2, 3, 17 }, axis = 2 },
+    { x = { 3, 5 }, axis = 0 },
+    { x = { 3, 5 }, axis = 1 },
+    { x = { 3, 5 }, axis = -1, keep = true },
+    { x = { 0, 4 }, axis = 1 },
+    { x = {}, axis = 0 },
+    { x = { 2, 3, 17 }, axis = 2 },
     { x = { 2, 3, 17 }, axis = 0, keep = true },
   },
 }
