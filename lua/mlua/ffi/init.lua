@@ -8,9 +8,10 @@ local cdef = require "mlua.ffi.cdef" -- generated; declares everything
 
 local core = {}
 
--- libgomp lets idle threads spin for a millisecond and more. Where another program wants a core, too,
--- the thread that waits then keeps it from the one it waits for: steps took up to 40 times longer. A few
--- microseconds are enough between the regions of a step. libgomp reads this once, when it is loaded.
+-- libgomp lets idle threads spin for a millisecond and more. Where another program wants a core,
+-- too, the thread that waits then keeps it from the one it waits for: steps took up to 40 times
+-- longer. A few microseconds are enough between the regions of a step. libgomp reads this once,
+-- when it is loaded.
 ffi.cdef "int setenv(const char *, const char *, int); int unsetenv(const char *);"
 local function load_with_short_spin(path)
   if os.getenv "GOMP_SPINCOUNT" or os.getenv "OMP_WAIT_POLICY" then return ffi.load(path) end
@@ -34,7 +35,9 @@ end
 
 local C = load()
 core.C = C -- this reference keeps the library loaded
-if C.ml_abi() ~= 1 then error("mlua: libmlua.so has ABI " .. C.ml_abi() .. ", these modules need 1", 0) end
+if C.ml_abi() ~= 1 then
+  error("mlua: libmlua.so has ABI " .. C.ml_abi() .. ", these modules need 1", 0)
+end
 
 local Ref = ffi.typeof "ml_ref"
 local istype, new_gc = ffi.istype, ffi.gc
@@ -48,8 +51,8 @@ local own_sources = {
   "@" .. (cdef.path:match("^(.*/)ffi/$") or "./"),
 }
 
---- The level, for error(), of the first function outside mlua's own modules; 0, which names no line,
--- where there is none (all of the user's calls were tail calls).
+--- The level, for error(), of the first function outside mlua's own modules; 0, which names no
+-- line, where there is none (all of the user's calls were tail calls).
 -- @tparam number from  where to start, 1 being the caller
 function core.user_level(from)
   local level = (from or 1) + 1
@@ -129,8 +132,8 @@ function core.keep(ref)
   return ref
 end
 
--- Hands tensors made in the scope that ends to the one outside it. Others (parameters, say) are left
--- where they are, and so are those that are gone. Returns C's code.
+-- Hands tensors made in the scope that ends to the one outside it. Others (parameters, say) are
+-- left where they are, and so are those that are gone. Returns C's code.
 local function keep_into(d, ...)
   local worst = 0
   for i = 1, select("#", ...) do
@@ -157,9 +160,9 @@ local function leave(d, ok, ...)
   return ...
 end
 
---- Run a function; the tensors it makes are freed at its end, but for those it returns (as values, not
--- inside tables). Scopes nest; one that is left by an error ends as well. A coroutine may run within a
--- scope, or open one, but not yield inside one that it has opened.
+--- Run a function; the tensors it makes are freed at its end, but for those it returns (as values,
+-- not inside tables). Scopes nest; one that is left by an error ends as well. A coroutine may run
+-- within a scope, or open one, but not yield inside one that it has opened.
 -- @tparam function fn
 -- @param ...  for fn
 -- @return what fn returns
@@ -188,8 +191,9 @@ end
 core.what = what
 
 local function bad_argument(i, op, name, expected, v)
-  error(with_context(("bad argument #%d to '%s' (%s: expected %s, got %s)"):format(i, op, name, expected,
-    what(v))), core.user_level(3))
+  local message = ("bad argument #%d to '%s' (%s: expected %s, got %s)"):format(i, op, name,
+    expected, what(v))
+  error(with_context(message), core.user_level(3))
 end
 core.bad_argument = bad_argument
 function bad.tensor(i, op, name, v) bad_argument(i, op, name, "a tensor", v) end
@@ -214,7 +218,9 @@ local function tensor_list(v, i, op, name)
   if getmetatable(v) == RefList then return v.array, v.n end
   local array = RefArray(math.max(1, #v))
   for k = 1, #v do
-    if not istype(Ref, v[k]) then bad_argument(i, op, ("%s[%d]"):format(name, k), "a tensor", v[k]) end
+    if not istype(Ref, v[k]) then
+      bad_argument(i, op, ("%s[%d]"):format(name, k), "a tensor", v[k])
+    end
     array[k - 1] = v[k]
   end
   return array, #v
@@ -226,11 +232,13 @@ core.op = require "mlua.ffi.ops"(C, Ref, istype, Ref, own, raise, tensor_list, b
 
 local Int64s = ffi.typeof "int64_t[8]"
 local Double = ffi.typeof "double[1]"
-local pointer = {}
-for name, ctype in pairs { f64 = "double *", f32 = "float *", bf16 = "uint16_t *", f16 = "uint16_t *",
-                           i64 = "int64_t *", i32 = "int32_t *", u8 = "uint8_t *", bool = "uint8_t *" } do
-  pointer[name] = ffi.typeof(ctype) -- not typeof("$ *", …): a recorded trace keeps the first $ it saw
-end
+-- each by its own text, not typeof("$ *", …): a recorded trace keeps the first $ it saw
+local pointer = {
+  f64 = ffi.typeof "double *", f32 = ffi.typeof "float *",
+  bf16 = ffi.typeof "uint16_t *", f16 = ffi.typeof "uint16_t *",
+  i64 = ffi.typeof "int64_t *", i32 = ffi.typeof "int32_t *",
+  u8 = ffi.typeof "uint8_t *", bool = ffi.typeof "uint8_t *",
+}
 core.dtypes = {}
 core.dtype_number = {}
 for i = 0, C.ML_DTYPES - 1 do
@@ -241,26 +249,30 @@ end
 
 function core.is_tensor(v) return istype(Ref, v) end
 function core.new_ref() return Ref() end
-function core.text(s) return ffi.string(s) end
 function core.metatype(mt) return ffi.metatype(Ref, mt) end
 
---- The info of a tensor; raises if the handle is stale. It may be read until the next tensor is made:
--- the collector may free `ref` after its last use, but a record is only used again by a new tensor.
+--- The info of a tensor; raises if the handle is stale. It may be read until the next tensor is
+-- made: the collector may free `ref` after its last use, but a record is only used again by a new
+-- tensor.
 function core.info(ref)
   if not istype(Ref, ref) then core.misuse("expected a tensor, got " .. what(ref)) end
   local i = C.ml_tensor_info(ref)
-  if i == nil then core.misuse("the tensor is no longer there (its scope ended, or it was freed)") end
+  if i == nil then
+    core.misuse("the tensor is no longer there (its scope ended, or it was freed)")
+  end
   return i
 end
 
---- Its elements as a typed pointer: contiguous tensors in row order. Keep the tensor while you use it.
+--- Its elements as a typed pointer: of a contiguous tensor in row order. Keep the tensor while you
+-- use it.
 function core.pointer(ref)
   local i = core.info(ref)
   return ffi.cast(pointer[core.dtypes[i.dtype]], i.data)
 end
 
---- A Lua list of sizes as C takes it; valid until the next call but one.
 local buffers, turn = { Int64s(), Int64s() }, 0
+
+--- A Lua list of sizes as C takes it; valid until the next call but one.
 function core.sizes(list)
   turn = 1 - turn
   local b = buffers[turn + 1]
@@ -270,6 +282,9 @@ function core.sizes(list)
 end
 
 local one = Double()
+
+--- One element as a number.
+-- @tparam number offset  of the element in the tensor's storage, from its first
 function core.get(ref, offset)
   core.check(C.ml_tensor_get(ref, offset, one))
   return one[0]
@@ -277,8 +292,6 @@ end
 
 --- A new array of optimiser updates (core/include/mlua_grad.h).
 function core.updates(n) return ffi.new("ml_update[?]", math.max(1, n)) end
-
-core.NULL = ffi.cast("const ml_ref *", nil)
 
 function core.version() return ffi.string(C.ml_version()) end
 function core.build_info() return ffi.string(C.ml_build_info()) end
