@@ -84,7 +84,8 @@ describe("ui.progress", function()
     assert.is_true(#written >= 7, #written)
     assert.equal("\r", written[1]:sub(1, 1))
     assert.is_nil(written[1]:find "\n")
-    assert.equal("\repoch 1/2  1,000 samples  1.00k/s  1.00 s  loss 0.5000\27[K\n", written[#written])
+    assert.equal("\repoch 1/2  1,000 samples  1.00k/s  1.00 s  loss 0.5000\27[K\n",
+      written[#written])
   end)
 
   it("shows how far, how fast and how long still", function()

@@ -1,7 +1,7 @@
 -- Every operation card, swept: CPU against reference, gradients against finite differences.
 --
--- The cases are in the cards (`sweep`, `domain`, `tol`). An operation that has no case fails here, so
--- a new card cannot come without one.
+-- The cases are in the cards (`sweep`, `domain`, `tol`). An operation that has no case fails here,
+-- so a new card cannot come without one.
 local ml = require "mlua"
 
 local root = debug.getinfo(1, "S").source:match("^@(.*)spec/op/") or ""
@@ -56,7 +56,9 @@ local function arguments(card, case, dtype, strided)
       else
         args[i] = draw(v, integer and "i32" or dtype, domain, 100 * i, strided and not integer)
       end
-      if not integer and is_float(spec) then floats[#floats + 1] = { list = args, at = i, name = name } end
+      if not integer and is_float(spec) then
+        floats[#floats + 1] = { list = args, at = i, name = name }
+      end
     else
       args[i] = v
     end
@@ -144,7 +146,8 @@ describe("operation", function()
             local want = with_reference(call, card, args64)
             assert.same(want:shape(), got:shape(), label)
             local d = distance(flat(got), flat(want))
-            assert.is_true(d <= card.tol.f32, ("%s%s: differs by %g"):format(label, strided and " strided" or "", d))
+            assert.is_true(d <= card.tol.f32,
+              ("%s%s: differs by %g"):format(label, strided and " strided" or "", d))
           end
         end)
       end)
@@ -174,7 +177,8 @@ describe("operation", function()
               if leaf:count() > 0 then
                 assert.equal(#numeric, #analytic, label .. ": no gradient by " .. wanted[i].name)
                 local d = distance(analytic, numeric)
-                assert.is_true(d <= 1e-6, ("%s: gradient by %s differs by %g"):format(label, wanted[i].name, d))
+                assert.is_true(d <= 1e-6,
+                  ("%s: gradient by %s differs by %g"):format(label, wanted[i].name, d))
               end
             end
           end)
@@ -189,9 +193,8 @@ describe("operation", function()
                 if differentiable(card, f.name) then wanted[#wanted + 1] = f end
               end
               if dtype == "f64" then -- the f32 values, widened, so that both see the same numbers
-                local narrow, from = arguments(card, case, "f32", false)
+                local _, from = arguments(card, case, "f32", false)
                 for i, f in ipairs(floats) do f.list[f.at] = from[i].list[from[i].at]:to("f64") end
-                assert.is_not_nil(narrow)
               end
               return gradients(card, args, wanted)
             end
@@ -199,7 +202,8 @@ describe("operation", function()
             for i = 1, #want do
               if want[i]:count() > 0 then
                 local d = distance(flat(got[i]:grad()), flat(want[i]:grad()))
-                assert.is_true(d <= 4 * card.tol.f32, ("%s: gradient #%d differs by %g"):format(label, i, d))
+                assert.is_true(d <= 4 * card.tol.f32,
+                  ("%s: gradient #%d differs by %g"):format(label, i, d))
               end
             end
           end)
