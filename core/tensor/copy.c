@@ -72,8 +72,8 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
   int64_t shape[ML_MAX_DIM];
   ML_TRY(ml__planned(src->info.dtype == dst->info.dtype ? ML_F32 : src->info.dtype));
   ML_TRY(ml__planned(src->info.dtype == dst->info.dtype ? ML_F32 : dst->info.dtype));
-  ML_TRY(ml__broadcast(&ndim, shape, dst, src));
-  if (ndim != dst->info.ndim || ml__count(ndim, shape) != dst->info.count) {
+  if (ml__broadcast(&ndim, shape, dst, src) < 0 || ndim != dst->info.ndim ||
+      ml__count(ndim, shape) != dst->info.count) {
     char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
     return ml_fail(ML_ESHAPE, "copy: expected %s, got %s",
                    ml__shape_text(a, dst->info.ndim, dst->info.shape),
