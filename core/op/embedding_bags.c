@@ -53,7 +53,9 @@ static ml_err check_offsets(const ml_bags *s) {
   return ML_OK;
 }
 
-static ml_err bad_id(const ml_bags *s, ml_tensor *const *tables, int64_t table, int64_t i) {
+static ml_err bad_id(const ml_bags *s, ml_tensor *const *tables, int64_t i) {
+  int64_t table = 0;
+  while (ml__bag_start(s, (table + 1) * s->samples) <= i) table++;
   return ml_fail(ML_ERANGE,
                  "bad argument #2 to 'embedding_bags' (indices: id %lld at position %lld is "
                  "outside table %lld's 0 to %lld)",
@@ -76,7 +78,7 @@ ml_err ml_embedding_bags_ref(ml_tensor *y, ml_tensor *const *tables, int64_t n,
         double sum = 0;
         for (int64_t i = from; i < to; i++) {
           int64_t id = ml__bag_id(&s, i);
-          if (id < 0 || id >= tables[t]->info.shape[0]) return bad_id(&s, tables, t, i);
+          if (id < 0 || id >= tables[t]->info.shape[0]) return bad_id(&s, tables, i);
           double w = weights ? ml__load(weights->info.data, weights->info.dtype, i) : 1;
           sum += w * ml__load(tables[t]->info.data, dtype, id * s.width + d);
         }
@@ -92,8 +94,7 @@ typedef struct job {
   ml_bags s;
   ml_tensor *const *tables;
   float *y;
-  int64_t bad; /* the first id found out of range + 1, or 0; any chunk's will do */
-  int64_t bad_table;
+  int64_t bad; /* the position of an id out of range + 1, or 0; any chunk's will do */
 } job;
 
 #define INLINE static inline __attribute__((always_inline))
@@ -128,7 +129,6 @@ INLINE void bags(job *j, const int64_t width, int64_t begin, int64_t end) {
       }
       uint64_t id = (uint64_t)ml__bag_id(s, i);
       if (id >= rows) {
-        __atomic_store_n(&j->bad_table, t, __ATOMIC_RELAXED);
         __atomic_store_n(&j->bad, i + 1, __ATOMIC_RELAXED);
         continue;
       }
@@ -173,5 +173,5 @@ ml_err ml_embedding_bags_cpu(ml_tensor *y, ml_tensor *const *tables, int64_t n,
   ML_TRY(check_offsets(&j.s));
   int64_t total = n * j.s.samples, per = j.s.count / ML_MAX(total, 1) + 1;
   ml_parallel(total, ML_MAX(1, 8192 / (per * ML_MAX(j.s.width, 1))) * 8, chunk, &j);
-  return j.bad ? bad_id(&j.s, tables, j.bad_table, j.bad - 1) : ML_OK;
+  return j.bad ? bad_id(&j.s, tables, j.bad - 1) : ML_OK;
 }
