@@ -39,8 +39,9 @@ function ml.threads(n)
   return core.C.ml_threads()
 end
 
---- Bytes in use by tensors, at most so far, and cached; live tensors; resident bytes of the process.
--- @treturn table  live, peak, cached, tensors, resident
+--- What memory is in use.
+-- @treturn table  live, peak, cached: bytes of tensors now, at most so far, and kept for new ones;
+--   tensors: how many live; resident: bytes of the process
 function ml.memory()
   local m = core.memory
   return { live = tonumber(m.live), peak = tonumber(m.peak), cached = tonumber(m.cached),

@@ -23,11 +23,11 @@ local function kind_of(name, entry)
   return name == "rwsadagrad" and not rowwise and KIND.adagrad or KIND[name]
 end
 
--- A model, a list of tensors, or a list of { name, tensor, module }. A tensor that is there twice, as
--- tied weights are, counts once.
+-- A model, a list of tensors, or a list of { name, tensor, module }. A tensor that is there twice,
+-- as tied weights are, counts once.
 local function entries_of(model, optimizer)
-  check.arg_at(2, type(model) == "table", 1, optimizer, "expected a module or a list of tensors, got %s",
-    check.what(model))
+  check.arg_at(2, type(model) == "table", 1, optimizer,
+    "expected a module or a list of tensors, got %s", check.what(model))
   local list, seen = {}, {}
   for i, p in ipairs(model.named_parameters and model:named_parameters() or model) do
     local e
@@ -52,8 +52,8 @@ local function make(name, model, o)
   o = check.options(o, { lr = "number", eps = "number" }, 2, name)
   local lr = o.lr or 0.01
   check.arg_at(1, lr >= 0 and lr < math.huge, 2, name, "lr: expected at least 0, got %s", lr)
-  check.arg_at(1, not o.eps or o.eps >= 0 and o.eps < math.huge, 2, name, "eps: expected at least 0, got %s",
-    o.eps)
+  check.arg_at(1, not o.eps or o.eps >= 0 and o.eps < math.huge, 2, name,
+    "eps: expected at least 0, got %s", o.eps)
   local entries = entries_of(model, name)
   local self = setmetatable({ name = name, lr = lr, entries = entries, n = #entries, steps = 0,
                               updates = core.updates(#entries), states = {} }, Optimizer)
@@ -140,7 +140,8 @@ function Optimizer:load_state(state)
     local t = state[name]
     if own and not tensor.is(t) then return nil, ("optimiser's state: no '%s'"):format(name) end
     if own and shape_text(own) ~= shape_text(t) then
-      return nil, ("optimiser's state: '%s': expected %s, got %s"):format(name, shape_text(own), shape_text(t))
+      return nil, ("optimiser's state: '%s': expected %s, got %s"):format(name, shape_text(own),
+        shape_text(t))
     end
   end
   for name, t in pairs(self:state()) do t:copy(state[name]) end
@@ -155,8 +156,8 @@ end
 -- @treturn function  step → learning rate
 -- @source facebookresearch/dlrm, dlrm_s_pytorch.py, LRPolicyScheduler
 function optim.policy(o)
-  o = check.options(o, { lr = "number", warmup = "number", decay_start = "number", decay_steps = "number" },
-    1, "policy")
+  o = check.options(o, { lr = "number", warmup = "number", decay_start = "number",
+                         decay_steps = "number" }, 1, "policy")
   check.arg(o.lr, 1, "policy", "lr: expected a number, got nil")
   local lr, w = o.lr, o.warmup or 0
   local d, n = o.decay_start or 0, o.decay_steps or 0

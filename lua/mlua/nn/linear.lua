@@ -69,7 +69,8 @@ function MLP.new(o)
   check.options(o, { sizes = "table", activation = "string", last = "string", bias = "boolean",
                      dtype = "string", seed = "number", stream = "number" }, 1, "MLP")
   local sizes = o and o.sizes
-  check.arg(type(sizes) == "table", 1, "MLP", "sizes: expected a list of widths, got %s", check.what(sizes))
+  check.arg(type(sizes) == "table", 1, "MLP", "sizes: expected a list of widths, got %s",
+    check.what(sizes))
   for i, n in ipairs(sizes) do check.int(n, 1, "MLP", "sizes[" .. i .. "]", i == 1 and 0 or 1) end
   activation_of(o.activation, "MLP", "activation")
   activation_of(o.last, "MLP", "last")

@@ -29,7 +29,8 @@ local function add(self, method, list, name, value)
   check.arg_at(2, type(name) == "string" and not name:find("[%s%.]"), 1, method,
     "name: expected a word without dots, got %s", check.what(name))
   check.arg_at(2, not self._names[name], 1, method, "name: '%s' is there already", name)
-  check.arg_at(2, self[name] == nil, 1, method, "name: '%s' is a field or method of %s", name, self.class_name)
+  check.arg_at(2, self[name] == nil, 1, method, "name: '%s' is a field or method of %s", name,
+    self.class_name)
   self._names[name] = true
   list[#list + 1] = { name = name, value = value }
   self[name] = value

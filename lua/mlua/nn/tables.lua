@@ -16,7 +16,8 @@ function TableCollection.new(o)
   check.options(o, { rows = "table", dim = "number", mode = "string", dtype = "string",
                      seed = "number", stream = "number" }, 1, "TableCollection")
   o = o or {}
-  check.arg(type(o.rows) == "table", 1, "TableCollection", "rows: expected a list, got %s", check.what(o.rows))
+  check.arg(type(o.rows) == "table", 1, "TableCollection", "rows: expected a list, got %s",
+    check.what(o.rows))
   check.arg(o.mode == nil or o.mode == "sum" or o.mode == "mean", 1, "TableCollection",
     "mode: expected sum or mean, got %s", check.what(o.mode))
   check.arg(#o.rows >= 1, 1, "TableCollection", "rows: expected at least one table")
