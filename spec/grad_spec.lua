@@ -63,7 +63,7 @@ end)
 describe("views on the tape", function()
   it("pass their gradients to the places they show", function()
     local x = leaf { { 1, 2, 3 }, { 4, 5, 6 } }
-    local v = x:narrow(2, 2, 3):select(1, 2) -- 5, 6;
+    local v = x:narrow(2, 2, 3):select(1, 2); -- 5, 6
     (v * ml.tensor { 10, 20 }):sum():backward()
     assert.same({ { 0, 0, 0 }, { 0, 10, 20 } }, x:grad():totable())
   end)

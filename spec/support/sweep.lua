@@ -1,0 +1,81 @@
+--- The cases of the operation cards, as arguments: for specs that go over all operations.
+local ml = require "mlua"
+
+local sweep = {}
+
+local root = debug.getinfo(1, "S").source:match("^@(.*)spec/support/") or ""
+
+--- All cards, by name, with their `name`.
+function sweep.cards()
+  local cards = {}
+  local listing = io.popen("ls " .. root .. "core/op/*.lua")
+  for path in listing:lines() do
+    local card = assert(loadfile(path))()
+    card.name = path:match("([%w_]+)%.lua$")
+    cards[#cards + 1] = card
+  end
+  listing:close()
+  return cards
+end
+
+--- Values for one tensor argument. Every one is drawn anew, by case and argument.
+function sweep.draw(shape, dtype, domain, stream, strided)
+  local lo, hi = -1, 1
+  if domain then lo, hi = domain[1], domain[2] end
+  local sizes = {}
+  for i = 1, #shape do sizes[i] = shape[i] end
+  -- strided: the last two axes drawn the other way round, then transposed back
+  local flip = strided and #shape >= 2
+  if flip then sizes[#sizes], sizes[#sizes - 1] = sizes[#sizes - 1], sizes[#sizes] end
+  local t
+  if dtype == "i32" or dtype == "i64" then
+    t = ml.uniform(lo, hi + 1, sizes, { dtype = "f64", seed = 7, stream = stream }):to(dtype)
+  else
+    t = ml.uniform(lo, hi, sizes, { dtype = dtype, seed = 7, stream = stream })
+  end
+  return flip and t:transpose(-1, -2) or t
+end
+local draw = sweep.draw
+
+local function is_float(spec) return spec:match("f64") or spec:match("^%w+%[") end
+
+--- Arguments of a case in the card's order; which of them are tensors of the swept dtype.
+function sweep.arguments(card, case, dtype, strided)
+  local args, floats = {}, {}
+  for i, a in ipairs(card.arg) do
+    local spec, name = a[2], a[1]:gsub("%?$", "")
+    local v, domain = case[name], card.domain and card.domain[name]
+    if spec:match("^list ") then
+      local list = {}
+      for k, shape in ipairs(v) do
+        list[k] = draw(shape, dtype, domain, 100 * i + k, false)
+        floats[#floats + 1] = { list = list, at = k, name = name }
+      end
+      args[i] = list
+    elseif spec:match("%[") and v then
+      local integer = spec:match("^i%d") ~= nil
+      if v.values then
+        args[i] = ml.tensor(v.values, "i32")
+      else
+        args[i] = draw(v, integer and "i32" or dtype, domain, 100 * i, strided and not integer)
+      end
+      if not integer and is_float(spec) then floats[#floats + 1] = { list = args, at = i, name = name } end
+    else
+      args[i] = v
+    end
+  end
+  return args, floats
+end
+
+function sweep.call(card, args)
+  return ml.op[card.name](unpack(args, 1, #card.arg))
+end
+
+--- Whether a card has a gradient by the argument.
+function sweep.differentiable(card, name)
+  if not card.grad then return false end
+  if type(card.grad) == "table" then return card.grad[name] ~= nil end
+  return name ~= "target" and name ~= "weight" -- of losses, which say so themselves
+end
+
+return sweep
