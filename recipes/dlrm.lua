@@ -293,7 +293,7 @@ local function stepper(o, ml, model, optimizer, schedule)
     return loss:item()
   end
   return function(b)
-    if schedule then optimizer:set_lr(schedule(updates)) end
+    if schedule then optimizer:set_lr(schedule(updates + 1)) end
     if o.accumulate == 1 then
       updates = updates + 1
       return ml.scope(plain, b)

@@ -148,12 +148,13 @@ function Optimizer:load_state(state)
   return true
 end
 
---- The public DLRM's policy: linear warm-up, a plateau, quadratic decay.
--- With w = warmup, d = decay_start, n = decay_steps and step counted from 0:
--- step < w: lr step / w; d <= step < d + n: lr ((d + n - step) / n)^2, at least 1e-7; after it,
--- where n > 0: 1e-7.
+--- The public DLRM's policy: linear warm-up, a plateau, quadratic decay, each held where it ends.
+-- With w = warmup, d = decay_start, n = decay_steps, and k counting steps from 1:
+-- k < w: lr k / w; d <= k < d + n: lr ((d + n - k) / n)^2, at least 1e-7. Where there is a decay, the
+-- steps between warm-up and decay keep the last rate of the warm-up, and those after it that of the
+-- decay; without one, the rate after the warm-up is lr.
 -- @tparam table o  lr, warmup (0), decay_start (0), decay_steps (0: no decay)
--- @treturn function  step → learning rate
+-- @treturn function  k, from 1 → learning rate
 -- @source facebookresearch/dlrm, dlrm_s_pytorch.py, LRPolicyScheduler
 function optim.policy(o)
   o = check.options(o, { lr = "number", warmup = "number", decay_start = "number",
@@ -163,14 +164,12 @@ function optim.policy(o)
   local d, n = o.decay_start or 0, o.decay_steps or 0
   check.arg(d == 0 or d >= w, 1, "policy", "decay_start: expected at least warmup, %d, got %d", w,
     d)
-  return function(step)
-    if step < w then return lr * (1 - (w - step) / w) end
-    if n > 0 and step >= d and step < d + n then
-      return math.max(1e-7, lr * ((d + n - step) / n) ^ 2)
-    elseif n > 0 and step >= d + n then
-      return 1e-7
-    end
-    return lr
+  local function decayed(k) return math.max(1e-7, lr * ((d + n - k) / n) ^ 2) end
+  return function(k)
+    if k < w then return lr * k / w end
+    if n == 0 then return lr end
+    if k < d then return w > 1 and lr * (w - 1) / w or lr end
+    return decayed(math.min(k, d + n - 1))
   end
 end
 
