@@ -55,7 +55,8 @@ end
 function Module:child(name, module)
   check.arg(type(module) == "table" and module.named_parameters, 2, "child",
     "module: expected a module, got %s", check.what(module))
-  return add(self, "child", self._children, name, module)
+  add(self, "child", self._children, name, module) -- no tail call: mistakes are told at its caller's line
+  return module
 end
 
 local function visit(self, prefix, list)
