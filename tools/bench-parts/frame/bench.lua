@@ -59,6 +59,34 @@ local function median(list)
 end
 M.median = median
 
+-- Ticks of all cores: busy, and in all.
+local function ticks()
+  local file = io.open("/proc/stat", "r")
+  if not file then return 0, 1 end
+  local busy, all, n = 0, 0, 0
+  for word in file:read("*l"):gmatch("%d+") do
+    n = n + 1
+    all = all + tonumber(word)
+    if n ~= 4 and n ~= 5 then busy = busy + tonumber(word) end -- 4, 5: idle, waiting for a disk
+  end
+  file:close()
+  return busy, all
+end
+
+-- Worker threads spin for a while after their last work (OpenBLAS's some 30 ms), and would take the
+-- cores from the other side. What is busy after that are other processes.
+local function rest(self)
+  os.execute("sleep 0.1")
+  local busy, all = ticks()
+  os.execute("sleep 0.2")
+  local busy_now, all_now = ticks()
+  local share = (busy_now - busy) / math.max(1, all_now - all)
+  if share > 0.25 then
+    self.report:note(("WARNING: other processes keep the cores busy (%.0f %%): figures and ratios are "
+      .. "not to be relied on"):format(100 * share), "busy")
+  end
+end
+
 --- Time ours and the peer in turn (ours, peer, ours, peer, …) and add the row of medians.
 -- @tparam table c  fields:
 --   name; unit: s, ms, µs, ns per step, or another with `per`, units of work in a step (a rate);
@@ -88,8 +116,12 @@ function Bench:measure(c)
   ours(math.max(1, math.floor(steps / 4)))
   local mine, theirs = {}, {}
   for i = 1, self.runs do
+    if run_peer then rest() end
     mine[i] = ours(steps)
-    if run_peer then theirs[i] = run_peer() end
+    if run_peer then
+      rest(self)
+      theirs[i] = run_peer()
+    end
   end
   local function convert(seconds)
     if not seconds then return nil end

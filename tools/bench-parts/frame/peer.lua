@@ -51,7 +51,8 @@ function M.start(script, o)
   local answers, errors = o.folder .. "/" .. script .. ".fifo", o.folder .. "/" .. script .. ".err"
   os.remove(answers)
   assert(os.execute("mkfifo " .. quote(answers)) == 0, "mkfifo failed")
-  local commands = assert(io.popen(("%s %s >%s 2>%s"):format(quote(python),
+  -- cat takes what is written after the peer's end: writing to nobody would end this process.
+  local commands = assert(io.popen(("%s %s >%s 2>%s; cat >/dev/null"):format(quote(python),
     quote(("%s/tools/peers/%s.py"):format(o.root, script)), quote(answers), quote(errors)), "w"))
   local self = setmetatable({
     commands = commands, answers = assert(io.open(answers, "r")), errors = errors,

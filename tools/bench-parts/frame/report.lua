@@ -47,9 +47,12 @@ function Report:add(row)
 end
 
 --- Something that the reader of the figures must know; once each, on standard error.
-function Report:note(message)
-  if self.noted[message] then return end
-  self.noted[message] = true
+-- @tparam string message
+-- @tparam ?string kind  once for all messages of this kind
+function Report:note(message, kind)
+  kind = kind or message
+  if self.noted[kind] then return end
+  self.noted[kind] = true
   io.stdout:flush()
   io.stderr:write(message, "\n")
 end
