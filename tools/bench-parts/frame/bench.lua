@@ -82,8 +82,8 @@ local function rest(self)
   local busy_now, all_now = ticks()
   local share = (busy_now - busy) / math.max(1, all_now - all)
   if share > 0.25 then
-    self.report:note(("WARNING: other processes keep the cores busy (%.0f %%): figures and ratios are "
-      .. "not to be relied on"):format(100 * share), "busy")
+    self.report:note(("WARNING: other processes keep the cores busy (%.0f %%): "
+      .. "neither figures nor ratios are to be relied on"):format(100 * share), "busy")
   end
 end
 

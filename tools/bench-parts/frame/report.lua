@@ -1,8 +1,8 @@
 --- Rows of benches, as a table for people or as JSON lines.
 --
 -- Fields of a row: name; unit; ours, peer (in that unit; peer nil where there is none); ratio,
--- above 1 where ours is faster; bound, what the machine allows in that unit, and bound_by, what sets
--- it; runs; threads, peer_threads; peer_version, or peer_missing, why there is none.
+-- above 1 where ours is faster; bound, what the machine allows in that unit, and bound_by, what
+-- sets it; runs; threads, peer_threads; peer_version, or peer_missing, why there is none.
 -- @module frame.report
 local M = {}
 
