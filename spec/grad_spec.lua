@@ -93,7 +93,8 @@ describe("a change in place", function()
     local x, w = leaf { 1, 2 }, ml.tensor { 3, 4 }
     local loss = (x * w):sum()
     w:fill(0)
-    refused("backward of mul: its input #2 was changed in place since", function() loss:backward() end)
+    refused("backward of mul: its input #2 was changed in place since",
+      function() loss:backward() end)
   end)
 
   it("through a view or a detached alias is found out as well", function()

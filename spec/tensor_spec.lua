@@ -110,12 +110,16 @@ describe("a mistake", function()
   local huge = 2 ^ 52
 
   for message, fn in pairs {
-    ["bad argument #2 to 'matmul' (b: expected [3, *], got [2, 3])"] = function() local _ = x:matmul(x) end,
+    ["bad argument #2 to 'matmul' (b: expected [3, *], got [2, 3])"] =
+      function() local _ = x:matmul(x) end,
     ["bad argument #2 to 'add' (b: expected a tensor, got 'x')"] = function() local _ = x + "x" end,
-    ["bad argument #2 to 'add' (b: expected f32, got i64)"] = function() local _ = x + ml.arange(3) end,
+    ["bad argument #2 to 'add' (b: expected f32, got i64)"] =
+      function() local _ = x + ml.arange(3) end,
     ["shapes [2, 3] and [2] do not broadcast"] = function() local _ = x + ml.zeros(2) end,
-    ["bad argument #2 to 'sum' (axis: expected 1 to 2 or negative, got 3)"] = function() x:sum(3) end,
-    ["bad argument #2 to 'sum' (axis: expected a whole number, got nan)"] = function() x:sum(0 / 0) end,
+    ["bad argument #2 to 'sum' (axis: expected 1 to 2 or negative, got 3)"] =
+      function() x:sum(3) end,
+    ["bad argument #2 to 'sum' (axis: expected a whole number, got nan)"] =
+      function() x:sum(0 / 0) end,
     ["bad argument #3 to 'sum' (keep: expected true or false, got 1)"] = function() x:sum(1, 1) end,
     ["bad argument #1 to 'zeros' (size: expected a whole number of at least 0, got -1)"] =
       function() ml.zeros(-1) end,
@@ -125,13 +129,17 @@ describe("a mistake", function()
       function() ml.zeros(1e30) end,
     ["bad argument #1 to 'zeros' (size: expected a whole number of at least 0, got '3')"] =
       function() ml.zeros "3" end,
-    ["no tensor of shape [4503599627370496, 4503599627370496]"] = function() ml.zeros(huge, huge) end,
+    ["no tensor of shape [4503599627370496, 4503599627370496]"] =
+      function() ml.zeros(huge, huge) end,
     ["9 axes: expected 0 to 8"] = function() ml.zeros(1, 1, 1, 1, 1, 1, 1, 1, 1) end,
-    ["zeros: unknown option 'dtyp', did you mean 'dtype'?"] = function() ml.zeros(2, { dtyp = "f32" }) end,
+    ["zeros: unknown option 'dtyp', did you mean 'dtype'?"] =
+      function() ml.zeros(2, { dtyp = "f32" }) end,
     ["no dtype 'f33': expected f64, f32, bf16, f16, i64, i32, u8 or bool"] =
       function() ml.zeros(2, { dtype = "f33" }) end,
-    ["bad argument #1 to 'full' (value: expected a number, got nil)"] = function() ml.full(nil, 2) end,
-    ["rand: option seed: expected a whole number, got 0.5"] = function() ml.rand(2, { seed = 0.5 }) end,
+    ["bad argument #1 to 'full' (value: expected a number, got nil)"] =
+      function() ml.full(nil, 2) end,
+    ["rand: option seed: expected a whole number, got 0.5"] =
+      function() ml.rand(2, { seed = 0.5 }) end,
     ["bad argument #1 to 'uniform' (lo: expected a number, got nil)"] = function() ml.uniform() end,
     ["bad argument #1 to 'seed' (n: expected a whole number, got nil)"] = function() ml.seed() end,
     ["bad argument #1 to 'arange' (n: expected a whole number of at least 0, got -1)"] =
@@ -142,7 +150,8 @@ describe("a mistake", function()
     ["tensor: expected a number, got a tensor"] = function() ml.tensor(x) end,
     ["tensor: [2]: expected a whole number that i64 holds, got 1.5"] =
       function() ml.tensor({ 1, 1.5 }, "i64") end,
-    ["tensor: [1]: expected a whole number that u8 holds, got 256"] = function() ml.tensor({ 256 }, "u8") end,
+    ["tensor: [1]: expected a whole number that u8 holds, got 256"] =
+      function() ml.tensor({ 256 }, "u8") end,
     ["tensor: no arithmetic on bf16 yet"] = function() ml.tensor({ 1 }, "bf16") end,
     ["tensor: lists nested deeper than 8"] = function()
       local t = {}
@@ -151,18 +160,24 @@ describe("a mistake", function()
     end,
     ["at: expected 2 positions, got 1"] = function() x:at(1) end,
     ["at: position 4 of 3 along axis 2"] = function() x:at(1, 4) end,
-    ["bad argument #2 to 'at' (position: expected a whole number, got nil)"] = function() x:at(1, nil) end,
-    ["bad argument #1 to 'put' (value: expected a number, got nil)"] = function() x:put(nil, 1, 1) end,
+    ["bad argument #2 to 'at' (position: expected a whole number, got nil)"] =
+      function() x:at(1, nil) end,
+    ["bad argument #1 to 'put' (value: expected a number, got nil)"] =
+      function() x:put(nil, 1, 1) end,
     ["size: axis 0 of a tensor of 2 axes"] = function() x:size(0) end,
-    ["bad argument #1 to 'size' (axis: expected a whole number, got nil)"] = function() x:size() end,
+    ["bad argument #1 to 'size' (axis: expected a whole number, got nil)"] =
+      function() x:size() end,
     ["reshape: [2, 3] has 6 elements, [4, 2] 8"] = function() x:reshape(4, 2) end,
-    ["reshape: [2, 3] has 6 elements, [4, -1] does not divide them"] = function() x:reshape(4, -1) end,
+    ["reshape: [2, 3] has 6 elements, [4, -1] does not divide them"] =
+      function() x:reshape(4, -1) end,
     ["reshape: two sizes of -1"] = function() x:reshape(-1, -1) end,
-    ["reshape: any size would do for the -1 of [0, -1]"] = function() ml.zeros(0):reshape(0, -1) end,
+    ["reshape: any size would do for the -1 of [0, -1]"] =
+      function() ml.zeros(0):reshape(0, -1) end,
     ["bad argument #2 to 'reshape' (size: expected a whole number of at least -1, got 1.5)"] =
       function() x:reshape(4, 1.5) end,
     ["narrow: 0 to 2 of 2 along axis 1"] = function() x:narrow(1, 0, 2) end,
-    ["bad argument #2 to 'narrow' (from: expected a whole number, got nil)"] = function() x:narrow(1) end,
+    ["bad argument #2 to 'narrow' (from: expected a whole number, got nil)"] =
+      function() x:narrow(1) end,
     ["select: position 3 of 2 along axis 1"] = function() x:select(1, 3) end,
     ["expand: [2, 3] does not broadcast to [3]"] = function() x:expand(3) end,
     ["bad argument #1 to 'expand' (size: expected a whole number of at least 0, got -1)"] =
@@ -170,13 +185,17 @@ describe("a mistake", function()
     ["squeeze: axis 1 has size 2"] = function() x:squeeze(1) end,
     ["unsqueeze: axis 4 of a tensor of 3 axes"] = function() x:unsqueeze(4) end,
     ["copy: expected [2, 3], got [3, 3]"] = function() x:copy(ml.zeros(3, 3)) end,
-    ["bad argument #1 to 'copy' (from: expected a tensor or a number, got nil)"] = function() x:copy() end,
+    ["bad argument #1 to 'copy' (from: expected a tensor or a number, got nil)"] =
+      function() x:copy() end,
     ["bad argument #1 to 'fill' (value: expected a number, got 'x')"] = function() x:fill "x" end,
     ["item: expected one element, got [2, 3]"] = function() x:item() end,
-    ["bad argument #1 to 'backward' (gradient: expected a tensor, got 3)"] = function() x:backward(3) end,
-    ["bad argument #1 to 'cat' (xs: expected a list of tensors, got a tensor)"] = function() ml.cat(x, 1) end,
+    ["bad argument #1 to 'backward' (gradient: expected a tensor, got 3)"] =
+      function() x:backward(3) end,
+    ["bad argument #1 to 'cat' (xs: expected a list of tensors, got a tensor)"] =
+      function() ml.cat(x, 1) end,
     ["bad argument #1 to 'cat' (xs: expected at least one tensor)"] = function() ml.cat({}, 1) end,
-    ["bad argument #1 to 'cat' (xs[2]: expected a tensor, got 3)"] = function() ml.cat({ x, 3 }, 1) end,
+    ["bad argument #1 to 'cat' (xs[2]: expected a tensor, got 3)"] =
+      function() ml.cat({ x, 3 }, 1) end,
     ["bad argument #2 to 'cat' (axis: 1, but the tensor has no axes)"] =
       function() ml.cat({ ml.zeros() }, 1) end,
     ["bad argument #2 to 'clamp_dx' (x: expected [3, 1], got [1, 3])"] =
@@ -196,6 +215,7 @@ describe("a mistake", function()
 
   it("with eight large sizes fits its message", function()
     local message = mistake(function() ml.zeros(huge, huge, huge, huge, huge, huge, huge, huge) end)
-    assert.equal("no tensor of shape [" .. ("4503599627370496, "):rep(7) .. "4503599627370496]", message)
+    assert.equal("no tensor of shape [" .. ("4503599627370496, "):rep(7) .. "4503599627370496]",
+      message)
   end)
 end)

@@ -38,7 +38,8 @@ static void expected(char *text, size_t room, const char *pattern, const ml_symb
 
 static ml_err bad(ml_err code, const char *op, int i, const char *name, const char *want,
                   const char *got) {
-  return ml_fail(code, "bad argument #%d to '%s' (%s: expected %s, got %s)", i, op, name, want, got);
+  return ml_fail(code, "bad argument #%d to '%s' (%s: expected %s, got %s)", i, op, name, want,
+                 got);
 }
 
 ml_err ml__bad_shape(const char *op, int i, const char *name, const char *pattern,

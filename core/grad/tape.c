@@ -2,9 +2,9 @@
  * tape: the record of operations, and backward.
  *
  * A node holds references to its inputs; a tensor holds one to the node that made it; no output is
- * held by its own node, so there are no cycles and reference counts free everything. Backward visits
- * the nodes that the loss reaches in falling order of their number, which is an order in which every
- * gradient is complete before it is passed on, and the same in every run.
+ * held by its own node, so there are no cycles and reference counts free everything. Backward
+ * visits the nodes that the loss reaches in falling order of their number, which is an order in
+ * which every gradient is complete before it is passed on, and the same in every run.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -22,13 +22,13 @@ typedef struct ml_node {
   ml_backward_fn backward;
   int32_t refs, n_in;
   uint64_t id, pass;
-  bool spent; /* an optimiser's step used it up */
-  bool shape_only; /* backward reads no values: a view, whose base may have changed since */
+  bool spent;           /* an optimiser's step used it up */
+  bool shape_only;      /* backward reads no values: a view, whose base may have changed since */
   struct ml_node *next; /* of lists, while freeing */
   ml_tensor *saved[ML_MAX_SAVED];
   uint32_t saved_version[ML_MAX_SAVED];
   ml_scalar scalar[ML_MAX_SCALAR];
-  ml_tensor *g; /* the running backward's gradient of the output */
+  ml_tensor *g;      /* the running backward's gradient of the output */
   ml_tensor **in;    /* NULL where an optional argument was absent */
   uint32_t *version; /* of each input's storage at the time */
 } ml_node;
@@ -46,7 +46,7 @@ ml_err ml__save(ml_node *n, int i, ml_tensor *t);
 ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
                        const int64_t *stride, int64_t offset);
 
-/* The update to fuse into a backward that computes the whole gradient of leaf w; NULL: return it. */
+/* The update to fuse into a backward that computes all of leaf w's gradient; NULL: return it. */
 const ml_update *ml__fused(const ml_tensor *w);
 /* Applies an update by a dense gradient of the parameter's shape (core/grad/update.c). */
 ml_err ml__update(ml_tensor *w, const ml_update *u, ml_tensor *g);

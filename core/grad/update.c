@@ -18,11 +18,10 @@ ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state
     return ml_fail(ML_EARG, "update: no kind %d", u->kind);
   if (u->kind == ML_UPDATE_SGD) return ML_OK;
   ML_TRY(ml__get(state, &u->state));
-  bool fits = u->kind == ML_UPDATE_ADAGRAD
-                  ? same_shape(*param, *state)
-                  : (*state)->info.ndim == 1 && (*param)->info.ndim == 2 &&
-                        (*state)->info.dtype == (*param)->info.dtype &&
-                        (*state)->info.shape[0] == (*param)->info.shape[0];
+  bool fits = u->kind == ML_UPDATE_ADAGRAD ? same_shape(*param, *state)
+                                           : (*state)->info.ndim == 1 && (*param)->info.ndim == 2 &&
+                                                 (*state)->info.dtype == (*param)->info.dtype &&
+                                                 (*state)->info.shape[0] == (*param)->info.shape[0];
   if (!fits || !(*state)->info.contiguous)
     return ml_fail(ML_ESHAPE, "update: the optimiser's state does not fit its parameter");
   return ML_OK;
@@ -35,37 +34,37 @@ typedef struct job {
   double lr, eps;
 } job;
 
-#define UPDATES(T, SQRT)                                                         \
-  ML_CLONES static void sgd_##T(void *ctx, int64_t begin, int64_t end) {          \
-    job *j = ctx;                                                                 \
-    T *restrict p = j->p;                                                         \
-    const T *restrict g = j->g;                                                   \
-    T lr = (T)j->lr;                                                              \
-    for (int64_t i = begin; i < end; i++) p[i] -= lr * g[i];                      \
-  }                                                                               \
-  ML_CLONES static void adagrad_##T(void *ctx, int64_t begin, int64_t end) {      \
-    job *j = ctx;                                                                 \
-    T *restrict p = j->p, *restrict s = j->s;                                     \
-    const T *restrict g = j->g;                                                   \
-    T lr = (T)j->lr, eps = (T)j->eps;                                             \
-    for (int64_t i = begin; i < end; i++) {                                       \
-      s[i] += g[i] * g[i];                                                        \
-      p[i] -= lr * g[i] / (SQRT(s[i]) + eps);                                     \
-    }                                                                             \
-  }                                                                               \
-  ML_CLONES static void rowwise_##T(void *ctx, int64_t begin, int64_t end) {      \
-    job *j = ctx;                                                                 \
-    T *s = j->s;                                                                  \
-    for (int64_t row = begin; row < end; row++) {                                 \
-      T *restrict p = (T *)j->p + row * j->width;                                 \
-      const T *restrict g = (const T *)j->g + row * j->width;                     \
-      T sum = 0;                                                                  \
-      for (int64_t i = 0; i < j->width; i++) sum += g[i] * g[i];                  \
-      if (sum == 0) continue;                                                     \
-      s[row] += sum / (T)j->width;                                                \
-      T scale = (T)j->lr / (SQRT(s[row]) + (T)j->eps);                            \
-      for (int64_t i = 0; i < j->width; i++) p[i] -= scale * g[i];                \
-    }                                                                             \
+#define UPDATES(T, SQRT)                                                     \
+  ML_CLONES static void sgd_##T(void *ctx, int64_t begin, int64_t end) {     \
+    job *j = ctx;                                                            \
+    T *restrict p = j->p;                                                    \
+    const T *restrict g = j->g;                                              \
+    T lr = (T)j->lr;                                                         \
+    for (int64_t i = begin; i < end; i++) p[i] -= lr * g[i];                 \
+  }                                                                          \
+  ML_CLONES static void adagrad_##T(void *ctx, int64_t begin, int64_t end) { \
+    job *j = ctx;                                                            \
+    T *restrict p = j->p, *restrict s = j->s;                                \
+    const T *restrict g = j->g;                                              \
+    T lr = (T)j->lr, eps = (T)j->eps;                                        \
+    for (int64_t i = begin; i < end; i++) {                                  \
+      s[i] += g[i] * g[i];                                                   \
+      p[i] -= lr * g[i] / (SQRT(s[i]) + eps);                                \
+    }                                                                        \
+  }                                                                          \
+  ML_CLONES static void rowwise_##T(void *ctx, int64_t begin, int64_t end) { \
+    job *j = ctx;                                                            \
+    T *s = j->s;                                                             \
+    for (int64_t row = begin; row < end; row++) {                            \
+      T *restrict p = (T *)j->p + row * j->width;                            \
+      const T *restrict g = (const T *)j->g + row * j->width;                \
+      T sum = 0;                                                             \
+      for (int64_t i = 0; i < j->width; i++) sum += g[i] * g[i];             \
+      if (sum == 0) continue;                                                \
+      s[row] += sum / (T)j->width;                                           \
+      T scale = (T)j->lr / (SQRT(s[row]) + (T)j->eps);                       \
+      for (int64_t i = 0; i < j->width; i++) p[i] -= scale * g[i];           \
+    }                                                                        \
   }
 
 UPDATES(float, sqrtf)

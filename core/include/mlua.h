@@ -69,7 +69,7 @@ enum { ML_MAX_DIM = 8 };
 
 /* What Lua may read of a tensor without a call; valid while the handle is. */
 typedef struct ml_info {
-  void *data; /* first element, offset applied */
+  void *data;                  /* first element, offset applied */
   int64_t shape[8], stride[8]; /* strides in elements */
   int64_t count;
   int32_t dtype, ndim;
@@ -80,7 +80,7 @@ typedef struct ml_info {
 ml_err ml_tensor_new(ml_ref *out, int dtype, int ndim, const int64_t *shape); /* not initialised */
 /* Memory that another owns and keeps alive (loader buffers, mapped files). */
 ml_err ml_tensor_wrap(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape);
-/* The same with an owner to release: release(arg) runs when the last view goes; on failure, never. */
+/* With an owner to release: release(arg) runs when the last view goes; on failure, never. */
 ml_err ml_tensor_adopt(ml_ref *out, void *data, int dtype, int ndim, const int64_t *shape,
                        void (*release)(void *), void *arg);
 const ml_info *ml_tensor_info(const ml_ref *t); /* NULL if stale */
@@ -102,7 +102,7 @@ ml_err ml_tensor_view(ml_ref *out, const ml_ref *t, int ndim, const int64_t *sha
 int ml_scope_begin(void); /* its depth, from 1 */
 int ml_scope_depth(void);
 void ml_scope_end(int depth); /* ends this one and all inside it */
-/* Lets t outlive the scopes inside the one at depth (0: all). ML_END: it did already, nothing changed. */
+/* Lets t outlive the scopes inside the one at depth (0: all). ML_END: it did so already. */
 ml_err ml_scope_keep(const ml_ref *t, int depth);
 
 /* -- memory -- */

@@ -120,8 +120,9 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
 }
 
 /*
- * A computed tensor's gradient is that of the operation that made it: writing over it would make the
- * gradient wrong without a word. Leaves may be set; operations that used one refuse their backward.
+ * A computed tensor's gradient is that of the operation that made it: writing over it would make
+ * the gradient wrong without a word. Leaves may be set: operations that used one then refuse their
+ * backward.
  */
 ml_err ml__writable(const ml_tensor *t, const char *verb) {
   if (t->node && ml__grad_on)

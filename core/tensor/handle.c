@@ -2,8 +2,8 @@
  * handle: what Lua holds of a tensor, and the scopes that free them.
  *
  * A handle is a slot and the slot's generation. Freeing bumps the generation, so a stale or foreign
- * handle is found out and is an error. Scopes are a stack of lists of handles: a training step opens
- * one and its end frees what the step made, with no finaliser and no collector.
+ * handle is found out and is an error. Scopes are a stack of lists of handles: a training step
+ * opens one and its end frees what the step made, with no finaliser and no collector.
  */
 #include <stdlib.h>
 #include <string.h>

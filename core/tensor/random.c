@@ -24,7 +24,7 @@ typedef struct fill_job {
 
 /* -- f32 -- */
 
-/* 64 values from 16 counters, each from its own 24 bits: lo + width u, below hi where that rounds. */
+/* 64 values of 16 counters, each of its own 24 bits: lo + width u, below hi where that rounds. */
 INLINE void uniform_block(uint32_t w[4][ML_PHILOX_LANES], float lo, float width, float most,
                           float *y) {
   for (int l = 0; l < ML_PHILOX_LANES; l++) {

@@ -8,12 +8,12 @@ typedef struct ml_storage {
   void *data;
   int64_t bytes;
   int32_t refs;
-  uint32_t version;          /* counts writes in place, so that backward can refuse changed inputs */
-  void (*release)(void *);   /* NULL: the allocator's */
+  uint32_t version;        /* counts writes in place, so that backward can refuse changed inputs */
+  void (*release)(void *); /* NULL: the allocator's */
   void *arg;
-  uint64_t pass;             /* the backward that the next two belong to */
+  uint64_t pass;                /* the backward that the next two belong to */
   const struct ml_tensor *user; /* the one through which its operations see it */
-  bool shared;               /* seen through several */
+  bool shared;                  /* seen through several */
 } ml_storage;
 
 struct ml_node;
@@ -22,13 +22,13 @@ struct ml_update;
 typedef struct ml_tensor {
   ml_info info; /* first: ml_tensor_info casts */
   ml_storage *storage;
-  int32_t refs;             /* the handle, nodes and C callers count one each */
-  uint32_t slot;            /* its handle's, or 0 */
-  struct ml_node *node;     /* what computed it, if that is on the tape */
+  int32_t refs;         /* the handle, nodes and C callers count one each */
+  uint32_t slot;        /* its handle's, or 0 */
+  struct ml_node *node; /* what computed it, if that is on the tape */
   int32_t node_output;
-  int32_t uses;             /* by nodes of the running backward */
-  uint64_t pass;            /* the backward that `uses` belongs to */
-  struct ml_tensor *grad;   /* of a leaf */
+  int32_t uses;                   /* by nodes of the running backward */
+  uint64_t pass;                  /* the backward that `uses` belongs to */
+  struct ml_tensor *grad;         /* of a leaf */
   const struct ml_update *update; /* set while a fused optimiser step runs */
 } ml_tensor;
 
@@ -53,10 +53,11 @@ ml_err ml__new_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shap
                     const int64_t *stride, int64_t offset);
 ml_err ml__alias(ml_tensor **out, ml_tensor *t);      /* same elements, off the tape */
 ml_err ml__contiguous(ml_tensor **out, ml_tensor *t); /* t itself where it already is */
-ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape); /* contiguous t */
+ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim,
+                   const int64_t *shape); /* contiguous t */
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src);
 void ml__fill(ml_tensor *t, double value);
-ml_err ml__planned(int dtype);                           /* ML_EDTYPE for bf16 and f16, yet */
+ml_err ml__planned(int dtype);                             /* ML_EDTYPE for bf16 and f16, yet */
 ml_err ml__writable(const ml_tensor *t, const char *verb); /* ML_ESTATE if computed, on the tape */
 static inline ml_tensor *ml__ref(ml_tensor *t) {
   if (t) t->refs++;

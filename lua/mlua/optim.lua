@@ -150,9 +150,9 @@ end
 
 --- The public DLRM's policy: linear warm-up, a plateau, quadratic decay, each held where it ends.
 -- With w = warmup, d = decay_start, n = decay_steps, and k counting steps from 1:
--- k < w: lr k / w; d <= k < d + n: lr ((d + n - k) / n)^2, at least 1e-7. Where there is a decay, the
--- steps between warm-up and decay keep the last rate of the warm-up, and those after it that of the
--- decay; without one, the rate after the warm-up is lr.
+-- k < w: lr k / w; d <= k < d + n: lr ((d + n - k) / n)^2, at least 1e-7. Where there is a decay,
+-- the steps between warm-up and decay keep the last rate of the warm-up, and those after it that of
+-- the decay; without one, the rate after the warm-up is lr.
 -- @tparam table o  lr, warmup (0), decay_start (0), decay_steps (0: no decay)
 -- @treturn function  k, from 1 → learning rate
 -- @source facebookresearch/dlrm, dlrm_s_pytorch.py, LRPolicyScheduler

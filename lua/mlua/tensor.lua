@@ -8,14 +8,15 @@ local core = require "mlua.ffi"
 local create = require "mlua.tensor.create"
 
 local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
-local is_tensor, misuse, check, bad_argument = core.is_tensor, core.misuse, core.check, core.bad_argument
+local is_tensor, misuse, check = core.is_tensor, core.misuse, core.check
+local bad_argument = core.bad_argument
 local is_whole, new = create.is_whole, create.new
 
 local tensor = {}
 local Tensor = {} -- methods
 
-for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal", "seed",
-                        "arange", "of", "wrap" } do
+for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
+                        "seed", "arange", "of", "wrap" } do
   tensor[name] = create[name]
 end
 
@@ -41,7 +42,9 @@ end
 local function position_in(n, k, axis, name, argument)
   if not is_whole(k) then bad_argument(argument, name, "position", "a whole number", k) end
   local p = k < 0 and k + n or k - 1
-  if p < 0 or p >= n then misuse(("%s: position %d of %d along axis %d"):format(name, k, n, axis)) end
+  if p < 0 or p >= n then
+    misuse(("%s: position %d of %d along axis %d"):format(name, k, n, axis))
+  end
   return p
 end
 -- -- looking --
@@ -104,7 +107,9 @@ end
 -- 64-bit integers beyond 2^53 lose digits, as Lua's numbers do.
 function Tensor:totable()
   local t, dtype = self:contiguous(), self:dtype()
-  if dtype == "bf16" or dtype == "f16" then misuse("totable: no arithmetic on " .. dtype .. " yet") end
+  if dtype == "bf16" or dtype == "f16" then
+    misuse("totable: no arithmetic on " .. dtype .. " yet")
+  end
   local shape, at, is_bool = shape_of(t), -1, dtype == "bool"
   local p = t:count() > 0 and core.pointer(t)
   local function build(level)
@@ -159,7 +164,7 @@ local function sizes_of(name, lowest, ...)
   return sizes
 end
 
---- The same elements in another shape; one size may be -1. Copies where the tensor is not contiguous.
+--- The same elements in another shape; one size may be -1. Copies where they are not in row order.
 function Tensor:reshape(...)
   local sizes, known, open = sizes_of("reshape", -1, ...), 1, nil
   local count, given = self:count(), shape_text(sizes)
@@ -167,7 +172,9 @@ function Tensor:reshape(...)
     if sizes[i] == -1 then open = open and misuse("reshape: two sizes of -1") or i
     else known = known * sizes[i] end
   end
-  if open and known == 0 then misuse(("reshape: any size would do for the -1 of %s"):format(given)) end
+  if open and known == 0 then
+    misuse(("reshape: any size would do for the -1 of %s"):format(given))
+  end
   if open then sizes[open] = math.floor(count / known) end
   local total = open and known * sizes[open] or known
   if total ~= count then

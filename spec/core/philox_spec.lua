@@ -46,7 +46,8 @@ describe("uniform values", function()
   end)
 
   it("stay below the upper bound where rounding would reach it", function()
-    local t = ml.uniform(1, 1 + 2 ^ -22, 100000, { seed = 1, stream = 1 }) -- f32 has two values there
+    -- f32 has two values there
+    local t = ml.uniform(1, 1 + 2 ^ -22, 100000, { seed = 1, stream = 1 })
     local p, low, high = t:data(), 2, 0
     for i = 0, t:count() - 1 do low, high = math.min(low, p[i]), math.max(high, p[i]) end
     assert.equal(1, low)
@@ -66,7 +67,9 @@ describe("uniform values", function()
     for _, draw in ipairs { ml.rand, ml.randn } do
       local a, b, c = at(1, n, draw), at(2, n, draw), at(1, 1001, draw)
       local p, q, r, differ = a:data(), b:data(), c:data(), 0
-      for i = 0, n - 1 do if p[i] ~= q[i] or i < 1001 and p[i] ~= r[i] then differ = differ + 1 end end
+      for i = 0, n - 1 do
+        if p[i] ~= q[i] or i < 1001 and p[i] ~= r[i] then differ = differ + 1 end
+      end
       assert.equal(0, differ)
     end
     ml.threads(before)

@@ -23,8 +23,10 @@ describe("Linear", function()
 
   it("applies its activation", function()
     local x = ml.tensor { { 1 } }
-    assert.equal(0, with({ inputs = 1, outputs = 1, activation = "relu", bias = false }, { { -2 } })(x):item())
-    assert.equal(0.5, with({ inputs = 1, outputs = 1, activation = "sigmoid" }, { { 0 } }, { 0 })(x):item())
+    local relu = with({ inputs = 1, outputs = 1, activation = "relu", bias = false }, { { -2 } })
+    local sigmoid = with({ inputs = 1, outputs = 1, activation = "sigmoid" }, { { 0 } }, { 0 })
+    assert.equal(0, relu(x):item())
+    assert.equal(0.5, sigmoid(x):item())
   end)
 
   it("takes a batch of none, and no inputs: then it is its bias", function()
@@ -51,10 +53,12 @@ describe("Linear", function()
   it("refuses wrong options at their line", function()
     for message, o in pairs {
       ["bad argument #1 to 'Linear' (inputs: expected an integer, got nil)"] = { outputs = 1 },
-      ["bad argument #1 to 'Linear' (outputs: expected at least 1, got 0)"] = { inputs = 1, outputs = 0 },
+      ["bad argument #1 to 'Linear' (outputs: expected at least 1, got 0)"] =
+        { inputs = 1, outputs = 0 },
       ["bad argument #1 to 'Linear' (activation: expected none, relu or sigmoid, got 'gelu')"] =
         { inputs = 1, outputs = 1, activation = "gelu" },
-      ["bad argument #1 to 'Linear' (unknown option 'input', did you mean 'inputs'?)"] = { input = 1 },
+      ["bad argument #1 to 'Linear' (unknown option 'input', did you mean 'inputs'?)"] =
+        { input = 1 },
     } do
       assert.equal(message, message_of(function() nn.Linear.new(o) end))
     end
@@ -83,8 +87,10 @@ describe("MLP", function()
   it("refuses wrong sizes", function()
     for message, o in pairs {
       ["bad argument #1 to 'MLP' (sizes: expected a list of widths, got nil)"] = {},
-      ["bad argument #1 to 'MLP' (sizes: expected at least an input and an output width, got 1)"] = { sizes = { 3 } },
-      ["bad argument #1 to 'MLP' (sizes[2]: expected an integer, got 'x')"] = { sizes = { 3, "x" } },
+      ["bad argument #1 to 'MLP' (sizes: expected at least an input and an output width, got 1)"] =
+        { sizes = { 3 } },
+      ["bad argument #1 to 'MLP' (sizes[2]: expected an integer, got 'x')"] =
+        { sizes = { 3, "x" } },
       ["bad argument #1 to 'MLP' (sizes[2]: expected at least 1, got 0)"] = { sizes = { 3, 0 } },
       ["bad argument #1 to 'MLP' (last: expected none, relu or sigmoid, got 'tanh')"] =
         { sizes = { 3, 1 }, last = "tanh" },

@@ -48,12 +48,14 @@ describe("a module", function()
       message_of(function() m.rest(ml.ones(4, 2)) end))
     assert.equal("first: bad argument #1 to 'linear' (x: expected a tensor, got nil)",
       message_of(function() m(nil) end))
-    assert.equal("bad argument #2 to 'sum' (axis: expected 1 to 1 or negative, got 3)", -- the path is gone
+    -- the path is gone
+    assert.equal("bad argument #2 to 'sum' (axis: expected 1 to 1 or negative, got 3)",
       message_of(function() ml.ones(2):sum(3) end))
   end)
 
   it("is shown as a tree and as a summary", function()
-    assert.equal("Pair\n  (first) Linear 2 -> 3\n  (rest) MLP\n    (1) Linear 3 -> 1 relu", tostring(Pair.new()))
+    assert.equal("Pair\n  (first) Linear 2 -> 3\n  (rest) MLP\n    (1) Linear 3 -> 1 relu",
+      tostring(Pair.new()))
     assert.equal([[
 .       Pair                scale [1]                           1
 first   Linear 2 -> 3       weight [3, 2], bias [3]             9
@@ -70,9 +72,12 @@ rest.1  Linear 3 -> 1 relu  weight [1, 3], bias [1]             4
         function() m:parameter("forward", ml.ones(1)) end,
       ["bad argument #1 to 'child' (name: expected a word without dots, got 'a.b')"] =
         function() m:child("a.b", Pair.new()) end,
-      ["bad argument #2 to 'parameter' (t: expected a tensor, got 3)"] = function() m:parameter("x", 3) end,
-      ["bad argument #2 to 'child' (module: expected a module, got nil)"] = function() m:child("x") end,
-      ["requires_grad: expected f32 or f64, got i64"] = function() m:parameter("n", ml.arange(2)) end,
+      ["bad argument #2 to 'parameter' (t: expected a tensor, got 3)"] =
+        function() m:parameter("x", 3) end,
+      ["bad argument #2 to 'child' (module: expected a module, got nil)"] =
+        function() m:child("x") end,
+      ["requires_grad: expected f32 or f64, got i64"] =
+        function() m:parameter("n", ml.arange(2)) end,
     } do
       assert.equal(message, message_of(fn))
     end
@@ -95,7 +100,8 @@ describe("a module's state", function()
     local before = m.first.weight:totable()
     for message, change in pairs {
       ["state: no 'rest.1.bias'"] = function(s) s["rest.1.bias"] = nil end,
-      ["state: 'rest.1.bias': expected [1], got [2]"] = function(s) s["rest.1.bias"] = ml.ones(2) end,
+      ["state: 'rest.1.bias': expected [1], got [2]"] = function(s) s["rest.1.bias"] =
+        ml.ones(2) end,
       ["state: the model has no 'extra'"] = function(s) s.extra = ml.ones(1) end,
     } do
       local state = {}

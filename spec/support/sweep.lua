@@ -59,7 +59,9 @@ function sweep.arguments(card, case, dtype, strided)
       else
         args[i] = draw(v, integer and "i32" or dtype, domain, 100 * i, strided and not integer)
       end
-      if not integer and is_float(spec) then floats[#floats + 1] = { list = args, at = i, name = name } end
+      if not integer and is_float(spec) then
+        floats[#floats + 1] = { list = args, at = i, name = name }
+      end
     else
       args[i] = v
     end

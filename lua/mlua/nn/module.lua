@@ -55,7 +55,7 @@ end
 function Module:child(name, module)
   check.arg(type(module) == "table" and module.named_parameters, 2, "child",
     "module: expected a module, got %s", check.what(module))
-  add(self, "child", self._children, name, module) -- no tail call: mistakes are told at its caller's line
+  add(self, "child", self._children, name, module) -- no tail call: it is a level of mistakes
   return module
 end
 

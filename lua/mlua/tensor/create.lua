@@ -58,8 +58,8 @@ local function sizes_and_options(op, ...)
 end
 
 local function dtype_number(name)
-  return core.dtype_number[name] or misuse(("no dtype %s: expected f64, f32, bf16, f16, i64, i32, u8 or bool")
-    :format(core.what(name)))
+  return core.dtype_number[name] or misuse(("no dtype %s: expected f64, f32, bf16, f16, i64, " ..
+    "i32, u8 or bool"):format(core.what(name)))
 end
 
 --- A tensor that is not initialised, of a list of sizes and a dtype ("f32").
@@ -114,8 +114,11 @@ local function draw(op, labels, from, a, b, ...)
   if type(b) ~= "number" then bad_argument(2, op, labels[2], "a number", b) end
   local sizes, o = sizes_and_options(op, ...)
   local s, k = o.seed or seed, o.stream
-  if not is_whole(s) then misuse(op .. ": option seed: expected a whole number, got " .. core.what(s)) end
-  if k and not is_whole(k) then misuse(op .. ": option stream: expected a whole number, got " .. core.what(k)) end
+  for name, v in pairs { seed = s, stream = k } do
+    if not is_whole(v) then
+      misuse(("%s: option %s: expected a whole number, got %s"):format(op, name, core.what(v)))
+    end
+  end
   local t = new(sizes, o.dtype)
   if not k then
     k, stream = stream, stream + 1
@@ -133,10 +136,14 @@ function create.rand(...) return draw("rand", UNIFORM, C.ml_tensor_uniform, 0, 1
 function create.randn(...) return draw("randn", NORMAL, C.ml_tensor_normal, 0, 1, ...) end
 
 --- Uniform values in [lo, hi).
-function create.uniform(lo, hi, ...) return draw("uniform", UNIFORM, C.ml_tensor_uniform, lo, hi, ...) end
+function create.uniform(lo, hi, ...)
+  return draw("uniform", UNIFORM, C.ml_tensor_uniform, lo, hi, ...)
+end
 
 --- Normal values of a mean and a standard deviation.
-function create.normal(mean, sd, ...) return draw("normal", NORMAL, C.ml_tensor_normal, mean, sd, ...) end
+function create.normal(mean, sd, ...)
+  return draw("normal", NORMAL, C.ml_tensor_normal, mean, sd, ...)
+end
 
 -- -- from Lua --
 
@@ -148,7 +155,9 @@ local RANGE = { i64 = { -2 ^ 53, 2 ^ 53 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = {
 -- @tparam[opt="i64"] string dtype
 function create.arange(n, dtype)
   dtype = dtype or "i64"
-  if not is_whole(n) or n < 0 then bad_argument(1, "arange", "n", "a whole number of at least 0", n) end
+  if not is_whole(n) or n < 0 then
+    bad_argument(1, "arange", "n", "a whole number of at least 0", n)
+  end
   local range = RANGE[dtype]
   if (range and n - 1 > range[2]) or not (range or dtype == "f32" or dtype == "f64") then
     misuse(("arange: %d numbers as %s"):format(n, core.what(dtype)))
@@ -169,7 +178,8 @@ local function measure(v, shape, level)
 end
 
 local function refuse(path, expected, v)
-  misuse(("tensor: %sexpected %s, got %s"):format(path == "" and "" or path .. ": ", expected, core.what(v)))
+  path = path == "" and "" or path .. ": "
+  misuse(("tensor: %sexpected %s, got %s"):format(path, expected, core.what(v)))
 end
 
 local function fill_from(v, shape, level, write, path)
@@ -185,14 +195,16 @@ end
 -- @param values
 -- @tparam[opt="f32"] string dtype
 -- @treturn Tensor
--- @raise naming the entry where lists differ in length, hold something else, or hold a number that an
---   integer dtype does not have
+-- @raise naming the entry where lists differ in length, hold something else, or hold a number that
+--   an integer dtype does not have
 function create.of(values, dtype)
   if type(dtype) == "table" then dtype = check_options(dtype, "tensor").dtype end
   dtype = dtype or "f32"
   local shape = {}
   measure(values, shape, 1)
-  if dtype == "bf16" or dtype == "f16" then misuse("tensor: no arithmetic on " .. dtype .. " yet") end
+  if dtype == "bf16" or dtype == "f16" then
+    misuse("tensor: no arithmetic on " .. dtype .. " yet")
+  end
   local t = new(shape, dtype)
   local p, at, range = core.pointer(t), 0, RANGE[dtype]
   local is_bool = dtype == "bool"

@@ -1,11 +1,11 @@
---- The text of a tensor: its elements in columns, long axes by their ends, then dtype, shape, device.
+--- The text of a tensor: elements in columns, long axes by their ends; then dtype, shape, device.
 -- @module mlua.tensor.text
 local core = require "mlua.ffi"
 
 local EDGE, WHOLE = 3, 1000 -- ends shown of a long axis; elements shown whole
 
 local function formatter(values, dtype)
-  local width, fmt = 1, "%d"
+  local width = 1
   if dtype ~= "f32" and dtype ~= "f64" then
     for _, v in ipairs(values) do width = math.max(width, #("%d"):format(v)) end
     return function(v) return ("%" .. width .. "d"):format(v) end
@@ -19,11 +19,12 @@ local function formatter(values, dtype)
       if a > 0 then smallest = math.min(smallest, a) end
     end
   end
-  if largest >= 1e8 or (smallest < 1e-4 and not whole) then fmt = "%.4e"
-  elseif whole then fmt = "%.0f." else fmt = "%.4f" end
+  local fmt = (largest >= 1e8 or smallest < 1e-4 and not whole) and "%.4e"
+    or whole and "%.0f." or "%.4f"
   for _, v in ipairs(values) do width = math.max(width, #fmt:format(v)) end
   return function(v)
-    local s = v ~= v and "nan" or v == math.huge and "inf" or v == -math.huge and "-inf" or fmt:format(v)
+    local s = v ~= v and "nan" or v == math.huge and "inf" or v == -math.huge and "-inf"
+      or fmt:format(v)
     return (" "):rep(width - #s) .. s
   end
 end
@@ -32,7 +33,8 @@ return function(t)
   local i = core.C.ml_tensor_info(t)
   if i == nil then return "[a tensor that is no longer there]" end
   local shape, dtype = t:shape(), t:dtype()
-  local tail = ("[%s %s %s]"):format(dtype, #shape == 0 and "scalar" or table.concat(shape, "×"), t:device())
+  local sizes = #shape == 0 and "scalar" or table.concat(shape, "×")
+  local tail = ("[%s %s %s]"):format(dtype, sizes, t:device())
   if dtype == "bf16" or dtype == "f16" or t:count() == 0 then return tail end
   local function shown(n)
     local l = {}
@@ -75,7 +77,7 @@ return function(t)
     for n, k in ipairs(shown(shape[level])) do
       if not k then lines[#lines + 1] = "…"
       else
-        if n > 1 and level == #shape - 2 or n > 1 and level < #shape - 1 then lines[#lines + 1] = "" end
+        if n > 1 and level < #shape - 1 then lines[#lines + 1] = "" end
         block(level + 1)
       end
     end
