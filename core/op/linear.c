@@ -62,9 +62,9 @@ static void forward_outputs(void *ctx, int64_t begin, int64_t end) {
   ml__linear_small(j->rows, j->width, begin, end, j->x, j->w, j->b, j->act, j->y, j->out);
 }
 
-/* Output rows that make about 64 k multiplications, in fours. */
+/* Output rows that make about half a million multiplications, in fours. */
 static int64_t small_grain(int64_t rows, int64_t width) {
-  int64_t n = 65536 / ML_MAX(1, rows * width);
+  int64_t n = (1 << 19) / ML_MAX(1, rows * width);
   return ML_MAX(4, n / 4 * 4);
 }
 
@@ -147,9 +147,9 @@ static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
 static ml_err backward_large(backward_job *j) {
   int64_t work = j->rows * j->width;
   ml_parallel(j->rows, ml__row_grain(j->rows, j->width * j->out), backward_rows, j);
-  /* Output rows per cut: at least half a million multiplications; a thread's share where sums do
+  /* Output rows per cut: at least a million multiplications; a thread's share where sums do
      not depend on it, else 64 or 128; in sixes, the height of gemm_tn's tiles. */
-  int64_t least = (1 << 19) / ML_MAX(work, 1), share = (j->out + ml_threads() - 1) / ml_threads();
+  int64_t least = (1 << 20) / ML_MAX(work, 1), share = (j->out + ml_threads() - 1) / ml_threads();
   int64_t grain = ml__gemm_tn_wins(j->out, j->width) ? share : j->out >= 256 ? 128 : 64;
   grain = (ML_MAX(grain, least) + 5) / 6 * 6;
   if (j->dw || j->db) ml_parallel(j->out, grain, backward_outputs, j);
