@@ -115,7 +115,7 @@ describe("a mistake", function()
     ["bad argument #2 to 'add' (b: expected a tensor, got 'x')"] = function() local _ = x + "x" end,
     ["bad argument #2 to 'add' (b: expected f32, got i64)"] =
       function() local _ = x + ml.arange(3) end,
-    ["shapes [2, 3] and [2] do not broadcast"] = function() local _ = x + ml.zeros(2) end,
+    ["bad argument #2 to 'add' (shapes [2, 3] and [2] do not broadcast)"] = function() local _ = x + ml.zeros(2) end,
     ["bad argument #2 to 'sum' (axis: expected 1 to 2 or negative, got 3)"] =
       function() x:sum(3) end,
     ["bad argument #2 to 'sum' (axis: expected a whole number, got nan)"] =

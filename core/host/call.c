@@ -2,17 +2,21 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "host.h"
 
 /* -- Ctrl-C -- */
 
+#define INTERRUPTED "interrupted!"
+
 static lua_State *running; /* what the signal is to stop */
+static volatile sig_atomic_t interrupted;
 
 static void stop(lua_State *L, lua_Debug *where) {
   (void)where;
   lua_sethook(L, NULL, 0, 0);
-  luaL_error(L, "interrupted!");
+  luaL_error(L, INTERRUPTED);
 }
 
 /*
@@ -21,10 +25,34 @@ static void stop(lua_State *L, lua_Debug *where) {
  */
 static void on_interrupt(int number) {
   signal(number, SIG_DFL);
+  interrupted = 1;
   lua_sethook(running, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
 }
 
 /* -- calls -- */
+
+/* Whether the error on top is that of `stop`; a script may have caught it and gone on to another. */
+static bool is_interrupt(lua_State *L) {
+  return interrupted && lua_type(L, -1) == LUA_TSTRING && strstr(lua_tostring(L, -1), INTERRUPTED);
+}
+
+/*
+ * Whether the message is one that mlua's modules have raised at the user's own line (they leave it in
+ * package.loaded["mlua.host"].mistake): file, line and what was meant are all there is to say.
+ */
+static bool is_mistake(lua_State *L) {
+  lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");
+  lua_getfield(L, -1, "mlua.host");
+  bool found = false;
+  if (lua_istable(L, -1)) {
+    size_t all, part;
+    lua_getfield(L, -1, "mistake");
+    const char *message = lua_tolstring(L, 1, &all), *mistake = lua_tolstring(L, -1, &part);
+    found = mistake && part > 0 && part <= all && strcmp(message + all - part, mistake) == 0;
+  }
+  lua_settop(L, 1);
+  return found;
+}
 
 /* The error value with a traceback; values that are not strings go through as they are. */
 static int traceback(lua_State *L) {
@@ -38,6 +66,7 @@ static int traceback(lua_State *L) {
     lua_replace(L, 1);
   }
   lua_settop(L, 1);
+  if (is_interrupt(L) || is_mistake(L)) return 1;
   luaL_traceback(L, L, lua_tostring(L, 1), 1);
   /* The last line is this program's own C frame, which tells nobody anything. */
   size_t size;
@@ -54,6 +83,7 @@ int host_call(lua_State *L, int arguments, int results) {
   lua_insert(L, function);
   sigemptyset(&action.sa_mask);
   running = L;
+  interrupted = 0;
   sigaction(SIGINT, &action, &before); /* no SA_RESTART: a blocked read ends as well */
   int status = lua_pcall(L, arguments, results, function);
   sigaction(SIGINT, &before, NULL);
@@ -64,6 +94,13 @@ int host_call(lua_State *L, int arguments, int results) {
 
 int host_report(lua_State *L, const char *program) {
   int status = 1;
+  if (is_interrupt(L)) { /* on a line of its own, below what was under way */
+    fflush(stdout);
+    if (isatty(STDERR_FILENO)) fputc('\n', stderr);
+    fprintf(stderr, "%sinterrupted\n", program ? "mlua: " : "");
+    lua_pop(L, 1);
+    return 128 + SIGINT;
+  }
   if (lua_istable(L, -1)) { /* a user's mistake: one line, and its own status */
     lua_getfield(L, -1, "status");
     if (lua_isnumber(L, -1)) status = (int)lua_tointeger(L, -1);

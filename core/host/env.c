@@ -183,8 +183,8 @@ void host_environment(lua_State *L, bool use_variables) {
   lua_setfield(L, -2, "exit");
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "loaded");
-  lua_pushboolean(L, 1);
-  lua_setfield(L, -2, "mlua.host"); /* lua/mlua/fail.lua: user_error tables are understood here */
+  lua_newtable(L); /* for lua/mlua/fail.lua: user_error tables are understood here; see call.c */
+  lua_setfield(L, -2, "mlua.host");
   lua_pop(L, 1);
   lua_getfield(L, -1, "loaders");
   lua_pushvalue(L, -2);

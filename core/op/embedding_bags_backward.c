@@ -221,6 +221,8 @@ static ml_err prepare(job *j, bool slow) {
   ml_node *n = j->n;
   int64_t tables = j->s.tables;
   bool sorted = false;
+  if (tables * j->s.samples > UINT32_MAX)
+    return ml_fail(ML_ESHAPE, "embedding_bags: backward of more than 2^32 bags");
   j->update = calloc((size_t)tables, sizeof *j->update);
   j->state = calloc((size_t)tables, sizeof *j->state);
   if (!j->update || !j->state) return ml_fail(ML_ENOMEM, "out of memory: embedding_bags");

@@ -39,8 +39,9 @@ typedef struct fused {
   struct fused *next;
 } fused;
 
-enum { BUCKETS = 64 };
+enum { BUCKETS = 64, MOST = 1024 };
 static fused *cache[BUCKETS];
+static int cached;
 static dnnl_engine_t engine;
 static dnnl_stream_t stream;
 
@@ -57,7 +58,20 @@ static fused *find(int64_t m, int64_t n, int64_t k, bool bias, int act) {
   return f;
 }
 
-ml_err ml__gemm_prepare(int64_t m, int64_t n, int64_t k, bool bias, int act) {
+/* Batches of ever other sizes would make ever more of them: past a bound, all go and are made again. */
+static void forget_all(void) {
+  for (int i = 0; i < BUCKETS; i++) {
+    while (cache[i]) {
+      fused *f = cache[i];
+      cache[i] = f->next;
+      dnnl_primitive_destroy(f->primitive);
+      free(f);
+    }
+  }
+  cached = 0;
+}
+
+static ml_err make(int64_t m, int64_t n, int64_t k, bool bias, int act) {
   if (m == 0 || n == 0 || k == 0 || find(m, n, k, bias, act)) return ML_OK;
   fused *f = calloc(1, sizeof *f);
   if (!f) return ml_fail(ML_ENOMEM, "out of memory: a oneDNN primitive");
@@ -102,7 +116,14 @@ ml_err ml__gemm_prepare(int64_t m, int64_t n, int64_t k, bool bias, int act) {
   unsigned at = bucket_of(m, n, k, bias, act);
   f->next = cache[at];
   cache[at] = f;
+  cached++;
   return ML_OK;
+}
+
+ml_err ml__gemm_prepare(int64_t m, int64_t rest, int64_t n, int64_t k, bool bias, int act) {
+  if (cached > MOST - 2) forget_all();
+  ML_TRY(make(m, n, k, bias, act));
+  return make(rest, n, k, bias, act);
 }
 
 ml_err ml__gemm_bias_act(int64_t m, int64_t n, int64_t k, const float *x, const float *w,

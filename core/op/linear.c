@@ -32,7 +32,7 @@ ml_err ml_linear_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const
       double s = b ? ml__load(b->info.data, d, n) : 0;
       for (int64_t k = 0; k < width; k++)
         s += ml__load(x->info.data, d, r * width + k) * ml__load(w->info.data, d, n * width + k);
-      if (act == ML_ACT_RELU) s = s > 0 ? s : 0;
+      if (act == ML_ACT_RELU) s = s < 0 ? 0 : s; /* NaN stays */
       if (act == ML_ACT_SIGMOID) s = 1 / (1 + exp(-s));
       ml__store(y->info.data, d, r * out + n, s);
     }
@@ -79,8 +79,7 @@ ml_err ml_linear_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const
     return ML_OK;
   }
   int64_t grain = ml__row_grain(j.rows, j.width * j.out);
-  ML_TRY(ml__gemm_prepare(ML_MIN(grain, j.rows), j.out, j.width, b != NULL, j.act));
-  if (j.rows % grain) ML_TRY(ml__gemm_prepare(j.rows % grain, j.out, j.width, b != NULL, j.act));
+  ML_TRY(ml__gemm_prepare(ML_MIN(grain, j.rows), j.rows % grain, j.out, j.width, b != NULL, j.act));
   ml_parallel(j.rows, grain, forward_rows, &j);
   return j.err < 0 ? ml_fail(j.err, "linear: oneDNN failed") : ML_OK;
 }

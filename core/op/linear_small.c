@@ -20,7 +20,7 @@ INLINE float total(v8 a) {
 }
 
 INLINE float activate(float s, int act) {
-  if (act == ML_ACT_RELU) return s > 0 ? s : 0;
+  if (act == ML_ACT_RELU) return s < 0 ? 0 : s; /* NaN stays */
   return act == ML_ACT_SIGMOID ? 1 / (1 + expf(-s)) : s;
 }
 

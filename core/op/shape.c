@@ -30,8 +30,10 @@ static bool same(const ml_tensor *a, const ml_tensor *b) {
          memcmp(a->info.shape, b->info.shape, sizeof(int64_t) * (size_t)a->info.ndim) == 0;
 }
 
-ml_err ml__shape_broadcast(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b) {
-  return ml__broadcast(nd, shape, a, b);
+ml_err ml__shape_broadcast(int *nd, int64_t *shape, const char *op, const ml_tensor *a,
+                           const ml_tensor *b) {
+  ml_err e = ml__broadcast(nd, shape, a, b);
+  return e < 0 ? ml_fail(e, "bad argument #2 to '%s' (%s)", op, ml_error()) : e;
 }
 
 ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a) {

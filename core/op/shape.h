@@ -4,7 +4,8 @@
 
 #include "tensor/tensor.h"
 
-ml_err ml__shape_broadcast(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b);
+ml_err ml__shape_broadcast(int *nd, int64_t *shape, const char *op, const ml_tensor *a,
+                           const ml_tensor *b);
 ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a);
 /* a's shape, which b must have */
 ml_err ml__shape_same(int *nd, int64_t *shape, const char *op, const ml_tensor *a, const char *name,

@@ -1,7 +1,7 @@
 return {
   doc = "y = a - b, element by element, broadcast as NumPy does.",
   arg = { { "a", "f64|f32|i64|i32|u8[...]" }, { "b", "a[...]" } },
-  out = { "y", "a", shape = "broadcast(a, b)" },
+  out = { "y", "a", shape = 'broadcast("sub", a, b)' },
   cpu = "f32",
   strided = true,
   grad = { a = "sum_to(g, a)", b = "sum_to(-g, b)" },

@@ -139,6 +139,11 @@ ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src) {
   return ml__copy(d, s);
 }
 
+void ml_tensor_touch(const ml_ref *ref) {
+  ml_tensor *t;
+  if (ml__get(&t, ref) == ML_OK) ml__touch(t);
+}
+
 ml_err ml_tensor_fill(const ml_ref *ref, double value) {
   ml_tensor *t;
   ML_TRY(ml__get(&t, ref));

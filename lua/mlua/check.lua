@@ -7,8 +7,11 @@ local check = {}
 
 local type = type
 
+local host = package.loaded["mlua.host"] or {} -- prints a mistake as one line (core/host/call.c)
+
 local function raise(level, n, name, message)
-  error(("bad argument #%d to '%s' (%s)"):format(n, name, message), level + 1)
+  host.mistake = ("bad argument #%d to '%s' (%s)"):format(n, name, message)
+  error(host.mistake, level + 1)
 end
 
 -- %s takes anything with a __tostring, as tensors have; the other directives are Lua's own.

@@ -44,7 +44,7 @@ describe("a module", function()
 
   it("says at the user's line, with the layer's path, what does not fit", function()
     local m = Pair.new():name_paths()
-    assert.equal("rest.1: bad argument #1 to 'linear' (x: expected [4, 3], got [4, 2])",
+    assert.equal("rest.1: bad argument #1 to 'linear' (x: expected [*, 3], got [4, 2])",
       message_of(function() m.rest(ml.ones(4, 2)) end))
     assert.equal("first: bad argument #1 to 'linear' (x: expected a tensor, got nil)",
       message_of(function() m(nil) end))

@@ -170,6 +170,8 @@ function Loader:next()
   local rows, step = tonumber(raw.rows), tonumber(raw.step)
   local batch = rows == self.full.rows and self.full or self.short
   batch.epoch, batch.step = self.at_epoch, step
+  data.touch(self.full)
+  if self.short then data.touch(self.short) end
   if self.bags and batch.lookups ~= raw.lookups then
     batch.lookups = tonumber(raw.lookups)
     batch.ids = assert(data.ids(handle, batch.ids))

@@ -127,9 +127,21 @@ local function loader_options(o)
   return options
 end
 
-local function loader(code, out)
+-- `held`: what the loader reads, which must not go before the loader has ended.
+local function loader(code, out, held)
   if code < 0 then return failed(code) end
-  return ffi.gc(out[0], C.ml_loader_close)
+  if not held then return ffi.gc(out[0], C.ml_loader_close) end
+  return ffi.gc(out[0], function(handle)
+    C.ml_loader_close(handle)
+    held = nil -- luacheck: ignore 311
+  end)
+end
+
+-- The same elements under a handle of its own, whatever becomes of t's.
+local function hold(t)
+  local ref = Ref()
+  core.check(C.ml_detach(ref, t))
+  return core.keep(ref)
 end
 
 function M.clicks_loader(clicks, o)
@@ -137,14 +149,15 @@ function M.clicks_loader(clicks, o)
   return loader(C.ml_loader_clicks(out, clicks, loader_options(o)), out)
 end
 
---- Over tensors that the caller keeps: dense f32 [n, d], ids i32 [n, t], label f32 with n elements.
+--- Over tensors: dense f32 [n, d], ids i32 [n, t], label f32 with n elements.
 function M.rows_loader(rows, o)
   local out, tables, r = Loader(), int64s(rows.tables), ffi.new "ml_rows"
+  local held = { hold(rows.dense), hold(rows.ids), hold(rows.label) }
   local dense, ids = C.ml_tensor_info(rows.dense), C.ml_tensor_info(rows.ids)
   r.rows, r.n_dense, r.n_cat, r.tables = dense.shape[0], dense.shape[1], ids.shape[1], tables
   r.dense, r.ids = ffi.cast("const float *", dense.data), ffi.cast("const int32_t *", ids.data)
   r.label = ffi.cast("const float *", C.ml_tensor_info(rows.label).data)
-  return loader(C.ml_loader_rows(out, r, loader_options(o)), out)
+  return loader(C.ml_loader_rows(out, r, loader_options(o)), out, held)
 end
 
 --- Over random rows: rows, seed, n_dense, tables, lookups, fixed, round_labels.
@@ -164,6 +177,15 @@ function M.tensors(handle, rows, bags)
   local tensors = {}
   for i = 0, bags and 3 or 2 do tensors[i + 1] = ffi.gc(Ref(refs[i]), C.ml_tensor_free) end
   return tensors
+end
+
+--- Tell the tape that a batch's arrays hold other rows now.
+-- @tparam table batch  dense, label, ids, offsets
+function M.touch(batch)
+  C.ml_tensor_touch(batch.dense)
+  C.ml_tensor_touch(batch.label)
+  C.ml_tensor_touch(batch.ids)
+  if batch.offsets then C.ml_tensor_touch(batch.offsets) end
 end
 
 --- With bags: the ids of the batch at hand; frees `old`, those of the batch before.

@@ -80,13 +80,21 @@ local function with_context(message)
   return path and path .. ": " .. message or message
 end
 
+-- The program prints a mistake found here as one line: its place is the user's, and no frame of
+-- these modules would say more (core/host/call.c).
+local host = package.loaded["mlua.host"] or {}
+local function mistake(message)
+  host.mistake = with_context(message)
+  return host.mistake
+end
+
 --- Raise a message at the line of the user's code that led here.
 function core.misuse(message)
-  error(with_context(message), core.user_level(2))
+  error(mistake(message), core.user_level(2))
 end
 
 local function raise()
-  error(with_context(ffi.string(C.ml_error())), core.user_level(2))
+  error(mistake(ffi.string(C.ml_error())), core.user_level(2))
 end
 
 --- Raise libmlua's message unless the code is a success; return the code.
@@ -193,7 +201,7 @@ core.what = what
 local function bad_argument(i, op, name, expected, v)
   local message = ("bad argument #%d to '%s' (%s: expected %s, got %s)"):format(i, op, name,
     expected, what(v))
-  error(with_context(message), core.user_level(3))
+  error(mistake(message), core.user_level(3))
 end
 core.bad_argument = bad_argument
 function bad.tensor(i, op, name, v) bad_argument(i, op, name, "a tensor", v) end
