@@ -115,8 +115,9 @@ function Bench:measure(c)
     or self.options.peer and c.peer_run or nil
   ours(math.max(1, math.floor(steps / 4)))
   local mine, theirs = {}, {}
+  rest(self)
   for i = 1, self.runs do
-    if run_peer then rest() end
+    if run_peer and i > 1 then rest(self) end
     mine[i] = ours(steps)
     if run_peer then
       rest(self)
