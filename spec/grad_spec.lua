@@ -175,6 +175,37 @@ describe("refused", function()
   end)
 end)
 
+describe("a copy", function()
+  it("passes the gradient on, and keeps every value, -0 among them", function()
+    local x = leaf { 1, -0.0, 1 / 0 }
+    local y = x:clone();
+    (y * 3):sum():backward()
+    assert.same({ 3, 3, 3 }, x:grad():totable())
+    assert.equal(-1 / 0, 1 / y:at(2))
+    y = leaf { { 1, 2 }, { 3, 4 } }
+    y:transpose():clone():square():sum():backward()
+    assert.same({ { 2, 4 }, { 6, 8 } }, y:grad():totable())
+  end)
+
+  it("of a detached tensor, or without recording, is a leaf of its own", function()
+    local x = leaf { 1 }
+    x:detach():clone():fill(2):requires_grad()
+    ml.no_grad(function() return x:clone() end):fill(3)
+    assert.equal(1, x:item())
+  end)
+
+  it("in another dtype is refused where it would drop the gradient", function()
+    local x = leaf { 1 }
+    local ok, message = pcall(function() local _ = x:to "f64" end)
+    assert.is_false(ok)
+    assert.equal("to: a conversion has no gradient; detach() first",
+      message:match("^[%w_/.]*grad_spec%.lua:%d+: (.*)$"))
+    assert.equal("f64", x:detach():to("f64"):dtype())
+    assert.equal("f64", ml.no_grad(function() return x:to "f64" end):dtype())
+    assert.equal(x, x:to "f32")
+  end)
+end)
+
 describe("no_grad", function()
   it("records nothing, and is over when its function is, also by an error", function()
     local x = leaf { 1 }

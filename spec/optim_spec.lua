@@ -146,9 +146,30 @@ describe("an optimiser", function()
     ok, message = a:load_state { ["1.sum"] = ml.ones(2), ["2.sum"] = ml.ones(4) }
     assert.is_nil(ok)
     assert.equal("optimiser's state: '2.sum': expected [1], got [4]", message)
+    for wrong, entry in pairs {
+      ["'2.sum': expected a tensor, got 5"] = { "2.sum", 5 },
+      ["'2.sum': expected f32, got f16"] = { "2.sum", ml.empty(1, { dtype = "f16" }) },
+      ["the optimiser has no '3.sum', did you mean '1.sum'?"] = { "3.sum", ml.ones(1) },
+    } do
+      local state = { ["1.sum"] = ml.ones(2), ["2.sum"] = ml.ones(1) }
+      state[entry[1]] = entry[2]
+      ok, message = a:load_state(state)
+      assert.is_nil(ok)
+      assert.equal("optimiser's state: " .. wrong, message)
+    end
     close({ 0, 0 }, a:state()["1.sum"])
     assert.is_true(a:load_state { ["1.sum"] = ml.ones(2), ["2.sum"] = ml.ones(1) })
     close({ 1, 1 }, a:state()["1.sum"])
+  end)
+
+  it("leaves out what a module has frozen", function()
+    local l = nn.Linear.new { inputs = 1, outputs = 1 }
+    l.weight:copy(ml.tensor { { 2 } }):requires_grad(false)
+    l.bias:fill(0)
+    local sgd = optim.sgd(l, { lr = 1 })
+    sgd:step(l(ml.ones(1, 1)):sum()) -- g = 1
+    close({ 2 }, l.weight)
+    close({ -1 }, l.bias)
   end)
 
   it("made inside a scope outlives it", function()
@@ -166,14 +187,35 @@ describe("an optimiser", function()
         function() optim.sgd() end,
       ["bad argument #1 to 'sgd' ([1]: expected a tensor, got 3)"] = function() optim.sgd { 3 } end,
       ["bad argument #2 to 'sgd' (lr: expected at least 0, got -1)"] =
-        function() optim.sgd({}, { lr = -1 }) end,
+        function() optim.sgd({ p }, { lr = -1 }) end,
+      ["bad argument #2 to 'sgd' (expected a table of options, got 5)"] =
+        function() optim.sgd({ p }, 5) end,
+      ["bad argument #1 to 'sgd' (expected a module or a list of tensors, got 5)"] =
+        function() optim.sgd(5, {}) end,
+      ["bad argument #1 to 'sgd' (expected a module or a list of tensors, got a tensor)"] =
+        function() optim.sgd(p) end,
+      ["bad argument #1 to 'sgd' (expected at least one parameter, got none)"] =
+        function() optim.sgd {} end,
+      ["bad argument #1 to 'sgd' ([2]: expected a leaf that requires a gradient)"] =
+        function() optim.sgd { p, ml.ones(1) } end,
+      ["bad argument #1 to 'sgd' ([1]: expected a leaf that requires a gradient)"] =
+        function() optim.sgd { p * 2 } end,
+      ["bad argument #1 to 'policy' (lr: expected a number, got nil)"] =
+        function() optim.policy() end,
+      ["bad argument #1 to 'load_state' (state: expected a table, got nil)"] =
+        function() sgd:load_state(nil) end,
+      ["bad argument #1 to 'set_lr' (lr: expected a number of at least 0, got 'x')"] =
+        function() sgd:set_lr "x" end,
       ["bad argument #2 to 'adagrad' (unknown option 'epps', did you mean 'eps'?)"] =
         function() optim.adagrad({}, { epps = 1 }) end,
       ["bad argument #1 to 'step' (loss: expected a tensor, got 3)"] = function() sgd:step(3) end,
       ["bad argument #1 to 'set_lr' (lr: expected a number of at least 0, got nan)"] =
         function() sgd:set_lr(0 / 0) end,
       ["update: the parameter does not require a gradient"] = function()
-        optim.sgd({ ml.ones(1) }):step(p:sum())
+        local q = leaf { 1 }
+        local frozen = optim.sgd { q }
+        q:requires_grad(false)
+        frozen:step(p:sum())
       end,
     } do
       local ok, got = pcall(fn)

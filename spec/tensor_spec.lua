@@ -22,6 +22,33 @@ describe("a tensor", function()
     assert.same({ true, false }, ml.tensor({ true, 0 }, "bool"):totable())
   end)
 
+  it("is of truth values where its entries all are", function()
+    assert.equal("bool", ml.tensor({ { true, false } }):dtype())
+    assert.equal("bool", ml.tensor(true):dtype())
+    assert.equal("f32", ml.tensor({ true, 2 }):dtype())
+    assert.equal("f32", ml.tensor({ true, false }, "f32"):dtype())
+    assert.equal("f32", ml.tensor({}):dtype())
+  end)
+
+  it("of bytes stays within 0 to 255", function()
+    local b = ml.tensor({ 1, 255 }, "u8")
+    assert.same({ 2, 255 }, (b + 1):totable())
+    assert.same({ 2, 255 }, (b * 2):totable())
+    assert.same({ 0, 253 }, (b - 2):totable())
+  end)
+
+  it("converts what is out of range to the nearest end", function()
+    local t = ml.tensor { 1e20, -1e20 }
+    assert.same({ 2 ^ 63, -2 ^ 63 }, t:to("i64"):totable())
+    assert.same({ 2 ^ 31 - 1, -2 ^ 31 }, t:to("i32"):totable())
+    assert.equal(" 9223372036854775808 -9223372036854775808   [i64 2 cpu]", tostring(t:to "i64"))
+  end)
+
+  it("of losses keeps NaN", function()
+    local loss = ml.bce(ml.tensor { 0.5, 0 / 0 }, ml.tensor { 0, 1 }):item()
+    assert.is_true(loss ~= loss)
+  end)
+
   it("is of no axes where no sizes are given", function()
     assert.same({}, ml.zeros():shape())
     assert.equal(0, ml.zeros():item())
@@ -115,7 +142,8 @@ describe("a mistake", function()
     ["bad argument #2 to 'add' (b: expected a tensor, got 'x')"] = function() local _ = x + "x" end,
     ["bad argument #2 to 'add' (b: expected f32, got i64)"] =
       function() local _ = x + ml.arange(3) end,
-    ["bad argument #2 to 'add' (shapes [2, 3] and [2] do not broadcast)"] = function() local _ = x + ml.zeros(2) end,
+    ["bad argument #2 to 'add' (shapes [2, 3] and [2] do not broadcast)"] =
+      function() local _ = x + ml.zeros(2) end,
     ["bad argument #2 to 'sum' (axis: expected 1 to 2 or negative, got 3)"] =
       function() x:sum(3) end,
     ["bad argument #2 to 'sum' (axis: expected a whole number, got nan)"] =
@@ -138,10 +166,41 @@ describe("a mistake", function()
       function() ml.zeros(2, { dtype = "f33" }) end,
     ["bad argument #1 to 'full' (value: expected a number, got nil)"] =
       function() ml.full(nil, 2) end,
-    ["rand: option seed: expected a whole number, got 0.5"] =
+    ["rand: option seed: expected a whole number of at least 0, got 0.5"] =
       function() ml.rand(2, { seed = 0.5 }) end,
     ["bad argument #1 to 'uniform' (lo: expected a number, got nil)"] = function() ml.uniform() end,
-    ["bad argument #1 to 'seed' (n: expected a whole number, got nil)"] = function() ml.seed() end,
+    ["bad argument #1 to 'seed' (n: expected a whole number of at least 0, got nil)"] =
+      function() ml.seed() end,
+    ["bad argument #1 to 'seed' (n: expected a whole number of at least 0, got -1)"] =
+      function() ml.seed(-1) end,
+    ["arange: takes one count, arange(n, dtype): the numbers from 0 to n - 1"] =
+      function() ml.arange(0, 1, 0.25) end,
+    ["mean: expected f32 or f64, got i32"] = function() ml.arange(3, "i32"):mean() end,
+    ["mean: axis 5 of a tensor of 2 axes"] = function() x:mean(5) end,
+    ["a tensor has no field 'foo'"] = function() x:foo() end,
+    ["a tensor has no field 'meen', did you mean 'mean'?"] = function() local _ = x.meen end,
+    ["a tensor is not indexed with [1]; use at(…), select(axis, position) or narrow(…)"] =
+      function() local _ = x[1] end,
+    ["a tensor's field 'x' cannot be set; use put(value, …), fill(value) or copy(from)"] =
+      function() x.x = 1 end,
+    ["a tensor's [1] cannot be set; use put(value, …), fill(value) or copy(from)"] =
+      function() x[1] = 1 end,
+    ["^: tensors have + - * / and square(), sqrt(), exp(), log()"] =
+      function() local _ = x ^ 2 end,
+    ["%: tensors have + - * /"] = function() local _ = x % 2 end,
+    ["<, >: tensors have no order; compare item(), at(…) or totable()"] =
+      function() local _ = x < x end,
+    ["<=, >=: tensors have no order; compare item(), at(…) or totable()"] =
+      function() local _ = x >= 1 end,
+    ["..: a tensor is not a string; use tostring(t), or ml.cat to join tensors"] =
+      function() local _ = x .. "x" end,
+    ["a tensor is not a function; at(…) has its elements"] = function() x() end,
+    ["bad argument #2 to 'affine' (expected a whole number for u8, got 0.5)"] =
+      function() local _ = ml.tensor({ 1 }, "u8") * 0.5 end,
+    ["bad argument #1 to 'bce' (input: 1.5 at position 1 is outside 0 to 1)"] =
+      function() ml.bce(ml.tensor { 0.5, 1.5 }, ml.tensor { 0, 1 }) end,
+    ["bad argument #1 to 'bce' (input: -0.25 at position 0 is outside 0 to 1)"] =
+      function() ml.bce(ml.tensor { -0.25, 1 }, ml.tensor { 0, 1 }) end,
     ["bad argument #1 to 'arange' (n: expected a whole number of at least 0, got -1)"] =
       function() ml.arange(-1) end,
     ["arange: 300 numbers as 'u8'"] = function() ml.arange(300, "u8") end,

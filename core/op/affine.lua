@@ -1,6 +1,6 @@
 return {
   doc = "y = scale x + shift.",
-  arg = { { "x", "f64|f32|i64|i32[...]" }, { "scale", "number" }, { "shift", "number", 0 } },
+  arg = { { "x", "f64|f32|i64|i32|u8[...]" }, { "scale", "number" }, { "shift", "number", 0 } },
   out = { "y", "x", shape = "affine(x, scale, shift)" },
   cpu = "f32",
   grad = { x = "affine(g, scale, 0)" },

@@ -5,7 +5,8 @@
  *
  * Losses are summed in double in the order of the elements: batches are short, and the figure that
  * people compare should not depend on how it was cut up. Probabilities follow PyTorch's BCELoss:
- * logarithms are held at -100, and the gradient's p (1 - p) at 1e-12.
+ * logarithms are held at -100, and the gradient's p (1 - p) at 1e-12. A probability outside 0 to 1
+ * is a mistake; NaN gives NaN.
  */
 #include <math.h>
 
@@ -15,7 +16,9 @@ enum { BCE, LOGITS, MSE };
 
 static double value(int kind, double x, double t) {
   switch (kind) {
-    case BCE: return -(t * fmax(log(x), -100) + (1 - t) * fmax(log1p(-x), -100));
+    case BCE:
+      if (x != x) return x; /* fmax would take the other one */
+      return -(t * fmax(log(x), -100) + (1 - t) * fmax(log1p(-x), -100));
     case LOGITS: return fmax(x, 0) - x * t + log1p(exp(-fabs(x)));
     default: return (x - t) * (x - t);
   }
@@ -35,7 +38,12 @@ static ml_err forward(ml_tensor *y, const ml_tensor *x, const ml_tensor *t, cons
   int dtype = x->info.dtype;
   double sum = 0;
   for (int64_t i = 0; i < n; i++) {
-    double v = value(kind, ml__load(x->info.data, dtype, i), ml__load(t->info.data, dtype, i));
+    double p = ml__load(x->info.data, dtype, i);
+    if (kind == BCE && (p < 0 || p > 1))
+      return ml_fail(ML_ERANGE,
+                     "bad argument #1 to 'bce' (input: %.9g at position %lld is outside 0 to 1)", p,
+                     (long long)i);
+    double v = value(kind, p, ml__load(t->info.data, dtype, i));
     sum += w ? v * ml__load(w->info.data, dtype, i) : v;
   }
   ml__store(y->info.data, dtype, 0, summed ? sum : sum / (double)n);

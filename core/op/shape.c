@@ -49,7 +49,7 @@ ml_err ml__shape_same(int *nd, int64_t *shape, const char *op, const ml_tensor *
 }
 
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift) {
-  bool whole = x->info.dtype == ML_I64 || x->info.dtype == ML_I32;
+  bool whole = x->info.dtype == ML_I64 || x->info.dtype == ML_I32 || x->info.dtype == ML_U8;
   if (whole && (scale != floor(scale) || shift != floor(shift)))
     return ml_fail(ML_EARG,
                    "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",

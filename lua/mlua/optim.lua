@@ -7,6 +7,7 @@
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local tensor = require "mlua.tensor"
+local states = require "mlua.tensor.state"
 
 local C = core.C
 local Optimizer = {}
@@ -23,13 +24,20 @@ local function kind_of(name, entry)
   return name == "rwsadagrad" and not rowwise and KIND.adagrad or KIND[name]
 end
 
+local function wants_gradient(t)
+  local i = core.info(t)
+  return i.requires_grad and i.leaf
+end
+
 -- A model, a list of tensors, or a list of { name, tensor, module }. A tensor that is there twice,
--- as tied weights are, counts once.
+-- as tied weights are, counts once. Parameters that a module has frozen are left out; in a list, a
+-- tensor that asks for no gradient is a mistake.
 local function entries_of(model, optimizer)
   check.arg_at(2, type(model) == "table", 1, optimizer,
-    "expected a module or a list of tensors, got %s", check.what(model))
+    "expected a module or a list of tensors, got %s", core.what(model))
   local list, seen = {}, {}
-  for i, p in ipairs(model.named_parameters and model:named_parameters() or model) do
+  local is_module = model.named_parameters ~= nil
+  for i, p in ipairs(is_module and model:named_parameters() or model) do
     local e
     if tensor.is(p) then
       e = { name = tostring(i), tensor = p, rowwise = p:dim() == 2 }
@@ -39,12 +47,16 @@ local function entries_of(model, optimizer)
       e = { name = p.name, tensor = p.tensor,
             rowwise = p.module ~= nil and p.module.class_name == "TableCollection" }
     end
+    local wanted = wants_gradient(e.tensor)
+    check.arg_at(2, wanted or is_module, 1, optimizer,
+      "[%d]: expected a leaf that requires a gradient", i)
     local key = e.tensor.slot .. ":" .. e.tensor.gen
-    if not seen[key] then
+    if wanted and not seen[key] then
       seen[key] = true
       list[#list + 1] = e
     end
   end
+  check.arg_at(2, #list > 0, 1, optimizer, "expected at least one parameter, got none")
   return list
 end
 
@@ -126,26 +138,17 @@ function Optimizer:state()
   return state
 end
 
-local function shape_text(t)
-  return "[" .. table.concat(t:shape(), ", ") .. "]"
-end
-
 --- Copy a state in: all or nothing.
--- @tparam table state  extra names are left alone
--- @return true, or nil and a message
+-- @tparam table state  as `state` gives it; extra and missing names are mistakes
+-- @return true, or nil and one line that names the first misfit
 function Optimizer:load_state(state)
   check.type(state, 1, "load_state", "state", "table")
+  local own = {}
   for i, e in ipairs(self.entries) do
-    local name, own = e.name .. ".sum", self.states[i]
-    local t = state[name]
-    if own and not tensor.is(t) then return nil, ("optimiser's state: no '%s'"):format(name) end
-    if own and shape_text(own) ~= shape_text(t) then
-      return nil, ("optimiser's state: '%s': expected %s, got %s"):format(name, shape_text(own),
-        shape_text(t))
-    end
+    if self.states[i] then own[#own + 1] = { name = e.name .. ".sum", tensor = self.states[i] } end
   end
-  for name, t in pairs(self:state()) do t:copy(state[name]) end
-  return true
+  local ok, message = states.load(own, state, "optimiser's state", "the optimiser")
+  return ok, message
 end
 
 --- The public DLRM's policy: linear warm-up, a plateau, quadratic decay, each held where it ends.

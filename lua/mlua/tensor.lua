@@ -265,8 +265,12 @@ end
 
 -- -- copies --
 
---- Its elements copied into a new tensor, off the tape.
+-- A recorded copy: x + -0 is x for every x, -0 among them.
+local function recorded_copy(t) return op.affine(t, 1, -0.0) end
+
+--- Its elements copied into a new tensor, on the tape; `t:detach():clone()` is off it.
 function Tensor:clone()
+  if core.info(self).requires_grad then return recorded_copy(self) end
   local t = new(shape_of(self), self:dtype())
   check(C.ml_tensor_copy(t, self))
   return t
@@ -276,13 +280,16 @@ end
 function Tensor:contiguous()
   local i = core.info(self)
   if i.contiguous then return self end
-  if i.requires_grad then return op.affine(self, 1, 0) end
+  if i.requires_grad then return recorded_copy(self) end
   return self:clone()
 end
 
---- Converted to another dtype, off the tape; itself where it already has it.
+--- Converted to another dtype; itself where it already has it. No gradient goes through it.
 function Tensor:to(dtype)
   if self:dtype() == dtype then return self end
+  if core.info(self).requires_grad and C.ml_grad_enabled() then
+    misuse "to: a conversion has no gradient; detach() first"
+  end
   local t = new(shape_of(self), dtype)
   check(C.ml_tensor_copy(t, self))
   return t
@@ -397,16 +404,46 @@ local div = Tensor.div
 --- The sum over an axis (kept as size 1 where `keep`), or over all.
 function Tensor:sum(axis, keep) return op.sum(self, axis or 0, keep) end
 
---- The mean over an axis, or over all.
+--- The mean over an axis, or over all; of f32 or f64.
 function Tensor:mean(axis, keep)
-  local n = axis and self:size(axis) or self:count()
+  local i = core.info(self)
+  if i.dtype ~= C.ML_F32 and i.dtype ~= C.ML_F64 then
+    misuse("mean: expected f32 or f64, got " .. self:dtype())
+  end
+  local n = tonumber(axis and i.shape[axis_in(i.ndim, axis, "mean") - 1] or i.count)
   return op.affine(op.sum(self, axis or 0, keep), 1 / n, 0)
 end
 
 --- The square, element by element.
 function Tensor:square() return op.mul(self, self) end
 
+-- A name that is no method gets here; methods are found in the table before.
+setmetatable(Tensor, { __index = function(_, name)
+  if type(name) ~= "string" then
+    misuse(("a tensor is not indexed with [%s]; use at(…), select(axis, position) or narrow(…)")
+      :format(core.what(name)))
+  end
+  local text = require "mlua.text"
+  misuse(("a tensor has no field '%s'%s"):format(name, text.did_you_mean(name, text.keys(Tensor))))
+end })
+
 local Meta = { __index = Tensor }
+
+function Meta.__newindex(_, name)
+  misuse(("a tensor's %s cannot be set; use put(value, …), fill(value) or copy(from)")
+    :format(type(name) == "string" and "field '" .. name .. "'" or "[" .. core.what(name) .. "]"))
+end
+
+for event, message in pairs {
+  pow = "^: tensors have + - * / and square(), sqrt(), exp(), log()",
+  mod = "%: tensors have + - * /",
+  lt = "<, >: tensors have no order; compare item(), at(…) or totable()",
+  le = "<=, >=: tensors have no order; compare item(), at(…) or totable()",
+  concat = "..: a tensor is not a string; use tostring(t), or ml.cat to join tensors",
+  call = "a tensor is not a function; at(…) has its elements",
+} do
+  Meta["__" .. event] = function() misuse(message) end
+end
 
 function Meta.__add(a, b)
   if type(b) == "number" then return op.affine(a, 1, b) end

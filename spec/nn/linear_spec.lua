@@ -55,8 +55,8 @@ describe("Linear", function()
       ["bad argument #1 to 'Linear' (inputs: expected an integer, got nil)"] = { outputs = 1 },
       ["bad argument #1 to 'Linear' (outputs: expected at least 1, got 0)"] =
         { inputs = 1, outputs = 0 },
-      ["bad argument #1 to 'Linear' (activation: expected none, relu or sigmoid, got 'gelu')"] =
-        { inputs = 1, outputs = 1, activation = "gelu" },
+      ["bad argument #1 to 'Linear' (activation: expected none, relu or sigmoid, got 'softmax')"] =
+        { inputs = 1, outputs = 1, activation = "softmax" },
       ["bad argument #1 to 'Linear' (unknown option 'input', did you mean 'inputs'?)"] =
         { input = 1 },
     } do
@@ -94,8 +94,12 @@ describe("MLP", function()
       ["bad argument #1 to 'MLP' (sizes[2]: expected at least 1, got 0)"] = { sizes = { 3, 0 } },
       ["bad argument #1 to 'MLP' (last: expected none, relu or sigmoid, got 'tanh')"] =
         { sizes = { 3, 1 }, last = "tanh" },
+      ["bad argument #1 to 'MLP' (last: expected none, relu or sigmoid, got 'sigmod', did you "
+        .. "mean 'sigmoid'?)"] = { last = "sigmod" },
     } do
       assert.equal(message, message_of(function() nn.MLP.new(o) end))
     end
+    assert.equal("bad argument #1 to 'MLP' (sizes: expected a list of widths, got nil)",
+      message_of(function() nn.MLP.new() end))
   end)
 end)

@@ -76,7 +76,7 @@ rest.1  Linear 3 -> 1 relu  weight [1, 3], bias [1]             4
         function() m:parameter("x", 3) end,
       ["bad argument #2 to 'child' (module: expected a module, got nil)"] =
         function() m:child("x") end,
-      ["requires_grad: expected f32 or f64, got i64"] =
+      ["bad argument #2 to 'parameter' (t: expected f32 or f64, got i64)"] =
         function() m:parameter("n", ml.arange(2)) end,
     } do
       assert.equal(message, message_of(fn))
@@ -102,6 +102,10 @@ describe("a module's state", function()
       ["state: no 'rest.1.bias'"] = function(s) s["rest.1.bias"] = nil end,
       ["state: 'rest.1.bias': expected [1], got [2]"] = function(s) s["rest.1.bias"] =
         ml.ones(2) end,
+      ["state: 'scale': expected a tensor, got 5"] = function(s) s.scale = 5 end,
+      ["state: 'scale': expected f32, got f16"] = function(s)
+        s.scale = ml.empty(s.scale:shape(), { dtype = "f16" })
+      end,
       ["state: the model has no 'extra'"] = function(s) s.extra = ml.ones(1) end,
     } do
       local state = {}
@@ -112,6 +116,16 @@ describe("a module's state", function()
       assert.equal(message, got)
       assert.same(before, m.first.weight:totable())
     end
+  end)
+
+  it("of nothing, and a file without a path, are mistakes at their line", function()
+    local m = Pair.new()
+    assert.equal("bad argument #1 to 'load_state' (state: expected a table, got nil)",
+      message_of(function() m:load_state(nil) end))
+    assert.equal("bad argument #1 to 'load' (path: expected a string, got nil)",
+      message_of(function() m:load() end))
+    assert.equal("bad argument #1 to 'save' (path: expected a string, got nil)",
+      message_of(function() m:save() end))
   end)
 
   it("goes to a file and back", function()

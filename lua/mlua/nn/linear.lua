@@ -4,6 +4,7 @@ local Module = require "mlua.nn.module"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local tensor = require "mlua.tensor"
+local text = require "mlua.text"
 
 local linear = core.op.linear
 
@@ -11,9 +12,10 @@ local Linear = Module.class "Linear"
 
 local ACTIVATIONS = { none = true, relu = true, sigmoid = true }
 
-local function activation_of(name, class, option)
-  check.arg_at(2, name == nil or ACTIVATIONS[name], 1, class,
-    "%s: expected none, relu or sigmoid, got %s", option, check.what(name))
+local function check_activation(name, class, option)
+  if name == nil or ACTIVATIONS[name] then return end
+  check.arg_at(2, false, 1, class, "%s: expected none, relu or sigmoid, got %s%s", option,
+    check.what(name), text.did_you_mean(name, text.keys(ACTIVATIONS)))
 end
 
 --- y = act(x w' + b), w ~ N(0, sqrt(2 / (m + n))), b ~ N(0, sqrt(1 / m)), as the public DLRM has
@@ -28,7 +30,7 @@ function Linear.new(o)
   o = o or {}
   local n = check.int(o.inputs, 1, "Linear", "inputs", 0)
   local m = check.int(o.outputs, 1, "Linear", "outputs", 1)
-  activation_of(o.activation, "Linear", "activation")
+  check_activation(o.activation, "Linear", "activation")
   local self = Linear.create()
   self.inputs, self.outputs, self.activation = n, m, o.activation or "none"
   local function draw(sd, stream, ...)
@@ -68,12 +70,13 @@ local MLP = Module.class "MLP"
 function MLP.new(o)
   check.options(o, { sizes = "table", activation = "string", last = "string", bias = "boolean",
                      dtype = "string", seed = "number", stream = "number" }, 1, "MLP")
-  local sizes = o and o.sizes
+  o = o or {}
+  check_activation(o.activation, "MLP", "activation")
+  check_activation(o.last, "MLP", "last")
+  local sizes = o.sizes
   check.arg(type(sizes) == "table", 1, "MLP", "sizes: expected a list of widths, got %s",
     check.what(sizes))
   for i, n in ipairs(sizes) do check.int(n, 1, "MLP", "sizes[" .. i .. "]", i == 1 and 0 or 1) end
-  activation_of(o.activation, "MLP", "activation")
-  activation_of(o.last, "MLP", "last")
   check.arg(#sizes >= 2, 1, "MLP", "sizes: expected at least an input and an output width, got %d",
     #sizes)
   local self = MLP.create()

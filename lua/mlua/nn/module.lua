@@ -5,6 +5,9 @@
 -- @module mlua.nn.module
 local core = require "mlua.ffi"
 local check = require "mlua.check"
+local states = require "mlua.tensor.state"
+
+local shape_text = states.shape_text
 
 local Module = {}
 Module.__index = Module
@@ -43,6 +46,9 @@ end
 -- @treturn Tensor  t
 function Module:parameter(name, t)
   check.arg(core.is_tensor(t), 2, "parameter", "t: expected a tensor, got %s", check.what(t))
+  local dtype = t:dtype()
+  check.arg(dtype == "f32" or dtype == "f64", 2, "parameter", "t: expected f32 or f64, got %s",
+    dtype)
   add(self, "parameter", self._parameters, name, t)
   core.keep(t):requires_grad()
   return t
@@ -96,30 +102,13 @@ function Module:state()
   return state
 end
 
-local function shape_text(t)
-  return "[" .. table.concat(t:shape(), ", ") .. "]"
-end
-
 --- Copy a state into the parameters: all or nothing.
 -- @tparam table state  by dotted name; extra and missing names are mistakes
 -- @return true, or nil and one line that names the first misfit
 function Module:load_state(state)
   check.type(state, 1, "load_state", "state", "table")
-  local known = {}
-  for _, p in ipairs(self:named_parameters()) do
-    local t = state[p.name]
-    known[p.name] = true
-    if not core.is_tensor(t) then return nil, ("state: no '%s'"):format(p.name) end
-    local want, got = shape_text(p.tensor), shape_text(t)
-    if got ~= want then
-      return nil, ("state: '%s': expected %s, got %s"):format(p.name, want, got)
-    end
-  end
-  for name in pairs(state) do
-    if not known[name] then return nil, ("state: the model has no '%s'"):format(name) end
-  end
-  for _, p in ipairs(self:named_parameters()) do p.tensor:copy(state[p.name]) end
-  return true
+  local ok, message = states.load(self:named_parameters(), state, "state", "the model")
+  return ok, message
 end
 
 --- Write the parameters as safetensors.
@@ -127,6 +116,7 @@ end
 -- @tparam ?table metadata  strings by name
 -- @return true, or nil and a message
 function Module:save(path, metadata)
+  check.type(path, 1, "save", "path", "string")
   return require("mlua.safetensors").save(path, self:state(), metadata)
 end
 
@@ -134,6 +124,7 @@ end
 -- @tparam string path
 -- @return true, or nil and a message
 function Module:load(path)
+  check.type(path, 1, "load", "path", "string")
   local state, message = require("mlua.safetensors").load(path)
   if not state then return nil, message end
   local ok

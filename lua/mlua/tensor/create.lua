@@ -103,9 +103,11 @@ end
 local seed, stream = 0, 0
 
 --- Seed the draws that name no stream of their own.
--- @tparam number n
+-- @tparam number n  from 0
 function create.seed(n)
-  if not is_whole(n) then bad_argument(1, "seed", "n", "a whole number", n) end
+  if not is_whole(n) or n < 0 then
+    bad_argument(1, "seed", "n", "a whole number of at least 0", n)
+  end
   seed, stream = n, 0
 end
 
@@ -115,8 +117,9 @@ local function draw(op, labels, from, a, b, ...)
   local sizes, o = sizes_and_options(op, ...)
   local s, k = o.seed or seed, o.stream
   for name, v in pairs { seed = s, stream = k } do
-    if not is_whole(v) then
-      misuse(("%s: option %s: expected a whole number, got %s"):format(op, name, core.what(v)))
+    if not is_whole(v) or v < 0 then
+      misuse(("%s: option %s: expected a whole number of at least 0, got %s"):format(op, name,
+        core.what(v)))
     end
   end
   local t = new(sizes, o.dtype)
@@ -153,7 +156,10 @@ local RANGE = { i64 = { -2 ^ 53, 2 ^ 53 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = {
 --- 0, 1, … n-1.
 -- @tparam number n
 -- @tparam[opt="i64"] string dtype
-function create.arange(n, dtype)
+function create.arange(n, dtype, ...)
+  if type(dtype) == "number" or select("#", ...) > 0 then
+    misuse "arange: takes one count, arange(n, dtype): the numbers from 0 to n - 1"
+  end
   dtype = dtype or "i64"
   if not is_whole(n) or n < 0 then
     bad_argument(1, "arange", "n", "a whole number of at least 0", n)
@@ -191,17 +197,25 @@ local function fill_from(v, shape, level, write, path)
   for i = 1, #v do fill_from(v[i], shape, level + 1, write, path .. "[" .. i .. "]") end
 end
 
+local function all_boolean(v)
+  if type(v) ~= "table" then return type(v) == "boolean" end
+  for i = 1, #v do
+    if not all_boolean(v[i]) then return false end
+  end
+  return #v > 0
+end
+
 --- A tensor of a number or of nested lists of numbers: `tensor { {1, 2}, {3, 4} }`.
 -- @param values
--- @tparam[opt="f32"] string dtype
+-- @tparam[opt] string dtype  else "bool" of true and false alone, "f32" of the rest
 -- @treturn Tensor
 -- @raise naming the entry where lists differ in length, hold something else, or hold a number that
 --   an integer dtype does not have
 function create.of(values, dtype)
   if type(dtype) == "table" then dtype = check_options(dtype, "tensor").dtype end
-  dtype = dtype or "f32"
   local shape = {}
   measure(values, shape, 1)
+  dtype = dtype or all_boolean(values) and "bool" or "f32"
   if dtype == "bf16" or dtype == "f16" then
     misuse("tensor: no arithmetic on " .. dtype .. " yet")
   end

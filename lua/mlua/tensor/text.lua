@@ -7,8 +7,9 @@ local EDGE, WHOLE = 3, 1000 -- ends shown of a long axis; elements shown whole
 local function formatter(values, dtype)
   local width = 1
   if dtype ~= "f32" and dtype ~= "f64" then
-    for _, v in ipairs(values) do width = math.max(width, #("%d"):format(v)) end
-    return function(v) return ("%" .. width .. "d"):format(v) end
+    -- %.0f: %d would wrap around where a number is not a 64-bit integer, as 2^63 is not
+    for _, v in ipairs(values) do width = math.max(width, #("%.0f"):format(v)) end
+    return function(v) return ("%" .. width .. ".0f"):format(v) end
   end
   local whole, largest, smallest = true, 0, math.huge
   for _, v in ipairs(values) do
