@@ -98,5 +98,7 @@ describe("TableCollection", function()
     } do
       assert.equal(message, message_of(function() nn.TableCollection.new(o) end))
     end
+    assert.equal("bad argument #1 to 'TableCollection' (rows: expected a list, got nil)",
+      message_of(function() nn.TableCollection.new() end))
   end)
 end)
