@@ -39,7 +39,7 @@ end
 
 local function public_generation(text)
   if text == "random" then return "random" end
-  if text == "dataset" then return nil end -- --raw-data-file names it
+  if text == "dataset" then return nil, { dataset = true } end -- --raw-data-file names it
   return nil, ("expected random or dataset, got '%s' (traces are not provided)"):format(text)
 end
 
@@ -55,13 +55,15 @@ local function none_below_one(text)
   return math.max(0, n)
 end
 
+local WIDEST, LARGEST = 2 ^ 16, 2 ^ 20 -- layer, batch
+
 local options = param.spec({
   param.group "Model" {
-    dim = param.int { 16, min = 1, doc = "width of an embedding row",
+    dim = param.int { 16, min = 1, max = WIDEST, doc = "width of an embedding row",
       alias = "arch-sparse-feature-size" },
-    bottom = param.ints { { 64 }, min = 1, doc = "hidden widths of the bottom MLP",
+    bottom = param.ints { { 64 }, min = 1, max = WIDEST, doc = "hidden widths of the bottom MLP",
       alias = { ["arch-mlp-bot"] = public_bottom } },
-    top = param.ints { { 64 }, min = 1, doc = "hidden widths of the top MLP",
+    top = param.ints { { 64 }, min = 1, max = WIDEST, doc = "hidden widths of the top MLP",
       alias = { ["arch-mlp-top"] = public_top } },
     interaction = param.choice { "dot", "cat", doc = "how features meet",
       alias = "arch-interaction-op" },
@@ -86,11 +88,11 @@ local options = param.spec({
       doc = "a file in the Criteo format; 'synthetic': made, with a planted signal; 'random': "
         .. "bags of ids and labels that mean nothing",
       alias = { "raw-data-file", ["data-generation"] = public_generation } },
-    rows = param.int { 0, min = 0, alias = "data-size",
+    rows = param.int { 0, min = 0, max = 2 ^ 40, alias = "data-size",
       doc = "rows to read or make; 0: all of a file, 100,000 made ones" },
-    dense = param.int { 13, min = 1, doc = "dense features, of made data" },
-    tables = param.ints { min = 1, doc = "rows of each embedding table, of made data",
-      alias = "arch-embedding-size" },
+    dense = param.int { 13, min = 1, max = 1024, doc = "dense features, of made data" },
+    tables = param.ints { length = { 1, 1024 }, min = 1, max = 2 ^ 31 - 1,
+      doc = "rows of each embedding table, of made data", alias = "arch-embedding-size" },
     modulo = param.int { 0, min = 0, max = 2 ^ 31 - 1,
       doc = "categories modulo this, then ids by first appearance; 0: as they are",
       alias = { ["max-ind-range"] = none_below_one } },
@@ -102,16 +104,18 @@ local options = param.spec({
       alias = { ["data-randomize"] = public_randomize } },
     sub_sample = param.number { 0, min = 0, below = 1, alias = "data-sub-sample-rate",
       doc = "leave out this share of the training rows labelled 0" },
-    lookups = param.int { 10, min = 1, doc = "random: ids in a bag, at most",
+    lookups = param.int { 10, min = 1, max = 2 ^ 20, doc = "random: ids in a bag, at most",
       alias = "num-indices-per-lookup" },
     lookups_fixed = param.bool { doc = "random: exactly --lookups ids in a bag",
       alias = "num-indices-per-lookup-fixed" },
     round_targets = param.bool { doc = "random: labels of 0 and 1, not in between" },
-    cache = param.path { doc = "folder of prepared data; a second start reads no text",
-      significant = false },
+    cache = param.path { doc = "folder of prepared data, from which a second start reads; unless "
+      .. "set, $MLUA_CACHE or else .mlua/cache", significant = false },
+    dataset = param.bool { hidden = true, doc = "--data must be a file", significant = false },
   },
   param.group "Training" {
-    batch = param.int { 128, min = 1, doc = "samples per step", alias = "mini-batch-size" },
+    batch = param.int { 128, min = 1, max = LARGEST, doc = "samples per step",
+      alias = "mini-batch-size" },
     epochs = param.int { 1, min = 0, doc = "passes over the training part", alias = "nepochs" },
     steps = param.int { 0, min = 0, doc = "at most this many steps per epoch; 0: all",
       alias = "num-batches" },
@@ -145,16 +149,18 @@ local options = param.spec({
       alias = "inference-only" },
   },
   param.group "Running" {
-    test_freq = param.int { 0, min = 0, doc = "test every this many steps; 0: at the end only" },
-    test_batch = param.int { 0, min = 0, doc = "samples per step of a test; 0: at least 1024",
-      significant = false, alias = { ["test-mini-batch-size"] = none_below_one } },
+    test_freq = param.int { 0, min = -1,
+      doc = "test every this many steps; 0 or -1: at the end only" },
+    test_batch = param.int { 0, min = 0, max = LARGEST,
+      doc = "samples per step of a test; 0: at least 1024", significant = false,
+      alias = { ["test-mini-batch-size"] = none_below_one } },
     print_freq = param.int { 0, min = 0, significant = false,
       doc = "a line of progress every this many steps; 0: by time" },
     device = param.device { "auto", doc = "where to compute" },
-    threads = param.int { 0, min = 0, doc = "threads that compute; 0: one per core",
+    threads = param.int { 0, min = 0, max = 1024, doc = "threads that compute; 0: one per core",
       significant = false },
-    loaders = param.int { 1, min = 0, doc = "threads that prepare batches", significant = false,
-      alias = "num-workers" },
+    loaders = param.int { 1, min = 0, max = 256, doc = "threads that prepare batches",
+      significant = false, alias = "num-workers" },
     deterministic = param.bool {
       doc = "the same weights, bit for bit, for any --threads; the CPU always gives them" },
     json = param.bool { doc = "one line of JSON on standard output; the table goes to standard "
@@ -168,6 +174,23 @@ local options = param.spec({
   doc = "Trains DLRM, the deep learning recommendation model, on click data, and tests it.",
 })
 
+-- Options that do nothing unless another has this value.
+local NEEDS = {
+  { "itself", "interaction", "dot" }, { "loss_weights", "loss", "wbce" },
+  { "qr_threshold", "qr", true }, { "qr_collisions", "qr", true }, { "qr_operation", "qr", true },
+  { "md_threshold", "md", true }, { "md_temperature", "md", true }, { "md_round_dims", "md", true },
+}
+
+local function without_effect(o)
+  for _, need in ipairs(NEEDS) do
+    local name, other, value = unpack(need)
+    local from, written = param.origin(o, name)
+    if from ~= "default" and o[name] ~= false and o[other] ~= value then
+      return ("%s: takes effect with --%s only"):format(written,
+        value == true and other or other .. " " .. value)
+    end
+  end
+end
 
 -- What --help cannot say: options that do not go together. nil, or one line.
 local function contradiction(o)
@@ -188,21 +211,20 @@ local function contradiction(o)
     return ("%s: only made data takes it, not --data %s"):format(
       typed "tables" or typed "dense", o.data)
   end
+  if o.dataset and not file then return "--data-generation dataset needs --raw-data-file" end
   if o.decay_start > 0 and o.decay_start < o.warmup_steps then
     return ("--decay-start %d: expected at least --warmup-steps %d"):format(o.decay_start,
       o.warmup_steps)
   end
-  if o.test_freq == 0 and (o.stop_auc > 0 or o.stop_accuracy > 0) then
-    return ("--%s needs --test-freq"):format(o.stop_auc > 0 and "stop-auc" or "stop-accuracy")
+  if o.test_freq < 1 and (o.stop_auc > 0 or o.stop_accuracy > 0) then
+    local _, written = param.origin(o, o.stop_auc > 0 and "stop_auc" or "stop_accuracy")
+    return ("%s needs --test-freq"):format(written)
   end
-end
-
--- Where the model will be written, before hours are spent on it.
-local function check_folder(path)
-  local folder = path:match "^(.*)/[^/]*$" or "."
-  local file, problem = io.open(folder == "" and "/" or folder, "rb")
-  if not file then require("mlua.fail").run("--save-model: %s", problem) end
-  file:close()
+  if o.save_model then -- before hours are spent on it
+    local ok, why = require("mlua.safetensors").check_path(o.save_model)
+    if not ok then return "--save-model: " .. why end
+  end
+  return without_effect(o)
 end
 
 -- -- data --------------------------------------------------------------------------------------
@@ -251,7 +273,10 @@ local function build(o, data)
     md = o.md and { threshold = o.md_threshold, temperature = o.md_temperature,
       round = o.md_round_dims } or nil,
   }
-  if o.load_model then require("mlua.fail").assert(model:load(o.load_model)) end
+  if o.load_model then
+    local ok, why = model:load(o.load_model)
+    if not ok then require("mlua.fail").run("--load-model: %s", why) end
+  end
   return model
 end
 
@@ -430,7 +455,8 @@ local function main(o)
     end
   end
   if o.save_model then
-    require("mlua.fail").assert(model:save(o.save_model))
+    local ok, why = model:save(o.save_model)
+    if not ok then require("mlua.fail").run("--save-model: %s", why) end
   end
   local out = o.json and io.stderr or io.stdout
   out:write(result_table(result), "\n")
@@ -440,5 +466,5 @@ end
 local o = options:main(arg)
 local problem = contradiction(o)
 if problem then require("mlua.fail").usage("%s", problem) end
-if o.save_model then check_folder(o.save_model) end
+o.test_freq = math.max(0, o.test_freq)
 main(o)

@@ -121,6 +121,9 @@ describe("param", function()
     assert.equal("--sample: 1.5 is out of range (0 to 1)", refusal("--sample", "1.5"))
     assert.equal("--top: 0 is out of range (at least 1)", refusal("--top", "8,0"))
     assert.equal("--loss-weights: expected 2 values, got 3", refusal("--loss-weights", "1,2,3"))
+    assert.equal("2 values", example():param("loss_weights"):range())
+    assert.equal("1 to 3 values, each at least 1",
+      param.ints({ length = { 1, 3 }, min = 1 }):range())
   end)
 
   it("says what was expected when the type is wrong", function()
@@ -308,7 +311,7 @@ Model:
   --top N,N,…            hidden widths of the top MLP (at least 1;
                          default 512,256)
   --interaction dot|cat  how features meet (default dot)
-  --loss-weights X,X,…   (default 1,1)
+  --loss-weights X,X,…   (2 values; default 1,1)
 
 Training:
   --lr X                 (per step; above 0; default 0.1)

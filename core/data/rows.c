@@ -21,9 +21,13 @@ static inline void prefetch(const void *p, int64_t bytes) {
 }
 
 static ml_err bad_id(const memory_feed *m, int64_t row, int32_t t) {
-  return ml_fail(ML_ERANGE, "%s%srow %lld: id %d of table %d: expected 0 to %lld",
-                 m->clicks ? m->clicks->info.name : "", m->clicks ? ": " : "", (long long)row + 1,
-                 m->rows.ids[row * m->rows.n_cat + t], t + 1, (long long)m->rows.tables[t] - 1);
+  const ml_clicks_info *set = m->clicks ? &m->clicks->info : NULL;
+  bool cached = set && set->cache[0]; /* a source was checked when it was read */
+  return ml_fail(ML_ERANGE, "%s%srow %lld: id %d of table %d: expected 0 to %lld%s%s%s",
+                 set ? set->name : "", set ? ": " : "", (long long)row + 1,
+                 m->rows.ids[row * m->rows.n_cat + t], t + 1, (long long)m->rows.tables[t] - 1,
+                 cached ? " (its cache is damaged: delete " : "", cached ? set->cache : "",
+                 cached ? ")" : "");
 }
 
 /*

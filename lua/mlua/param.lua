@@ -258,15 +258,8 @@ param.kind("file", {
     for _, literal in ipairs(p.literals or {}) do
       if text == literal then return text end
     end
-    local file, problem = io.open(text, "rb")
-    local readable = file
-    if file then
-      if not file:read(0) then
-        local _, why = file:read(1) -- nil without a reason at the end of an empty file
-        readable, problem = not why, why and ("%s: %s"):format(text, why)
-      end
-      file:close()
-    end
+    -- A map takes regular files only, and does not wait for the writer of a pipe.
+    local readable, problem = require("mlua.ffi.store").map(text)
     if readable then return text end
     return nil, problem .. (p.literals and
       require("mlua.text").did_you_mean(text, p.literals) or "")
@@ -316,6 +309,11 @@ param.kind("device", {
 -- Lists of a kind: bounds hold for every element, `length` { lowest, highest } for the list.
 local function list_kind(name, element, meta, numeric)
   local one = kinds[element]
+  local function length_text(p)
+    local lowest, highest = unpack(p.length)
+    return lowest == highest and tostring(lowest) or highest == math.huge and "at least " .. lowest
+      or ("%d to %d"):format(lowest, highest)
+  end
   local function check_list(p, list)
     if type(list) ~= "table" then
       return nil, ("expected a list, got %s"):format(check.what(list))
@@ -329,17 +327,19 @@ local function list_kind(name, element, meta, numeric)
     end
     local length = p.length
     if length and (n < length[1] or n > length[2]) then
-      local wanted = length[1] == length[2] and tostring(length[1])
-        or length[2] == math.huge and "at least " .. length[1]
-        or ("%d to %d"):format(length[1], length[2])
-      return nil, ("expected %s values, got %d"):format(wanted, n)
+      return nil, ("expected %s values, got %d"):format(length_text(p), n)
     end
     return values
   end
   local fields = { length = "table|number" }
   if numeric then for field, kind in pairs(bounds) do fields[field] = kind end end
   param.kind(name, {
-    meta = meta, one = one.one, fields = fields, range = one.range,
+    meta = meta, one = one.one, fields = fields,
+    range = function(p)
+      local each = one.range and one.range(p)
+      if not p.length then return each end
+      return length_text(p) .. " values" .. (each and ", each " .. each or "")
+    end,
     build = function(p)
       if type(p.length) == "number" then p.length = { p.length, p.length } end
       if p.length and not p.length[2] then p.length[2] = math.huge end

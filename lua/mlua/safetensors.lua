@@ -129,6 +129,19 @@ local function write(file, list, metadata)
   return nil, message, code
 end
 
+--- Whether `save` could write a path, as far as that shows before: its folder is there and takes
+-- files, and nothing but a regular file has the name. What is there stays as it is.
+-- @tparam string path
+-- @treturn boolean  true; or nil, message, code
+function safetensors.check_path(path)
+  check.type(path, 1, "check_path", "path", "string")
+  if path == "" then return nil, "expected the name of a file, got ''" end
+  local file, message, code = store.create(path)
+  if not file then return nil, message, code end
+  file:abort()
+  return true
+end
+
 --- Write tensors to a file, durably. The same tensors and metadata give the same bytes.
 -- @tparam string path
 -- @tparam table tensors        name → Tensor, of any strides

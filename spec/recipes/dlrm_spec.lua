@@ -102,9 +102,9 @@ describe("recipes/dlrm.lua", function()
 
   it("refuses a saved model of another shape, naming the tensor", function()
     result(small("--save-model", folder .. "/narrow"))
-    assert.equal("mlua: " .. folder .. "/narrow: state: 'bottom.1.weight': expected [9, 13], "
-      .. "got [8, 13]", refusal(1, "--rows", "1400", "--dim", "4", "--bottom", "9", "--top", "8",
-      "--load-model", folder .. "/narrow"))
+    assert.equal("mlua: --load-model: " .. folder .. "/narrow: state: 'bottom.1.weight': "
+      .. "expected [9, 13], got [8, 13]", refusal(1, "--rows", "1400", "--dim", "4",
+      "--bottom", "9", "--top", "8", "--load-model", folder .. "/narrow"))
   end)
 
   it("understands the public program's spellings", function()
@@ -116,7 +116,7 @@ describe("recipes/dlrm.lua", function()
       "--arch-interaction-op=cat", "--nepochs=2", "--numpy-rand-seed=5", "--num-batches=9",
       "--optimizer=sgd", "--loss-function=wbce", "--loss-weights=1.0-2.0", "--num-workers=0",
       "--test-mini-batch-size=-1", "--max-ind-range=-1", "--data-randomize=total",
-      "--mlperf-grad-accum-iter=1")
+      "--mlperf-grad-accum-iter=1", "--test-freq=-1", "--arch-interaction-itself=False")
     assert.same(own.metrics, public.metrics)
     assert.equal(18, own.train.steps)
   end)
@@ -184,8 +184,11 @@ describe("recipes/dlrm.lua", function()
     local got = run("--help")
     assert.equal(0, got.status)
     assert.equal("", got.err)
-    assert.matches("\n  %-%-batch N +samples per step %(at least 1; default 128; also "
+    assert.matches("\n  %-%-batch N +samples per step %(1 to 1048576; default 128; also "
       .. "%-%-mini%-batch%-size%)\n", got.out)
+    assert.matches("\n  %-%-threads N [^\n]*%(0 to 1024; ", got.out)
+    assert.matches("\n  %-%-loaders N [^\n]*%(0 to 256; ", got.out)
+    assert.matches("%$MLUA_CACHE or else %.mlua/cache", got.out)
     assert.is_nil(got.out:find "max%-steps")
   end)
 
@@ -197,19 +200,37 @@ describe("recipes/dlrm.lua", function()
       end)
     end
     refuses("unknown option '--bacth', did you mean '--batch'?", "--bacth", "2")
-    refuses("--batch: 0 is out of range (at least 1)", "--batch", "0")
+    refuses("--batch: 0 is out of range (1 to 1048576)", "--batch", "0")
+    refuses("--batch: 100000000 is out of range (1 to 1048576)", "--batch", "100000000")
+    refuses("--threads: 5000 is out of range (0 to 1024)", "--threads", "5000")
+    refuses("--loaders: 1000 is out of range (0 to 256)", "--loaders", "1000")
+    refuses("--tables: expected 1 to 1024 values, got 0", "--tables", "")
     refuses("--batch: expected an integer, got 'two'", "--batch=two")
     refuses("--optimizer: expected adagrad, sgd or rwsadagrad, got 'sdg', did you mean 'sgd'?",
       "--optimizer", "sdg")
     refuses("--data: nothing.tsv: No such file or directory", "--data", "nothing.tsv")
+    refuses("--data: /dev/null: not a regular file", "--data", "/dev/null")
     refuses("--load-model: recipes: Is a directory", "--load-model", "recipes")
+    refuses("--save-model: recipes: Is a directory", "--save-model", "recipes")
+    refuses("--save-model: LICENSE/model: Not a directory (open its directory)", "--save-model",
+      "LICENSE/model")
+    refuses("--save-model: /dev/full: not a regular file", "--save-model", "/dev/full")
+    refuses("--save-model: expected the name of a file, got ''", "--save-model", "")
+    refuses("--itself: takes effect with --interaction dot only", "--itself", "--interaction",
+      "cat")
+    refuses("--loss-weights 1,2: takes effect with --loss wbce only", "--loss-weights", "1,2")
+    refuses("--qr-collisions 3: takes effect with --qr only", "--qr-collisions=3")
+    refuses("--md-round-dims: takes effect with --md only", "--md-round-dims")
     refuses("--qr and --md exclude each other", "--qr", "--md")
     refuses("--weighted-pooling does not go with --md", "--md", "--weighted-pooling", "learned")
     refuses("--dim 5: expected an even number with --qr-operation concat", "--dim", "5", "--qr",
       "--qr-operation", "concat")
     refuses("--decay-start 5: expected at least --warmup-steps 10", "--decay-start", "5",
       "--warmup-steps", "10")
-    refuses("--stop-auc needs --test-freq", "--stop-auc", "0.8")
+    refuses("--stop-auc 0.8 needs --test-freq", "--stop-auc", "0.8")
+    refuses("--mlperf-acc-threshold 0.8 needs --test-freq", "--mlperf-acc-threshold", "0.8",
+      "--test-freq", "-1")
+    refuses("--data-generation dataset needs --raw-data-file", "--data-generation=dataset")
     refuses("--hash and --modulo exclude each other", "--hash", "5", "--modulo", "5")
     refuses("--dense 5: only made data takes it, not --data LICENSE", "--data", "LICENSE",
       "--dense", "5")
@@ -226,8 +247,14 @@ describe("recipes/dlrm.lua", function()
     end)
 
     it("a folder that is not there, before any training", function()
-      assert.equal("mlua: --save-model: " .. folder .. "/none: No such file or directory",
-        refusal(1, small("--save-model", folder .. "/none/model")))
+      assert.equal("mlua: --save-model: " .. folder .. "/none/model: No such file or directory "
+        .. "(open its directory)", refusal(2, small("--save-model", folder .. "/none/model")))
+    end)
+
+    it("a pipe as data, without waiting", function()
+      os.execute("mkfifo " .. folder .. "/pipe")
+      assert.equal("mlua: --data: " .. folder .. "/pipe: not a regular file",
+        refusal(2, "--data", folder .. "/pipe"))
     end)
 
     it("a row that is not well formed", function()
@@ -238,7 +265,7 @@ describe("recipes/dlrm.lua", function()
 
     it("a model file that is damaged", function()
       local path = files.write(folder .. "/damaged", "\255\255\255\255\255\255\255\255")
-      assert.matches("^mlua: " .. path:gsub("%p", "%%%0") .. ": ",
+      assert.matches("^mlua: %-%-load%-model: " .. path:gsub("%p", "%%%0") .. ": ",
         refusal(1, small("--load-model", path)))
     end)
   end)

@@ -249,6 +249,24 @@ describe("safetensors", function()
     assert.equal(0, left)
   end)
 
+  it("says before whether a path can be written, and leaves nothing", function()
+    local fresh = folder .. "/fresh"
+    assert.is_true(safetensors.check_path(fresh))
+    assert.is_false(files.exists(fresh))
+    files.write(fresh, "old")
+    assert.is_true(safetensors.check_path(fresh))
+    assert.equal("old", files.read(fresh))
+    for wrong, message in pairs {
+      [""] = "expected the name of a file, got ''", [folder] = folder .. ": Is a directory",
+      ["/dev/full"] = "/dev/full: not a regular file",
+      [folder .. "/none/a"] = folder .. "/none/a: No such file or directory (open its directory)",
+    } do
+      local ok, problem = safetensors.check_path(wrong)
+      assert.is_nil(ok)
+      assert.equal(message, problem)
+    end
+  end)
+
   it("names the argument that is wrong", function()
     local x = ml.zeros(1)
     local function says(message, ...)
