@@ -31,14 +31,14 @@ static void on_interrupt(int number) {
 
 /* -- calls -- */
 
-/* Whether the error on top is that of `stop`; a script may have caught it and gone on to another. */
+/* Whether the error on top is that of `stop`: a script may have caught it and raised another. */
 static bool is_interrupt(lua_State *L) {
   return interrupted && lua_type(L, -1) == LUA_TSTRING && strstr(lua_tostring(L, -1), INTERRUPTED);
 }
 
 /*
- * Whether the message is one that mlua's modules have raised at the user's own line (they leave it in
- * package.loaded["mlua.host"].mistake): file, line and what was meant are all there is to say.
+ * Whether the message is one that mlua's modules have raised at the user's own line (they leave it
+ * in package.loaded["mlua.host"].mistake): file, line and what was meant are all there is to say.
  */
 static bool is_mistake(lua_State *L) {
   lua_getfield(L, LUA_REGISTRYINDEX, "_LOADED");

@@ -88,7 +88,7 @@ void ml_tensor_free(const ml_ref *t);           /* stale is fine */
 int64_t ml_dtype_size(int dtype);
 const char *ml_dtype_name(int dtype);
 ml_err ml_tensor_fill(const ml_ref *t, double value);
-/* Says that t's elements were written by other means: a backward that needs the old ones refuses. */
+/* Says that t's elements were written by other means: a backward that needs the old refuses. */
 void ml_tensor_touch(const ml_ref *t);
 ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src); /* broadcasts, converts */
 ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream);

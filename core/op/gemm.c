@@ -58,7 +58,7 @@ static fused *find(int64_t m, int64_t n, int64_t k, bool bias, int act) {
   return f;
 }
 
-/* Batches of ever other sizes would make ever more of them: past a bound, all go and are made again. */
+/* Batches of ever new sizes would make ever more of them: past a bound, all go. */
 static void forget_all(void) {
   for (int i = 0; i < BUCKETS; i++) {
     while (cache[i]) {

@@ -25,8 +25,8 @@ enum { ML_ACT_NONE, ML_ACT_RELU, ML_ACT_SIGMOID };
 ml_err ml__gemm_bias_act(int64_t m, int64_t n, int64_t k, const float *x, const float *w,
                          const float *b, int act, float *y);
 
-/* Makes the primitives of a shape ahead, for m and for the last `rest` rows (0: none), so that chunks
-   running at once only read the cache. */
+/* Makes the primitives of a shape ahead, for m and for the last `rest` rows (0: none), so that
+   chunks running at once only read the cache. */
 ml_err ml__gemm_prepare(int64_t m, int64_t rest, int64_t n, int64_t k, bool bias, int act);
 
 #endif

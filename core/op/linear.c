@@ -146,9 +146,9 @@ static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
 }
 
 /*
- * Rows of w that lie a multiple of 1 KiB apart fall into few sets of the cache, and oneDNN takes half
- * as long again over dx (64 against 96 GFLOP/s a core at 256 x 512): it is given a copy with rows
- * further apart, which costs one pass over w.
+ * Rows of w that lie a multiple of 1 KiB apart fall into few sets of the cache, and oneDNN takes
+ * half as long again over dx (64 against 96 GFLOP/s a core at 256 x 512): it is given a copy with
+ * rows further apart, which costs one pass over w.
  */
 static ml_err spread_rows(backward_job *j, int64_t *bytes) {
   j->far = j->w;

@@ -87,7 +87,8 @@ local function checks(card, put)
       for d, s in ipairs(t.shape) do -- first what other arguments say, so that a message shows that
         if index[s] and not (t.list and s:sub(-1) == "_") then
           put("$(pad)if (sym[$i].size >= 0 && sym[$i].size != $have) goto bad_$name;",
-            { pad = pad, i = index[s], name = t.name, have = format("%s->info.shape[%d]", v, d - 1) })
+            { pad = pad, i = index[s], name = t.name,
+              have = format("%s->info.shape[%d]", v, d - 1) })
         end
       end
       for d, s in ipairs(t.shape) do
