@@ -21,7 +21,13 @@
 #include "ml_ops.h"
 #include "op/gemm.h"
 
-enum { SMALL = 8 };
+enum {
+  SMALL = 8,
+  /* Multiplications from which a fused primitive is worth its making, some 5 ms for each new
+     shape; smaller products take oneDNN's sgemm and a pass over y. By shape alone: the bits must
+     not depend on what ran before. */
+  FUSED = 16 << 20
+};
 
 ml_err ml_linear_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const ml_tensor *b,
                      int64_t act) {
@@ -49,6 +55,28 @@ typedef struct forward_job {
   int act;
   ml_err err;
 } forward_job;
+
+/* y = act(y + b), row by row, fresh from a product. */
+ML_CLONES static void finish_rows(const forward_job *j, int64_t begin, int64_t end) {
+  for (int64_t r = begin; r < end; r++) {
+    float *restrict y = j->y + r * j->out;
+    const float *restrict b = j->b;
+    if (b)
+      for (int64_t n = 0; n < j->out; n++) y[n] += b[n];
+    if (j->act == ML_ACT_RELU)
+      for (int64_t n = 0; n < j->out; n++) y[n] = y[n] < 0 ? 0 : y[n];
+    if (j->act == ML_ACT_SIGMOID)
+      for (int64_t n = 0; n < j->out; n++) y[n] = 1 / (1 + expf(-y[n]));
+  }
+}
+
+static void plain_rows(void *ctx, int64_t begin, int64_t end) {
+  forward_job *j = ctx;
+  ml_err e = ml__gemm(false, true, end - begin, j->out, j->width, 1, j->x + begin * j->width,
+                      j->width, j->w, j->width, 0, j->y + begin * j->out, j->out);
+  if (e < 0) j->err = e;
+  else finish_rows(j, begin, end);
+}
 
 static void forward_rows(void *ctx, int64_t begin, int64_t end) {
   forward_job *j = ctx;
@@ -79,6 +107,10 @@ ml_err ml_linear_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const
     return ML_OK;
   }
   int64_t grain = ml__row_grain(j.rows, j.width * j.out);
+  if (j.rows * j.width * j.out < FUSED) {
+    ml_parallel(j.rows, grain, plain_rows, &j);
+    return j.err < 0 ? ml_fail(j.err, "linear: oneDNN failed") : ML_OK;
+  }
   ML_TRY(ml__gemm_prepare(ML_MIN(grain, j.rows), j.rows % grain, j.out, j.width, b != NULL, j.act));
   ml_parallel(j.rows, grain, forward_rows, &j);
   return j.err < 0 ? ml_fail(j.err, "linear: oneDNN failed") : ML_OK;
