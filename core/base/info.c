@@ -20,11 +20,6 @@ const char *ml_build_info(void) {
                                           : "";
 #endif
   const dnnl_version_t *v = dnnl_version();
-#ifdef _OPENMP
-  const char *threads = "OpenMP";
-#else
-  const char *threads = "one thread";
-#endif
-  snprintf(text, sizeof text, "oneDNN %d.%d.%d, %s%s", v->major, v->minor, v->patch, threads, isa);
+  snprintf(text, sizeof text, "oneDNN %d.%d.%d%s", v->major, v->minor, v->patch, isa);
   return text;
 }

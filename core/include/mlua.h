@@ -42,7 +42,7 @@ const char *ml_error(void);
 ml_err ml_fail(ml_err code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 const char *ml_version(void);
 int ml_abi(void);
-/* "oneDNN 2.6.3, OpenMP, AVX2": what this build and machine have; for the banner. */
+/* "oneDNN 2.6.3, AVX2": what this build and machine have; for the banner. */
 const char *ml_build_info(void);
 
 /* -- threads -- */

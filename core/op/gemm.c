@@ -5,11 +5,22 @@
  * a bias and an eltwise post-op; primitives cost about a millisecond to make, so they are kept, by
  * shape, bias and activation. Executing one from several threads at once is safe with a scratchpad
  * per call; making one is not.
+ *
+ * oneDNN would start threads of its own (OpenMP's) and cut sums by their number: it is always given
+ * one, and ml_parallel cuts the work.
  */
 #include "op/gemm.h"
 
 #include <dnnl.h>
+#include <omp.h>
 #include <stdlib.h>
+
+/* The setting belongs to the calling thread; setting it costs nanoseconds. */
+static int alone(void) {
+  int threads = omp_get_max_threads();
+  omp_set_num_threads(1);
+  return threads;
+}
 
 ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                 int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
@@ -19,8 +30,10 @@ ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, 
       for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0 ? 0 : beta * c[i * ldc + j];
     return ML_OK;
   }
+  int threads = alone();
   dnnl_status_t s =
       dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
+  omp_set_num_threads(threads);
   if (s != dnnl_success)
     return ml_fail(ML_EARG, "oneDNN: sgemm of %lld x %lld x %lld failed with status %d",
                    (long long)m, (long long)n, (long long)k, (int)s);
@@ -76,6 +89,7 @@ static ml_err make(int64_t m, int64_t n, int64_t k, bool bias, int act) {
   fused *f = calloc(1, sizeof *f);
   if (!f) return ml_fail(ML_ENOMEM, "out of memory: a oneDNN primitive");
   *f = (fused){.m = m, .n = n, .k = k, .act = act, .bias = bias};
+  int threads = alone();
   dnnl_status_t s = dnnl_success;
   if (!engine) s = dnnl_engine_create(&engine, dnnl_cpu, 0);
   if (!s && !stream) s = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
@@ -108,6 +122,7 @@ static ml_err make(int64_t m, int64_t n, int64_t k, bool bias, int act) {
   if (ops) dnnl_post_ops_destroy(ops);
   if (attr) dnnl_primitive_attr_destroy(attr);
   if (pd) dnnl_primitive_desc_destroy(pd);
+  omp_set_num_threads(threads);
   if (s) {
     free(f);
     return ml_fail(ML_EARG, "oneDNN: no matmul of %lld x %lld x %lld: status %d", (long long)m,
@@ -144,7 +159,9 @@ ml_err ml__gemm_bias_act(int64_t m, int64_t n, int64_t k, const float *x, const 
   int n_args = 3;
   if (b) args[n_args++] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, mem[3]};
   if (pad) args[n_args++] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, mem[4]};
+  int threads = alone();
   if (!s) s = dnnl_primitive_execute(f->primitive, stream, n_args, args);
+  omp_set_num_threads(threads);
   for (int i = 0; i < 5; i++)
     if (mem[i]) dnnl_memory_destroy(mem[i]);
   free(pad);

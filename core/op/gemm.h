@@ -6,8 +6,8 @@
 
 /*
  * C[M,N] = alpha op(A) op(B) + beta C, row-major, leading dimensions in elements; op transposes
- * where ta or tb. By oneDNN, on one thread when called from a body of ml_parallel, which is how
- * every caller here uses it, with chunks, and so the order of every sum, by shapes alone.
+ * where ta or tb. By oneDNN, on the calling thread: callers cut by ml_parallel, chunks, and so
+ * the order of every sum, by shapes alone.
  */
 ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                 int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);

@@ -4,9 +4,10 @@
  *   x [B,K]  w [N,K]  bias [N] or absent  y [B,N]; act none, relu or sigmoid
  *
  * Batches of up to SMALL rows read every weight once and are bound by that: own loops
- * (linear_small.c), cut by output rows; the cuts' parts of dx are added up in order. Larger batches
- * are matrix products, cut by batch rows (forward, dx) and by output rows (dw, db): oneDNN's, but
- * for dw where our own is faster (gemm_tn.c).
+ * (linear_small.c), cut by output rows; the cuts' parts of dx are added up in order. So goes the
+ * backward of up to SMALL outputs, with w and x exchanged. The rest are matrix products, cut by
+ * batch rows (forward, dx) and by output rows (dw, db): oneDNN's, but for dw where our own is
+ * faster (gemm_tn.c).
  *
  * Results do not depend on the number of threads: the cuts depend on shapes alone, but for those of
  * gemm_tn, whose sums do not depend on the cuts. Where the weight's gradient is wanted for an SGD
@@ -205,7 +206,9 @@ static ml_err backward_large(backward_job *j) {
   /* Output rows per cut: at least a million multiplications; a thread's share where sums do
      not depend on it, else 64 or 128; in sixes, the height of gemm_tn's tiles. */
   int64_t least = (1 << 20) / ML_MAX(work, 1), share = (j->out + ml_threads() - 1) / ml_threads();
-  int64_t grain = ml__gemm_tn_wins(j->out, j->width) ? share : j->out >= 256 ? 128 : 64;
+  int64_t grain = ml__gemm_tn_wins(j->out, j->width) ? share
+                  : j->out >= 256                    ? 128
+                                                     : ML_MIN(64, (j->out + 1) / 2);
   grain = (ML_MAX(grain, least) + 5) / 6 * 6;
   if (j->dw || j->db) ml_parallel(j->out, grain, backward_outputs, j);
   return j->err < 0 ? ml_fail(j->err, "linear: oneDNN failed") : ML_OK;
@@ -241,6 +244,52 @@ static ml_err backward_small(backward_job *j) {
     ml__release(s.parts, cuts * size * (int64_t)sizeof(float));
   }
   return ML_OK;
+}
+
+/*
+ * Few outputs for many rows (a network's last layer): x is read and dx written once, in one pass,
+ * by the loops for small batches with the parts of w and x exchanged. dw is what they call dx, so
+ * each cut of the batch has a part of its own, added up in order.
+ */
+typedef struct narrow_job {
+  backward_job *j;
+  float *dz;    /* [out, rows] */
+  float *parts; /* dw of each cut, [cuts, out, width] */
+  int64_t grain;
+} narrow_job;
+
+static void narrow_rows(void *ctx, int64_t begin, int64_t end) {
+  narrow_job *s = ctx;
+  backward_job *j = s->j;
+  if (j->act != ML_ACT_NONE) through_activation(j, begin * j->out, end * j->out);
+  for (int64_t n = 0; n < j->out; n++)
+    for (int64_t r = begin; r < end; r++) s->dz[n * j->rows + r] = j->dz[r * j->out + n];
+  float *dw = s->parts + begin / s->grain * j->out * j->width;
+  memset(dw, 0, (size_t)(j->out * j->width) * sizeof *dw);
+  ml__linear_small_backward(j->out, j->width, begin, end, j->w, s->dz, j->rows, j->x, dw, j->dx, 1,
+                            0);
+}
+
+static ml_err backward_narrow(backward_job *j) {
+  /* a pass over some 256 KiB of x and as much of dx for each cut */
+  narrow_job s = {.j = j, .grain = ML_MAX(8, (1 << 16) / (j->width * j->out))};
+  int64_t cuts = (j->rows + s.grain - 1) / s.grain, size = j->out * j->width;
+  int64_t dz_bytes = j->out * j->rows * (int64_t)sizeof(float);
+  int64_t part_bytes = cuts * size * (int64_t)sizeof(float);
+  ML_TRY(ml__alloc((void **)&s.dz, dz_bytes));
+  ml_err e = ml__alloc((void **)&s.parts, part_bytes);
+  if (e == ML_OK) {
+    ml_parallel(j->rows, s.grain, narrow_rows, &s);
+    for (int64_t c = 1; c < cuts; c++)
+      for (int64_t i = 0; i < size; i++) s.parts[i] += s.parts[c * size + i];
+    if (j->dw)
+      for (int64_t i = 0; i < size; i++)
+        j->dw[i] = j->alpha * s.parts[i] + (j->beta == 0 ? 0 : j->dw[i]);
+    if (j->db) bias_gradient(j, 0, j->out);
+    ml__release(s.parts, part_bytes);
+  }
+  ml__release(s.dz, dz_bytes);
+  return e;
 }
 
 /* In double, for f64 and for the reference. */
@@ -309,7 +358,9 @@ static ml_err gradients(ml_node *n, ml_tensor *x, ml_tensor *w, ml_tensor *g, ml
     j.dw = gin[1] ? ml_f32(gin[1]) : NULL;
     j.db = gin[2] ? ml_f32(gin[2]) : NULL;
   }
-  e = j.rows <= SMALL || j.width == 0 ? backward_small(&j) : backward_large(&j);
+  e = j.rows <= SMALL || j.width == 0 ? backward_small(&j)
+      : j.out <= SMALL                ? backward_narrow(&j)
+                                      : backward_large(&j);
   if (sgd) {
     ml__touch(w);
     if (b) ml__touch(b);

@@ -19,5 +19,7 @@ return {
     { x = { 0, 5 }, w = { 4, 5 }, b = { 4 }, act = "relu" },
     { x = { 300, 7 }, w = { 130, 7 }, b = { 130 }, act = "relu", slow = true },
     { x = { 16, 64 }, w = { 1, 64 }, b = { 1 }, act = "sigmoid" },
+    { x = { 9, 21 }, w = { 3, 21 }, b = { 3 }, act = "relu" },
+    { x = { 700, 130 }, w = { 2, 130 }, b = { 2 }, act = "relu", slow = true },
   },
 }

@@ -8,25 +8,11 @@ local cdef = require "mlua.ffi.cdef" -- generated; declares everything
 
 local core = {}
 
--- libgomp lets idle threads spin for a millisecond and more. Where another program wants a core,
--- too, the thread that waits then keeps it from the one it waits for: steps took up to 40 times
--- longer. A few microseconds are enough between the regions of a step. libgomp reads this once,
--- when it is loaded.
-ffi.cdef "int setenv(const char *, const char *, int); int unsetenv(const char *);"
-local function load_with_short_spin(path)
-  if os.getenv "GOMP_SPINCOUNT" or os.getenv "OMP_WAIT_POLICY" then return ffi.load(path) end
-  ffi.C.setenv("GOMP_SPINCOUNT", "1000", 1)
-  local ok, lib = pcall(ffi.load, path)
-  ffi.C.unsetenv "GOMP_SPINCOUNT"
-  if not ok then error(lib, 0) end
-  return lib
-end
-
 -- build/lua/mlua/ffi/ -> build/libmlua.so; share/mlua/lua/mlua/ffi/ -> lib/libmlua.so
 local function load()
   local tried
   for _, path in ipairs { "../../../libmlua.so", "../../../../../lib/libmlua.so" } do
-    local ok, lib = pcall(load_with_short_spin, cdef.path .. path)
+    local ok, lib = pcall(ffi.load, cdef.path .. path)
     if ok then return lib end
     tried = tried or lib
   end
