@@ -140,8 +140,6 @@ if not theirs then
   print(("mlua      AUC %.6f   log loss %.6f"):format(ours.auc, ours.log_loss))
   fail.run("peer: %s", version)
 end
--- Rounding alone, as another number of threads brings, moves log loss by up to 0.0003 here, and by
--- 0.001 at ten times the learning rate.
 local auc, loss = math.abs(ours.auc - theirs.auc), math.abs(ours.log_loss - theirs.log_loss)
 local equal = auc <= o.within and loss <= o.within
 print(("mlua         AUC %.6f   log loss %.6f"):format(ours.auc, ours.log_loss))

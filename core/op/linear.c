@@ -122,7 +122,8 @@ ml_err ml_linear_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, const
 typedef struct backward_job {
   const float *x, *y, *g;
   float *w, *dx, *dz; /* dz: g through the activation; g itself where there is none */
-  const float *far;   /* w with its rows `far_width` apart */
+  const float *far;   /* w with its rows `far_width` apart: itself or `spread` */
+  float *spread;
   int64_t far_width;
   float *dw, *db;
   float alpha, beta; /* dw = alpha dz' x + beta dw */
@@ -183,18 +184,22 @@ static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
  * half as long again over dx (64 against 96 GFLOP/s a core at 256 x 512): it is given a copy with
  * rows further apart, which costs one pass over w.
  */
+static void copy_rows(void *ctx, int64_t begin, int64_t end) {
+  backward_job *j = ctx;
+  for (int64_t n = begin; n < end; n++)
+    memcpy(j->spread + n * j->far_width, j->w + n * j->width, (size_t)j->width * sizeof(float));
+}
+
 static ml_err spread_rows(backward_job *j, int64_t *bytes) {
   j->far = j->w;
   j->far_width = j->width;
   *bytes = 0;
   if (!j->dx || j->width % 256 != 0 || j->rows < 32) return ML_OK;
-  float *copy;
   j->far_width = j->width + 16;
   *bytes = j->out * j->far_width * (int64_t)sizeof(float);
-  ML_TRY(ml__alloc((void **)&copy, *bytes));
-  for (int64_t n = 0; n < j->out; n++)
-    memcpy(copy + n * j->far_width, j->w + n * j->width, (size_t)j->width * sizeof(float));
-  j->far = copy;
+  ML_TRY(ml__alloc((void **)&j->spread, *bytes));
+  ml_parallel(j->out, (1 << 16) / j->width + 1, copy_rows, j);
+  j->far = j->spread;
   return ML_OK;
 }
 
@@ -202,10 +207,10 @@ static ml_err backward_large(backward_job *j) {
   int64_t work = j->rows * j->width, bytes;
   ML_TRY(spread_rows(j, &bytes));
   ml_parallel(j->rows, ml__row_grain(j->rows, j->width * j->out), backward_rows, j);
-  if (bytes) ml__release((void *)(uintptr_t)j->far, bytes);
-  /* Output rows per cut: at least a million multiplications; a thread's share where sums do
+  if (bytes) ml__release(j->spread, bytes);
+  /* Output rows per cut: at least ML__CUT multiplications; a thread's share where sums do
      not depend on it, else 64 or 128; in sixes, the height of gemm_tn's tiles. */
-  int64_t least = (1 << 20) / ML_MAX(work, 1), share = (j->out + ml_threads() - 1) / ml_threads();
+  int64_t least = ML__CUT / ML_MAX(work, 1), share = (j->out + ml_threads() - 1) / ml_threads();
   int64_t grain = ml__gemm_tn_wins(j->out, j->width) ? share
                   : j->out >= 256                    ? 128
                                                      : ML_MIN(64, (j->out + 1) / 2);

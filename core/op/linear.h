@@ -16,13 +16,15 @@ void ml__linear_small_backward(int64_t rows, int64_t width, int64_t begin, int64
                                const float *x, const float *dz, int64_t out, const float *w,
                                float *dx, float *dw, float alpha, float beta);
 
+enum { ML__CUT = 1 << 18 }; /* multiplications of a cut at least: 3 us or more on one core */
+
 /*
  * Batch rows per cut of a matrix product, given the multiplications of a row: an even number of
- * cuts of at most 256 rows; fewer and larger ones where a cut would have less than a million
- * multiplications (10 us on one core). In sixteens.
+ * cuts of at most 256 rows; fewer and larger ones where a cut would have less than ML__CUT. In
+ * sixteens.
  */
 static inline int64_t ml__row_grain(int64_t rows, int64_t work) {
-  int64_t most = rows * work / (1 << 20), cuts = (rows + 255) / 256;
+  int64_t most = rows * work / ML__CUT, cuts = (rows + 255) / 256;
   if (cuts < 2) cuts = 2;
   cuts += cuts & 1;
   cuts = ML_MAX(1, ML_MIN(cuts, most));

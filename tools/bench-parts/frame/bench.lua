@@ -128,9 +128,10 @@ function Bench:measure(c)
     if not seconds then return nil end
     return c.per and c.per / seconds or seconds * assert(scale[c.unit], "unknown unit")
   end
-  local a, b = median(mine), theirs[1] and median(theirs)
+  local a, b = median(mine), theirs[1] and median(theirs) -- sorted now: [1] is the fastest
   local row = {
     name = c.name, unit = c.unit, ours = convert(a), peer = convert(b), ratio = b and b / a,
+    ratio_fastest = b and theirs[1] / mine[1],
     bound = convert(c.bound), bound_by = c.bound_by, runs = self.runs, threads = threads,
     peer_threads = peer_threads, peer_version = peer and peer.version or b and c.peer_version,
     peer_missing = missing,

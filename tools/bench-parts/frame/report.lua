@@ -1,7 +1,8 @@
 --- Rows of benches, as a table for people or as JSON lines.
 --
 -- Fields of a row: name; unit; ours, peer (in that unit; peer nil where there is none); ratio,
--- above 1 where ours is faster; bound, what the machine allows in that unit, and bound_by, what
+-- above 1 where ours is faster; ratio_fastest, that of each side's fastest round, which a busy
+-- machine disturbs less; bound, what the machine allows in that unit, and bound_by, what
 -- sets it; runs; threads, peer_threads; peer_version, or peer_missing, why there is none.
 -- @module frame.report
 local M = {}
@@ -10,8 +11,8 @@ local Report = {}
 Report.__index = Report
 
 local fields = {
-  "name", "unit", "ours", "peer", "ratio", "bound", "bound_by", "runs", "threads", "peer_threads",
-  "peer_version", "peer_missing",
+  "name", "unit", "ours", "peer", "ratio", "ratio_fastest", "bound", "bound_by", "runs", "threads",
+  "peer_threads", "peer_version", "peer_missing",
 }
 
 function M.new(json)
@@ -63,12 +64,14 @@ function Report:finish()
   for i, r in ipairs(self.rows) do
     rows[i] = {
       r.name, r.unit, figure(r.ours), tostring(r.threads or "-"), figure(r.peer),
-      r.peer_threads or "-", figure(r.ratio), figure(r.bound), r.bound_by or "",
+      r.peer_threads or "-", figure(r.ratio), figure(r.ratio_fastest), figure(r.bound),
+      r.bound_by or "",
     }
   end
   print(require("mlua.ui.table").render {
-    head = { "name", "unit", "ours", "threads", "peer", "threads", "ratio", "bound", "set by" },
-    rows = rows, align = "llrrrrrrl", gap = 2,
+    head = { "name", "unit", "ours", "threads", "peer", "threads", "ratio", "fastest", "bound",
+      "set by" },
+    rows = rows, align = "llrrrrrrrl", gap = 2,
   })
   local versions, seen = {}, {}
   for _, r in ipairs(self.rows) do
@@ -81,7 +84,8 @@ function Report:finish()
   end
   for _, word in ipairs(versions) do print(word) end
   if #self.rows > 0 then
-    print(("medians of %d runs; ratio above 1: ours is faster"):format(self.rows[1].runs or 1))
+    print(("medians of %d runs; ratio above 1: ours is faster; fastest: that of each side's "
+      .. "fastest run"):format(self.rows[1].runs or 1))
   end
 end
 
