@@ -4,12 +4,9 @@
 
 #include "tensor/tensor.h"
 
-ml_err ml__shape_broadcast(int *nd, int64_t *shape, const char *op, const ml_tensor *a,
-                           const ml_tensor *b);
+/* n tensors broadcast together */
+ml_err ml__shape_each(int *nd, int64_t *shape, const char *op, int n, const ml_tensor *const *in);
 ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a);
-/* a's shape, which b must have */
-ml_err ml__shape_same(int *nd, int64_t *shape, const char *op, const ml_tensor *a, const char *name,
-                      const ml_tensor *b);
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift);
 ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
                       const ml_tensor *y, const ml_tensor *w);
