@@ -79,15 +79,26 @@ ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *
   return ML_OK;
 }
 
-ml_err ml__shape_reduce(int *nd, int64_t *shape, const ml_tensor *x, int64_t axis, int64_t keep) {
+ml_err ml__shape_reduce(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis,
+                        int64_t keep, int64_t least) {
   int a = -1;
-  if (axis != 0) ML_TRY(ml__axis(&a, "sum", 2, x, axis));
+  if (axis != 0) ML_TRY(ml__axis(&a, op, 2, x, axis));
+  int64_t n = a < 0 ? x->info.count : x->info.shape[a];
+  if (n < least)
+    return ml_fail(ML_ESHAPE, "bad argument #1 to '%s' (x: expected at least one element, got none)",
+                   op);
   *nd = 0;
   for (int d = 0; d < x->info.ndim; d++) {
     if (a >= 0 && d != a) shape[(*nd)++] = x->info.shape[d];
     else if (keep) shape[(*nd)++] = 1;
   }
   return ML_OK;
+}
+
+ml_err ml__shape_along(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis) {
+  int a;
+  ML_TRY(ml__axis(&a, op, 2, x, axis));
+  return ml__shape_like(nd, shape, x);
 }
 
 ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b, int64_t ta,
