@@ -81,75 +81,72 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
 }
 
 /* acc: the accumulator, v: an element, or another accumulator in JOIN. */
-#define KERNEL(NAME, T, A, Y, INIT, STEP, JOIN)                                                  \
-  ML_CLONES static void NAME##_run(const void *px, int64_t n, void *out) {                       \
-    const T *restrict x = px;                                                                    \
-    A lane[LANES], acc = INIT;                                                                   \
-    for (int k = 0; k < LANES; k++) lane[k] = INIT;                                              \
-    int64_t i = 0;                                                                               \
-    for (; i + LANES <= n; i += LANES) {                                                         \
-      for (int k = 0; k < LANES; k++) {                                                          \
-        A a = lane[k];                                                                           \
-        T v = x[i + k];                                                                          \
-        lane[k] = STEP;                                                                          \
-      }                                                                                          \
-    }                                                                                            \
-    for (; i < n; i++) {                                                                         \
-      A a = lane[i % LANES];                                                                     \
-      T v = x[i];                                                                                \
-      lane[i % LANES] = STEP;                                                                    \
-    }                                                                                            \
-    for (int k = 0; k < LANES; k++) {                                                            \
-      A a = acc, v = lane[k];                                                                    \
-      acc = JOIN;                                                                                \
-    }                                                                                            \
-    *(A *)out = acc;                                                                             \
-  }                                                                                              \
-  ML_CLONES static void NAME##_block(const job *j, int64_t o, int64_t from, int64_t to) {        \
-    A acc[BLOCK];                                                                                \
-    int64_t n = to - from;                                                                       \
-    for (int64_t i = 0; i < n; i++) acc[i] = INIT;                                               \
-    for (int64_t m = 0; m < j->e.n; m++) {                                                       \
-      const T *restrict x = (const T *)j->x + (o * j->e.n + m) * j->e.inner + from;              \
-      for (int64_t i = 0; i < n; i++) {                                                          \
-        A a = acc[i];                                                                            \
-        T v = x[i];                                                                              \
-        acc[i] = STEP;                                                                           \
-      }                                                                                          \
-    }                                                                                            \
-    for (int64_t i = 0; i < n; i++) ((Y *)j->y)[o * j->e.inner + from + i] = (Y)acc[i];          \
-  }                                                                                              \
-  static void NAME##_join(const void *parts, int64_t n, void *y, int64_t at) {                   \
-    A acc = INIT;                                                                                \
-    for (int64_t i = 0; i < n; i++) {                                                            \
-      A a = acc, v = ((const A *)parts)[i];                                                      \
-      acc = JOIN;                                                                                \
-    }                                                                                            \
-    ((Y *)y)[at] = (Y)acc;                                                                       \
-  }                                                                                              \
+#define KERNEL(NAME, T, A, Y, INIT, STEP, JOIN)                                           \
+  ML_CLONES static void NAME##_run(const void *px, int64_t n, void *out) {                \
+    const T *restrict x = px;                                                             \
+    A lane[LANES], acc = INIT;                                                            \
+    for (int k = 0; k < LANES; k++) lane[k] = INIT;                                       \
+    int64_t i = 0;                                                                        \
+    for (; i + LANES <= n; i += LANES) {                                                  \
+      for (int k = 0; k < LANES; k++) {                                                   \
+        A a = lane[k];                                                                    \
+        T v = x[i + k];                                                                   \
+        lane[k] = STEP;                                                                   \
+      }                                                                                   \
+    }                                                                                     \
+    for (; i < n; i++) {                                                                  \
+      A a = lane[i % LANES];                                                              \
+      T v = x[i];                                                                         \
+      lane[i % LANES] = STEP;                                                             \
+    }                                                                                     \
+    for (int k = 0; k < LANES; k++) {                                                     \
+      A a = acc, v = lane[k];                                                             \
+      acc = JOIN;                                                                         \
+    }                                                                                     \
+    *(A *)out = acc;                                                                      \
+  }                                                                                       \
+  ML_CLONES static void NAME##_block(const job *j, int64_t o, int64_t from, int64_t to) { \
+    A acc[BLOCK];                                                                         \
+    int64_t n = to - from;                                                                \
+    for (int64_t i = 0; i < n; i++) acc[i] = INIT;                                        \
+    for (int64_t m = 0; m < j->e.n; m++) {                                                \
+      const T *restrict x = (const T *)j->x + (o * j->e.n + m) * j->e.inner + from;       \
+      for (int64_t i = 0; i < n; i++) {                                                   \
+        A a = acc[i];                                                                     \
+        T v = x[i];                                                                       \
+        acc[i] = STEP;                                                                    \
+      }                                                                                   \
+    }                                                                                     \
+    for (int64_t i = 0; i < n; i++) ((Y *)j->y)[o * j->e.inner + from + i] = (Y)acc[i];   \
+  }                                                                                       \
+  static void NAME##_join(const void *parts, int64_t n, void *y, int64_t at) {            \
+    A acc = INIT;                                                                         \
+    for (int64_t i = 0; i < n; i++) {                                                     \
+      A a = acc, v = ((const A *)parts)[i];                                               \
+      acc = JOIN;                                                                         \
+    }                                                                                     \
+    ((Y *)y)[at] = (Y)acc;                                                                \
+  }                                                                                       \
   static const kernel NAME = {NAME##_run, NAME##_block, NAME##_join, sizeof(T), sizeof(A)};
 
-#define INTEGERS(NAME, INIT64, INIT32, INIT8, STEP)                                  \
-  KERNEL(NAME##_i64, int64_t, int64_t, int64_t, INIT64, STEP, STEP)                  \
-  KERNEL(NAME##_i32, int32_t, int64_t, int32_t, INIT32, STEP, STEP)                  \
+#define INTEGERS(NAME, INIT64, INIT32, INIT8, STEP)                 \
+  KERNEL(NAME##_i64, int64_t, int64_t, int64_t, INIT64, STEP, STEP) \
+  KERNEL(NAME##_i32, int32_t, int64_t, int32_t, INIT32, STEP, STEP) \
   KERNEL(NAME##_u8, uint8_t, int64_t, uint8_t, INIT8, STEP, STEP)
 
-#define BY_DTYPE(NAME)                                                              \
-  static const kernel *const NAME##_kernels[ML_DTYPES] = {[ML_F64] = &NAME##_f64,   \
-                                                          [ML_F32] = &NAME##_f32,   \
-                                                          [ML_I64] = &NAME##_i64,   \
-                                                          [ML_I32] = &NAME##_i32,   \
-                                                          [ML_U8] = &NAME##_u8,     \
-                                                          [ML_BOOL] = &NAME##_u8};
+#define BY_DTYPE(NAME)                                                        \
+  static const kernel *const NAME##_kernels[ML_DTYPES] = {                    \
+      [ML_F64] = &NAME##_f64, [ML_F32] = &NAME##_f32, [ML_I64] = &NAME##_i64, \
+      [ML_I32] = &NAME##_i32, [ML_U8] = &NAME##_u8,   [ML_BOOL] = &NAME##_u8};
 
 KERNEL(sum_f64, double, double, double, 0, a + v, a + v)
 KERNEL(sum_f32, float, double, float, 0, a + (double)v, a + v)
 INTEGERS(sum, 0, 0, 0, a + v)
 BY_DTYPE(sum)
 
-KERNEL(prod_f64, double, double, double, 1, a * v, a * v)
-KERNEL(prod_f32, float, double, float, 1, a * (double)v, a * v)
-INTEGERS(prod, 1, 1, 1, a * v)
+KERNEL(prod_f64, double, double, double, 1, a *v, a *v)
+KERNEL(prod_f32, float, double, float, 1, a *(double)v, a *v)
+INTEGERS(prod, 1, 1, 1, a *v)
 BY_DTYPE(prod)
 
 #define LARGER v > a || v != v ? v : a
@@ -164,7 +161,7 @@ INTEGERS(min, INT64_MAX, INT32_MAX, 255, v < a ? v : a)
 BY_DTYPE(min)
 
 KERNEL(any_bool, uint8_t, uint8_t, uint8_t, 0, a | (v != 0), a | v)
-KERNEL(all_bool, uint8_t, uint8_t, uint8_t, 1, a & (v != 0), a & v)
+KERNEL(all_bool, uint8_t, uint8_t, uint8_t, 1, a &(v != 0), a &v)
 
 KERNEL(count_f64, double, int64_t, int64_t, 0, a + (v != 0), a + v)
 KERNEL(count_f32, float, int64_t, int64_t, 0, a + (v != 0), a + v)
@@ -187,7 +184,8 @@ static ml_err plain(ml_tensor *y, const ml_tensor *x, int64_t axis, long double 
     long double a = init;
     for (int64_t m = 0; m < e.n; m++) a = f(a, load(x, ml__group_at(&e, g, m)));
     if (y->info.dtype == ML_I64)
-      ((int64_t *)y->info.data)[g] = a < 0x1p63L ? a >= -0x1p63L ? (int64_t)a : INT64_MIN : INT64_MAX;
+      ((int64_t *)y->info.data)[g] =
+          a < 0x1p63L ? a >= -0x1p63L ? (int64_t)a : INT64_MIN : INT64_MAX;
     else ml__store(y->info.data, y->info.dtype, g, (double)a);
   }
   return ML_OK;
@@ -201,12 +199,12 @@ static long double either(long double a, long double v) { return a != 0 || v != 
 static long double both(long double a, long double v) { return a != 0 && v != 0; }
 static long double another(long double a, long double v) { return a + (v != 0); }
 
-#define REDUCTION(NAME, KERNELS, INIT, STEP)                                               \
-  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {   \
-    return reduce(y, x, axis, KERNELS);                                                    \
-  }                                                                                        \
-  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {   \
-    return plain(y, x, axis, INIT, STEP);                                                  \
+#define REDUCTION(NAME, KERNELS, INIT, STEP)                                             \
+  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) { \
+    return reduce(y, x, axis, KERNELS);                                                  \
+  }                                                                                      \
+  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) { \
+    return plain(y, x, axis, INIT, STEP);                                                \
   }
 
 REDUCTION(sum, sum_kernels[x->info.dtype], 0, plus)
@@ -275,8 +273,7 @@ static void extreme_group(const ml_groups *e, int64_t i, const ml_tensor *x, dou
                           ml_tensor *dx) {
   int d = x->info.dtype;
   int64_t equal = 0;
-  for (int64_t m = 0; m < e->n; m++)
-    equal += ml__load(x->info.data, d, ml__group_at(e, i, m)) == y;
+  for (int64_t m = 0; m < e->n; m++) equal += ml__load(x->info.data, d, ml__group_at(e, i, m)) == y;
   for (int64_t m = 0; m < e->n; m++) {
     int64_t at = ml__group_at(e, i, m);
     bool is = ml__load(x->info.data, d, at) == y;
@@ -292,10 +289,8 @@ static ml_err by_group(ml_node *n, ml_tensor *g, ml_tensor **gin, bool extreme) 
     ml_groups e = ml__groups(x, n->scalar[0].i);
     for (int64_t i = 0; i < e.outer * e.inner; i++) {
       double gi = ml__load(g->info.data, g->info.dtype, i);
-      if (extreme)
-        extreme_group(&e, i, x, gi, ml__load(y->info.data, y->info.dtype, i), gin[0]);
-      else
-        prod_group(&e, i, x, gi, gin[0]);
+      if (extreme) extreme_group(&e, i, x, gi, ml__load(y->info.data, y->info.dtype, i), gin[0]);
+      else prod_group(&e, i, x, gi, gin[0]);
     }
   }
   ml__unref(x);

@@ -85,8 +85,8 @@ ml_err ml__shape_reduce(int *nd, int64_t *shape, const char *op, const ml_tensor
   if (axis != 0) ML_TRY(ml__axis(&a, op, 2, x, axis));
   int64_t n = a < 0 ? x->info.count : x->info.shape[a];
   if (n < least)
-    return ml_fail(ML_ESHAPE, "bad argument #1 to '%s' (x: expected at least one element, got none)",
-                   op);
+    return ml_fail(ML_ESHAPE,
+                   "bad argument #1 to '%s' (x: expected at least one element, got none)", op);
   *nd = 0;
   for (int d = 0; d < x->info.ndim; d++) {
     if (a >= 0 && d != a) shape[(*nd)++] = x->info.shape[d];

@@ -71,88 +71,87 @@ static ml_err along(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, int64_
   return j.failed ? ml_fail(ML_ENOMEM, "out of memory: rows along an axis") : ML_OK;
 }
 
-#define ROWS(T, D)                                                                              \
-  ML_CLONES static T largest_##D(int64_t n, const T *x) {                                       \
-    T lane[16], top = (T)-HUGE_VAL;                                                             \
-    int64_t i = 0;                                                                              \
-    for (int k = 0; k < 16; k++) lane[k] = top;                                                 \
-    for (; i + 16 <= n; i += 16)                                                                \
-      for (int k = 0; k < 16; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];           \
-    for (; i < n; i++) top = x[i] > top ? x[i] : top;                                           \
-    for (int k = 0; k < 16; k++) top = lane[k] > top ? lane[k] : top;                           \
-    return top;                                                                                 \
-  }                                                                                             \
-  ML_CLONES static double total_##D(int64_t n, const T *restrict x) {                           \
-    double lane[8] = {0}, sum = 0;                                                              \
-    int64_t i = 0;                                                                              \
-    for (; i + 8 <= n; i += 8)                                                                  \
-      for (int k = 0; k < 8; k++) lane[k] += (double)x[i + k];                                  \
-    for (; i < n; i++) sum += (double)x[i];                                                     \
-    for (int k = 0; k < 8; k++) sum += lane[k];                                                 \
-    return sum;                                                                                 \
-  }                                                                                             \
-  ML_CLONES static void exps_##D(int64_t n, const T *restrict x, T top, T *restrict y) {        \
-    for (int64_t i = 0; i < n; i++) y[i] = exp(x[i] - top);                                     \
-  }                                                                                             \
-  ML_CLONES static void softmax_##D(int64_t n, const T *x, const T *b, T *restrict y,           \
-                                    double p) {                                                 \
-    exps_##D(n, x, largest_##D(n, x), y);                                                       \
-    T scale = (T)(1 / total_##D(n, y));                                                         \
-    for (int64_t i = 0; i < n; i++) y[i] *= scale;                                              \
-  }                                                                                             \
-  static double logsum_##D(int64_t n, const T *x, T top, T *scratch) {                          \
-    if (isinf((double)top)) return (double)top; /* all -inf, or one +inf */                     \
-    double sum = 0;                                                                             \
-    for (int64_t i = 0; i < n; i += 512) {                                                      \
-      int64_t k = ML_MIN(n - i, (int64_t)512);                                                  \
-      exps_##D(k, x + i, top, scratch);                                                         \
-      sum += total_##D(k, scratch);                                                             \
-    }                                                                                           \
-    return (double)top + log(sum);                                                              \
-  }                                                                                             \
-  ML_CLONES static void log_softmax_##D(int64_t n, const T *x, const T *b, T *restrict y,       \
-                                        double p) {                                             \
-    T scratch[512], z = (T)logsum_##D(n, x, largest_##D(n, x), scratch);                        \
-    for (int64_t i = 0; i < n; i++) y[i] = x[i] - z;                                            \
-  }                                                                                             \
-  static void logsumexp_##D(int64_t n, const T *x, const T *b, T *y, double p) {                \
-    T scratch[512];                                                                             \
-    *y = (T)logsum_##D(n, x, largest_##D(n, x), scratch);                                       \
-  }                                                                                             \
-  ML_CLONES static void softmax_dx_##D(int64_t n, const T *restrict g, const T *restrict y,     \
-                                       T *restrict dx, double p) {                              \
-    double dot = 0;                                                                             \
-    for (int64_t i = 0; i < n; i++) dot += (double)g[i] * (double)y[i];                         \
-    T c = (T)dot;                                                                               \
-    for (int64_t i = 0; i < n; i++) dx[i] = y[i] * (g[i] - c);                                  \
-  }                                                                                             \
-  ML_CLONES static void log_softmax_dx_##D(int64_t n, const T *restrict g, const T *restrict y, \
-                                           T *restrict dx, double p) {                          \
-    T sum = (T)total_##D(n, g);                                                                 \
-    for (int64_t i = 0; i < n; i++) dx[i] = g[i] - exp(y[i]) * sum;                             \
-  }                                                                                             \
-  static void cumsum_##D(int64_t n, const T *x, const T *b, T *y, double p) {                   \
-    double sum = 0;                                                                             \
-    if (p > 0)                                                                                  \
-      for (int64_t i = 0; i < n; i++) y[i] = (T)(sum += (double)x[i]);                          \
-    else /* from the end */                                                                     \
-      for (int64_t i = n; i-- > 0;) y[i] = (T)(sum += (double)x[i]);                            \
-  }                                                                                             \
-  ML_CLONES static void var_##D(int64_t n, const T *x, const T *b, T *y, double p) {            \
-    double mean = total_##D(n, x) / (double)n, sum = 0;                                         \
-    for (int64_t i = 0; i < n; i++) sum += ((double)x[i] - mean) * ((double)x[i] - mean);       \
-    *y = (T)(sum / ((double)n - p));                                                            \
+#define ROWS(T, D)                                                                                \
+  ML_CLONES static T largest_##D(int64_t n, const T *x) {                                         \
+    T lane[16], top = (T)-HUGE_VAL;                                                               \
+    int64_t i = 0;                                                                                \
+    for (int k = 0; k < 16; k++) lane[k] = top;                                                   \
+    for (; i + 16 <= n; i += 16)                                                                  \
+      for (int k = 0; k < 16; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];             \
+    for (; i < n; i++) top = x[i] > top ? x[i] : top;                                             \
+    for (int k = 0; k < 16; k++) top = lane[k] > top ? lane[k] : top;                             \
+    return top;                                                                                   \
+  }                                                                                               \
+  ML_CLONES static double total_##D(int64_t n, const T *restrict x) {                             \
+    double lane[8] = {0}, sum = 0;                                                                \
+    int64_t i = 0;                                                                                \
+    for (; i + 8 <= n; i += 8)                                                                    \
+      for (int k = 0; k < 8; k++) lane[k] += (double)x[i + k];                                    \
+    for (; i < n; i++) sum += (double)x[i];                                                       \
+    for (int k = 0; k < 8; k++) sum += lane[k];                                                   \
+    return sum;                                                                                   \
+  }                                                                                               \
+  ML_CLONES static void exps_##D(int64_t n, const T *restrict x, T top, T *restrict y) {          \
+    for (int64_t i = 0; i < n; i++) y[i] = exp(x[i] - top);                                       \
+  }                                                                                               \
+  ML_CLONES static void softmax_##D(int64_t n, const T *x, const T *b, T *restrict y, double p) { \
+    exps_##D(n, x, largest_##D(n, x), y);                                                         \
+    T scale = (T)(1 / total_##D(n, y));                                                           \
+    for (int64_t i = 0; i < n; i++) y[i] *= scale;                                                \
+  }                                                                                               \
+  static double logsum_##D(int64_t n, const T *x, T top, T *scratch) {                            \
+    if (isinf((double)top)) return (double)top; /* all -inf, or one +inf */                       \
+    double sum = 0;                                                                               \
+    for (int64_t i = 0; i < n; i += 512) {                                                        \
+      int64_t k = ML_MIN(n - i, (int64_t)512);                                                    \
+      exps_##D(k, x + i, top, scratch);                                                           \
+      sum += total_##D(k, scratch);                                                               \
+    }                                                                                             \
+    return (double)top + log(sum);                                                                \
+  }                                                                                               \
+  ML_CLONES static void log_softmax_##D(int64_t n, const T *x, const T *b, T *restrict y,         \
+                                        double p) {                                               \
+    T scratch[512], z = (T)logsum_##D(n, x, largest_##D(n, x), scratch);                          \
+    for (int64_t i = 0; i < n; i++) y[i] = x[i] - z;                                              \
+  }                                                                                               \
+  static void logsumexp_##D(int64_t n, const T *x, const T *b, T *y, double p) {                  \
+    T scratch[512];                                                                               \
+    *y = (T)logsum_##D(n, x, largest_##D(n, x), scratch);                                         \
+  }                                                                                               \
+  ML_CLONES static void softmax_dx_##D(int64_t n, const T *restrict g, const T *restrict y,       \
+                                       T *restrict dx, double p) {                                \
+    double dot = 0;                                                                               \
+    for (int64_t i = 0; i < n; i++) dot += (double)g[i] * (double)y[i];                           \
+    T c = (T)dot;                                                                                 \
+    for (int64_t i = 0; i < n; i++) dx[i] = y[i] * (g[i] - c);                                    \
+  }                                                                                               \
+  ML_CLONES static void log_softmax_dx_##D(int64_t n, const T *restrict g, const T *restrict y,   \
+                                           T *restrict dx, double p) {                            \
+    T sum = (T)total_##D(n, g);                                                                   \
+    for (int64_t i = 0; i < n; i++) dx[i] = g[i] - exp(y[i]) * sum;                               \
+  }                                                                                               \
+  static void cumsum_##D(int64_t n, const T *x, const T *b, T *y, double p) {                     \
+    double sum = 0;                                                                               \
+    if (p > 0)                                                                                    \
+      for (int64_t i = 0; i < n; i++) y[i] = (T)(sum += (double)x[i]);                            \
+    else /* from the end */                                                                       \
+      for (int64_t i = n; i-- > 0;) y[i] = (T)(sum += (double)x[i]);                              \
+  }                                                                                               \
+  ML_CLONES static void var_##D(int64_t n, const T *x, const T *b, T *y, double p) {              \
+    double mean = total_##D(n, x) / (double)n, sum = 0;                                           \
+    for (int64_t i = 0; i < n; i++) sum += ((double)x[i] - mean) * ((double)x[i] - mean);         \
+    *y = (T)(sum / ((double)n - p));                                                              \
   }
 
 ROWS(float, f32)
 ROWS(double, f64)
 
-#define ALONG(NAME, ONE, P, PARAMS)                                                \
-  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *x, int64_t axis PARAMS) {  \
-    return along(y, x, NULL, axis, ONE, NAME##_f32, NAME##_f64, P);                \
-  }                                                                                \
-  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *x, int64_t axis PARAMS) {  \
-    return along(y, x, NULL, axis, ONE, NAME##_f32, NAME##_f64, P);                \
+#define ALONG(NAME, ONE, P, PARAMS)                                               \
+  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *x, int64_t axis PARAMS) { \
+    return along(y, x, NULL, axis, ONE, NAME##_f32, NAME##_f64, P);               \
+  }                                                                               \
+  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *x, int64_t axis PARAMS) { \
+    return along(y, x, NULL, axis, ONE, NAME##_f32, NAME##_f64, P);               \
   }
 #define COMMA ,
 #define NONE
