@@ -1,96 +1,163 @@
-/* gather: cat and index_select, and their gradients. Bytes are copied, whatever the dtype; only the
-   gradient of index_select adds. */
+/*
+ * gather: by numbers from 0 along an axis: index_select (whole slices), gather and scatter (single
+ * elements), scatter_add, and their gradients. Bytes are copied, whatever the dtype; only sums add.
+ *
+ * Where several numbers are equal, scatter keeps the last element, and sums run in the order of the
+ * elements: one thread, the same bits always.
+ */
 #include <string.h>
 
 #include "ml_ops.h"
+#include "op/groups.h"
 
-static void split(const ml_tensor *x, int axis, int64_t *outer, int64_t *inner) {
-  *outer = *inner = 1;
-  for (int d = 0; d < x->info.ndim; d++)
-    if (d != axis) *(d < axis ? outer : inner) *= x->info.shape[d];
-}
-
-/* Copies between `one`, of rows of n bytes, and the n bytes at `at` of the rows of `whole`. */
-static void part(char *whole, char *one, int64_t outer, int64_t row, int64_t at, int64_t n,
-                 bool out) {
-  for (int64_t o = 0; o < outer; o++) {
-    char *w = whole + o * row + at, *p = one + o * n;
-    if (out) memcpy(p, w, (size_t)n);
-    else memcpy(w, p, (size_t)n);
-  }
-}
-
-ml_err ml_cat_ref(ml_tensor *y, ml_tensor *const *xs, int64_t n, int64_t axis) {
-  int a;
-  int64_t outer, inner, at = 0, size = ml_dtype_size(y->info.dtype);
-  ML_TRY(ml__axis(&a, "cat", 2, y, axis));
-  split(y, a, &outer, &inner);
-  int64_t row = y->info.shape[a] * inner * size;
-  for (int64_t k = 0; k < n; k++) {
-    ml_tensor *x;
-    ML_TRY(ml__contiguous(&x, xs[k]));
-    int64_t bytes = x->info.shape[a] * inner * size;
-    part(y->info.data, x->info.data, outer, row, at, bytes, false);
-    at += bytes;
-    ml__unref(x);
-  }
-  return ML_OK;
-}
-
-ml_err ml_cat_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
-  int a;
-  int64_t outer, inner, at = 0, size = ml_dtype_size(g->info.dtype);
-  ML_TRY(ml__axis(&a, "cat", 2, g, n->scalar[0].i));
-  split(g, a, &outer, &inner);
-  int64_t row = g->info.shape[a] * inner * size;
-  for (int k = 0; k < n->n_in; k++) {
-    ml_tensor *x = n->in[k];
-    int64_t bytes = x->info.shape[a] * inner * size;
-    if (ml__wants(x)) {
-      ML_TRY(ml__new(&gin[k], x->info.dtype, x->info.ndim, x->info.shape));
-      part(g->info.data, gin[k]->info.data, outer, row, at, bytes, true);
-    }
-    at += bytes;
-  }
-  return ML_OK;
-}
-
-static ml_err row_of(int64_t *row, const ml_tensor *x, const ml_tensor *indices, int64_t i) {
-  *row = indices->info.dtype == ML_I64 ? ((const int64_t *)indices->info.data)[i]
-                                       : ((const int32_t *)indices->info.data)[i];
-  if (*row >= 0 && *row < x->info.shape[0]) return ML_OK;
+static ml_err position(int64_t *p, const char *op, const ml_tensor *indices, int64_t i, int64_t n) {
+  *p = indices->info.dtype == ML_I64 ? ((const int64_t *)indices->info.data)[i]
+                                     : ((const int32_t *)indices->info.data)[i];
+  if (*p >= 0 && *p < n) return ML_OK;
   return ml_fail(ML_ERANGE,
-                 "bad argument #2 to 'index_select' (indices: %lld at position %lld is "
-                 "outside 0 to %lld)",
-                 (long long)*row, (long long)i, (long long)x->info.shape[0] - 1);
+                 "bad argument #2 to '%s' (indices: %lld at position %lld is outside 0 to %lld)",
+                 op, (long long)*p, (long long)i, (long long)n - 1);
 }
 
-ml_err ml_index_select_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *indices) {
-  int64_t n = indices->info.count, row;
-  int64_t bytes = n ? y->info.count / n * ml_dtype_size(x->info.dtype) : 0;
+/* dst[to + i] += src[from + i], i < n; f32 or f64. */
+static void add(ml_tensor *dst, int64_t to, const ml_tensor *src, int64_t from, int64_t n) {
+  if (dst->info.dtype == ML_F32)
+    for (int64_t i = 0; i < n; i++) ml_f32(dst)[to + i] += ml_f32(src)[from + i];
+  else
+    for (int64_t i = 0; i < n; i++) ml_f64(dst)[to + i] += ml_f64(src)[from + i];
+}
+
+static ml_err zeros_like(ml_tensor **out, const ml_tensor *x) {
+  ML_TRY(ml__new(out, x->info.dtype, x->info.ndim, x->info.shape));
+  ml__fill(*out, 0);
+  return ML_OK;
+}
+
+ml_err ml_index_select_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *indices,
+                           int64_t axis) {
+  ml_groups e = ml__groups(x, axis);
+  int64_t n = indices->info.count, p, bytes = e.inner * ml_dtype_size(x->info.dtype);
   for (int64_t i = 0; i < n; i++) {
-    ML_TRY(row_of(&row, x, indices, i));
-    memcpy((char *)y->info.data + i * bytes, (const char *)x->info.data + row * bytes,
-           (size_t)bytes);
+    ML_TRY(position(&p, "index_select", indices, i, e.n));
+    for (int64_t o = 0; o < e.outer; o++)
+      memcpy((char *)y->info.data + (o * n + i) * bytes,
+             (const char *)x->info.data + (o * e.n + p) * bytes, (size_t)bytes);
   }
   return ML_OK;
 }
 
 ml_err ml_index_select_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   ml_tensor *x = n->in[0], *indices;
-  ML_TRY(ml__new(&gin[0], x->info.dtype, x->info.ndim, x->info.shape));
-  ml__fill(gin[0], 0);
+  ML_TRY(zeros_like(&gin[0], x));
   ML_TRY(ml__contiguous(&indices, n->in[1]));
-  int64_t count = indices->info.count, width = count ? g->info.count / count : 0, row;
-  ml_err e = ML_OK;
-  for (int64_t i = 0; i < count; i++) {
-    e = row_of(&row, x, indices, i);
-    if (e < 0) break;
-    for (int64_t d = 0; d < width; d++) {
-      if (x->info.dtype == ML_F32) ml_f32(gin[0])[row * width + d] += ml_f32(g)[i * width + d];
-      else ml_f64(gin[0])[row * width + d] += ml_f64(g)[i * width + d];
-    }
+  ml_groups e = ml__groups(x, n->scalar[0].i);
+  int64_t count = indices->info.count, p;
+  ml_err err = ML_OK;
+  for (int64_t i = 0; i < count && err == ML_OK; i++) {
+    err = position(&p, "index_select", indices, i, e.n);
+    for (int64_t o = 0; err == ML_OK && o < e.outer; o++)
+      add(gin[0], (o * e.n + p) * e.inner, g, (o * count + i) * e.inner, e.inner);
   }
   ml__unref(indices);
-  return e;
+  return err;
+}
+
+/*
+ * Calls f for each element of indices: its place there, and that in x it names along the axis. The
+ * other axes of indices may be shorter than x's.
+ */
+typedef void (*pair_fn)(void *ctx, int64_t in_indices, int64_t in_x);
+
+static ml_err pairs(const char *op, const ml_tensor *x, const ml_tensor *indices, int64_t axis,
+                    pair_fn f, void *ctx) {
+  int nd = x->info.ndim, a = (int)(axis < 0 ? axis + nd : axis - 1);
+  int64_t index[ML_MAX_DIM] = {0}, stride[ML_MAX_DIM], step = 1, p;
+  for (int d = nd - 1; d >= 0; d--) {
+    stride[d] = step;
+    step *= x->info.shape[d];
+  }
+  for (int64_t i = 0; i < indices->info.count; i++) {
+    ML_TRY(position(&p, op, indices, i, x->info.shape[a]));
+    int64_t at = p * stride[a];
+    for (int d = 0; d < nd; d++)
+      if (d != a) at += index[d] * stride[d];
+    f(ctx, i, at);
+    for (int d = nd - 1; d >= 0 && ++index[d] == indices->info.shape[d]; d--) index[d] = 0;
+  }
+  return ML_OK;
+}
+
+typedef struct two {
+  ml_tensor *to;
+  const ml_tensor *from;
+} two;
+
+static void copy_one(const two *c, int64_t to, int64_t from) {
+  int64_t size = ml_dtype_size(c->to->info.dtype);
+  memcpy((char *)c->to->info.data + to * size, (const char *)c->from->info.data + from * size,
+         (size_t)size);
+}
+
+static void take(void *ctx, int64_t i, int64_t x) { copy_one(ctx, i, x); }
+static void put(void *ctx, int64_t i, int64_t x) { copy_one(ctx, x, i); }
+
+static void put_sum(void *ctx, int64_t i, int64_t x) {
+  two *c = ctx;
+  add(c->to, x, c->from, i, 1);
+}
+
+static void put_zero(void *ctx, int64_t i, int64_t x) {
+  two *c = ctx;
+  ml__store(c->to->info.data, c->to->info.dtype, x, 0);
+}
+
+ml_err ml_gather_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *indices, int64_t axis) {
+  return pairs("gather", x, indices, axis, take, &(two){y, x});
+}
+
+ml_err ml_scatter_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *indices,
+                      const ml_tensor *src, int64_t axis) {
+  ML_TRY(ml__copy(y, x));
+  return pairs("scatter", x, indices, axis, put, &(two){y, src});
+}
+
+ml_err ml_scatter_add_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *indices,
+                          const ml_tensor *src, int64_t axis) {
+  ML_TRY(ml__copy(y, x));
+  return pairs("scatter_add", x, indices, axis, put_sum, &(two){y, src});
+}
+
+/* -- gradients -- */
+
+static ml_err by_pairs(ml_node *n, ml_tensor *out, const ml_tensor *from, pair_fn f) {
+  ml_tensor *indices;
+  ML_TRY(ml__contiguous(&indices, n->in[1]));
+  ml_err err = pairs(n->name, n->in[0], indices, n->scalar[0].i, f, &(two){out, from});
+  ml__unref(indices);
+  return err;
+}
+
+static ml_err copy_of(ml_tensor **out, const ml_tensor *g) {
+  ML_TRY(ml__new(out, g->info.dtype, g->info.ndim, g->info.shape));
+  return ml__copy(*out, g);
+}
+
+ml_err ml_gather_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  ML_TRY(zeros_like(&gin[0], n->in[0]));
+  return by_pairs(n, gin[0], g, put_sum);
+}
+
+ml_err ml_scatter_add_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  if (ml__wants(n->in[0])) ML_TRY(copy_of(&gin[0], g));
+  if (!ml__wants(n->in[2])) return ML_OK;
+  return ml__op_gather(&gin[2], g, n->in[1], n->scalar[0].i);
+}
+
+ml_err ml_scatter_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  if (ml__wants(n->in[0])) {
+    ML_TRY(copy_of(&gin[0], g));
+    ML_TRY(by_pairs(n, gin[0], g, put_zero));
+  }
+  if (!ml__wants(n->in[2])) return ML_OK;
+  return ml__op_gather(&gin[2], g, n->in[1], n->scalar[0].i);
 }

@@ -164,15 +164,30 @@ ml_err ml__shape_bags(int *nd, int64_t *shape, ml_tensor *const *tables, int64_t
   return ML_OK;
 }
 
-ml_err ml__shape_select(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *indices) {
-  int64_t axes = (int64_t)x->info.ndim - 1 + indices->info.ndim;
-  if (x->info.ndim < 1 || axes > ML_MAX_DIM)
+ml_err ml__shape_select(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *indices,
+                        int64_t axis) {
+  int a = 0, axes = x->info.ndim - 1 + indices->info.ndim, at = 0;
+  ML_TRY(ml__axis(&a, "index_select", 3, x, axis));
+  if (axes > ML_MAX_DIM)
     return ml_fail(ML_ESHAPE, "bad argument #1 to 'index_select' (x: %d axes and %d of indices)",
                    x->info.ndim, indices->info.ndim);
-  *nd = (int)axes;
-  for (int d = 0; d < indices->info.ndim; d++) shape[d] = indices->info.shape[d];
-  for (int d = 1; d < x->info.ndim; d++) shape[indices->info.ndim + d - 1] = x->info.shape[d];
+  for (int d = 0; d < a; d++) shape[at++] = x->info.shape[d];
+  for (int d = 0; d < indices->info.ndim; d++) shape[at++] = indices->info.shape[d];
+  for (int d = a + 1; d < x->info.ndim; d++) shape[at++] = x->info.shape[d];
+  *nd = axes;
   return ML_OK;
+}
+
+ml_err ml__shape_gather(int *nd, int64_t *shape, const char *op, const ml_tensor *x,
+                        const ml_tensor *indices, const ml_tensor *src, int64_t axis) {
+  int a = 0;
+  ML_TRY(ml__axis(&a, op, src ? 4 : 3, x, axis));
+  bool fits = x->info.ndim == indices->info.ndim;
+  for (int d = 0; fits && d < x->info.ndim; d++)
+    fits = d == a || indices->info.shape[d] <= x->info.shape[d];
+  if (!fits) return misfit(op, 2, "indices", x, indices);
+  if (src && !same(indices, src)) return misfit(op, 3, "src", indices, src);
+  return ml__shape_like(nd, shape, src ? x : indices);
 }
 
 ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *e,

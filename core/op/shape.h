@@ -20,7 +20,12 @@ ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_te
 ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, int64_t axis);
 ml_err ml__shape_bags(int *nd, int64_t *shape, ml_tensor *const *tables, int64_t n,
                       const ml_tensor *indices, const ml_tensor *offsets, const ml_tensor *weights);
-ml_err ml__shape_select(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *indices);
+ml_err ml__shape_select(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *indices,
+                        int64_t axis);
+/* that of indices, whose sizes are at most x's but along the axis; with src, as large as indices,
+   that of x */
+ml_err ml__shape_gather(int *nd, int64_t *shape, const char *op, const ml_tensor *x,
+                        const ml_tensor *indices, const ml_tensor *src, int64_t axis);
 ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *e,
                              int64_t itself);
 /* The axis as 0..ndim-1. */

@@ -92,7 +92,8 @@ describe("beside PyTorch", function()
       assert.is_true(#results > 0)
       for i, d in ipairs(results) do
         local worst = tonumber(d)
-        assert.is_true(worst ~= nil and worst <= (loose[name] or 1e-12), ("case %d: %s"):format(i, d))
+        assert.is_true(worst ~= nil and worst <= (loose[name] or 1e-12),
+          ("case %d: %s"):format(i, d))
       end
     end)
   end

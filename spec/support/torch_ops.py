@@ -75,6 +75,9 @@ OPS.update({
     "softmax": lambda s, x: torch.softmax(x, axis(s)),
     "log_softmax": lambda s, x: torch.log_softmax(x, axis(s)),
     "cumsum": lambda s, x: torch.cumsum(x, axis(s)),
+    "gather": lambda s, x, i: torch.gather(x, axis(s), i.long()),
+    "scatter": lambda s, x, i, src: torch.scatter(x, axis(s), i.long(), src),
+    "scatter_add": lambda s, x, i, src: torch.scatter_add(x, axis(s), i.long(), src),
     "matmul": lambda s, a, b: (a.T if s["ta"] else a) @ (b.T if s["tb"] else b),
     "mse": lambda s, x, t, w=None: F.mse_loss(x, t, reduction=s["reduction"]) if w is None
     else getattr(w * (x - t) ** 2, s["reduction"])(),
