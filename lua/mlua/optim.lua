@@ -190,7 +190,8 @@ function optim.rwsadagrad(model, o) return make("rwsadagrad", model, o) end
 --- Adam: g += weight_decay p; m and v, the running means of g and g^2, corrected for their start
 -- at zero; p -= lr m / (sqrt(v) + eps). With amsgrad, the largest v so far.
 -- @param model
--- @tparam table o   lr (1e-3), betas ({ 0.9, 0.999 }), eps (1e-8), weight_decay (0), amsgrad (false)
+-- @tparam table o   lr (1e-3), betas ({ 0.9, 0.999 }), eps (1e-8), weight_decay (0),
+--   amsgrad (false)
 -- @source Kingma & Ba 2015, arXiv:1412.6980; Reddi, Kale, Kumar 2018
 function optim.adam(model, o) return make("adam", model, o) end
 

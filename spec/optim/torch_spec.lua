@@ -35,8 +35,8 @@ local OPTIMISERS = {
 
 -- { title, schedule of ours, PyTorch's, metrics or nil }
 local schedule = optim.schedule
-local METRICS = { 1, 0.9, 0.95, 0.9, 0.89999, 0.91, 0.5, 0.6, 0.7, 0.8, 0.4, 0.5, 0.5, 0.5, 0.5, 0.5,
-                  0.5, 0.5, 0.5, 0.5 }
+local METRICS = { 1, 0.9, 0.95, 0.9, 0.89999, 0.91, 0.5, 0.6, 0.7, 0.8, 0.4, 0.5, 0.5, 0.5, 0.5,
+                  0.5, 0.5, 0.5, 0.5, 0.5 }
 local SCHEDULES = {
   { "step", function(o) return schedule.step(o, { size = 3, gamma = 0.5 }) end,
     "StepLR(o, 3, gamma=0.5)" },
@@ -58,7 +58,8 @@ local SCHEDULES = {
     return schedule.one_cycle(o, { max_lr = { 1, 2 }, steps = 21, rise = 0.4, anneal = "linear",
       three_phase = true, div = 10, final_div = 100, base_momentum = 0.5, max_momentum = 0.6 })
   end, [[OneCycleLR(o, [1.0, 2.0], total_steps=21, pct_start=0.4, anneal_strategy='linear',
-    three_phase=True, div_factor=10., final_div_factor=100., base_momentum=0.5, max_momentum=0.6)]] },
+    three_phase=True, div_factor=10., final_div_factor=100., base_momentum=0.5,
+    max_momentum=0.6)]] },
   { "plateau", function(o)
     return schedule.plateau(o, { patience = 1, cooldown = 2, factor = 0.3, lowest = 0.002 })
   end, "ReduceLROnPlateau(o, patience=1, cooldown=2, factor=0.3, min_lr=0.002)", METRICS },
@@ -114,7 +115,8 @@ def clipped(most, p):
     n = torch.nn.utils.clip_grad_norm_([a, b], most, p)
     return [float(n)] + a.grad.tolist() + b.grad.flatten().tolist()
 metrics = [%s]
-result["clip"] = [clipped(1.0, 2), clipped(100.0, 2), clipped(2.5, 1), clipped(2.0, 3), clipped(3.0, math.inf)]
+result["clip"] = [clipped(1.0, 2), clipped(100.0, 2), clipped(2.5, 1), clipped(2.0, 3),
+                  clipped(3.0, math.inf)]
 ]==]):format(N, STEPS, N, table.concat(METRICS, ",")) }
   for _, c in ipairs(OPTIMISERS) do
     lines[#lines + 1] = ("result[%q] = {'f32': train(torch.float32, lambda p: %s), " ..

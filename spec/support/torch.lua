@@ -14,7 +14,8 @@ import math, warnings
 warnings.simplefilter("ignore")
 def lua(v):
     if isinstance(v, torch.Tensor): v = v.tolist()
-    if isinstance(v, dict): return "{" + ",".join("[%s]=%s" % (lua(k), lua(x)) for k, x in v.items()) + "}"
+    if isinstance(v, dict):
+        return "{" + ",".join("[%s]=%s" % (lua(k), lua(x)) for k, x in v.items()) + "}"
     if isinstance(v, (list, tuple)): return "{" + ",".join(lua(x) for x in v) + "}"
     if isinstance(v, str): return '"' + v + '"'
     if isinstance(v, float) and math.isinf(v): return "math.huge" if v > 0 else "-math.huge"

@@ -23,7 +23,9 @@ local function options(name, t, given, defaults)
     bad(1, name, "t: expected f32 or f64, got %s", dtype)
   end
   if given == nil then given = {} end
-  if type(given) ~= "table" then bad(2, name, "expected a table of options, got %s", what(given)) end
+  if type(given) ~= "table" then
+    bad(2, name, "expected a table of options, got %s", what(given))
+  end
   local o = {}
   for option, v in pairs(defaults) do o[option] = v end
   for option, v in pairs(given) do
@@ -57,15 +59,20 @@ local function check_sd(name, o)
   end
 end
 
+local function check_bounds(name, o)
+  local ok = o.lo <= o.hi -- a NaN is not
+  if not ok then
+    bad(2, name, "hi: expected at least lo, %s, got %s", what(o.lo), what(o.hi))
+  end
+end
+
 --- Uniform values in [lo, hi).
 -- @tparam Tensor t
 -- @tparam ?table o  lo (0), hi (1); seed, stream
 -- @treturn Tensor   t
 function initialise.uniform(t, o)
   o = options("uniform", t, o, { lo = 0, hi = 1 })
-  if not (o.lo <= o.hi) then
-    bad(2, "uniform", "hi: expected at least lo, %s, got %s", what(o.lo), what(o.hi))
-  end
+  check_bounds("uniform", o)
   return draw(t, tensor.uniform, o.lo, o.hi, o)
 end
 
@@ -87,9 +94,7 @@ function initialise.trunc_normal(t, o)
   o = options("trunc_normal", t, o, { mean = 0, sd = 1, lo = -2, hi = 2 })
   check_sd("trunc_normal", o)
   if o.sd == 0 then bad(2, "trunc_normal", "sd: expected above 0, got 0") end
-  if not (o.lo <= o.hi) then
-    bad(2, "trunc_normal", "hi: expected at least lo, %s, got %s", what(o.lo), what(o.hi))
-  end
+  check_bounds("trunc_normal", o)
   local values = tensor.rand(t:shape(), { dtype = "f64", seed = o.seed, stream = o.stream })
   core.check(core.C.ml_tensor_truncated_normal(values, o.mean, o.sd, o.lo, o.hi))
   t:copy(values)

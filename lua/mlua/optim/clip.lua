@@ -10,6 +10,8 @@ local function bad(n, name, format, ...)
   core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
 end
 
+local function at_least(lowest, v) return type(v) == "number" and v >= lowest end
+
 -- The tensors of a module, an optimiser, a list, or one alone.
 local function tensors_of(params, name)
   if tensor.is(params) then return core.ref_list { params } end
@@ -22,7 +24,9 @@ local function tensors_of(params, name)
   for i, p in ipairs(params.named_parameters and params:named_parameters() or params.entries or
                      params) do
     local t = not tensor.is(p) and type(p) == "table" and p.tensor or p
-    if not tensor.is(t) then bad(1, name, "params[%d]: expected a tensor, got %s", i, core.what(t)) end
+    if not tensor.is(t) then
+      bad(1, name, "params[%d]: expected a tensor, got %s", i, core.what(t))
+    end
     local key = t.slot .. ":" .. t.gen
     if not seen[key] then
       seen[key] = true
@@ -43,17 +47,19 @@ end
 -- @source Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, algorithm 1
 function clip.norm(params, max_norm, p)
   local list = tensors_of(params, "clip_grad_norm")
-  if type(max_norm) ~= "number" or not (max_norm >= 0) then
+  if not at_least(0, max_norm) then
     bad(2, "clip_grad_norm", "max_norm: expected a number of at least 0, got %s",
       core.what(max_norm))
   end
   p = p == nil and 2 or p
-  if type(p) ~= "number" or not (p > 0) then
+  if not at_least(0, p) or p == 0 then
     bad(3, "clip_grad_norm", "p: expected a number above 0, or math.huge, got %s", core.what(p))
   end
   local norm = core.norm_of_grads(list.array, list.n, p)
   local factor = max_norm / (norm + 1e-6)
-  if not (factor >= 1) then core.check(C.ml_scale_grads(list.array, list.n, factor)) end
+  if factor < 1 or factor ~= factor then
+    core.check(C.ml_scale_grads(list.array, list.n, factor))
+  end
   return norm
 end
 
@@ -62,7 +68,7 @@ end
 -- @tparam number limit  at least 0
 function clip.value(params, limit)
   local list = tensors_of(params, "clip_grad_value")
-  if type(limit) ~= "number" or not (limit >= 0) then
+  if not at_least(0, limit) then
     bad(2, "clip_grad_value", "limit: expected a number of at least 0, got %s", core.what(limit))
   end
   core.check(C.ml_clamp_grads(list.array, list.n, limit))

@@ -38,7 +38,8 @@ function ema.new(model, o)
     local t = not tensor.is(p) and type(p) == "table" and p.tensor or p
     expect(tensor.is(t), 1, "ema", "[%d]: expected a tensor, got %s", i, core.what(t))
     local dtype, key = t:dtype(), t.slot .. ":" .. t.gen
-    expect(dtype == "f32" or dtype == "f64", 1, "ema", "[%d]: expected f32 or f64, got %s", i, dtype)
+    expect(dtype == "f32" or dtype == "f64", 1, "ema", "[%d]: expected f32 or f64, got %s", i,
+      dtype)
     expect(t:is_contiguous(), 1, "ema", "[%d]: expected a contiguous tensor", i)
     if not seen[key] then -- tied weights have one average
       seen[key] = true

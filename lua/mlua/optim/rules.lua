@@ -64,7 +64,9 @@ rules.adagrad = {
 local function by_rows(entry) return entry.rowwise and entry.tensor:dim() == 2 end
 rules.rwsadagrad = {
   options = rules.adagrad.options,
-  kind = function(_, e) return by_rows(e) and C.ML_UPDATE_ROWWISE_ADAGRAD or C.ML_UPDATE_ADAGRAD end,
+  kind = function(_, e)
+    return by_rows(e) and C.ML_UPDATE_ROWWISE_ADAGRAD or C.ML_UPDATE_ADAGRAD
+  end,
   states = function(_, e) return { { "sum", "state", by_rows(e) and "rows" } } end,
 }
 

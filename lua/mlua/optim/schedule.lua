@@ -4,9 +4,9 @@
 --     local schedule = optim.schedule.cosine(opt, { steps = 1000 })
 --     … opt:step(loss) schedule:step() …
 --
--- A schedule is made at its step 0 and sets that step's rates at once. `s:step()` goes to the next;
--- `s:state()` is a table of numbers, as JSON takes it; `s:load(state)` goes on from there. The rates
--- are PyTorch's, by closed forms. `opt.lr` is the first group's rate, `opt.groups[i].lr` the ith's.
+-- A schedule is made at its step 0 and sets the rates of that at once. `s:step()` goes to the next;
+-- `s:state()` is a table of numbers, as JSON takes it; `s:load(state)` goes on from there. Rates are
+-- PyTorch's, by closed forms. `opt.lr` is the first group's rate, `opt.groups[i].lr` the ith's.
 -- @module mlua.optim.schedule
 local core = require "mlua.ffi"
 local text = require "mlua.text"
@@ -260,7 +260,7 @@ end
 --- One cycle: up from max_lr / div to max_lr, down to max_lr / div / final_div, momentum the other
 -- way round. Its rates take the place of the groups' own; it ends at step `steps`.
 -- @param opt
--- @tparam table o  max_lr: a number, or one for each group; steps; rise (0.3): the part of the steps
+-- @tparam table o  max_lr: a number, or one for each group; steps; rise (0.3): the part of them
 --   that goes up; anneal "cos" or "linear" ("cos"); cycle_momentum (true where the optimiser has
 --   momentum), base_momentum (0.85), max_momentum (0.95); div (25), final_div (1e4); three_phase
 --   (false): down to where it began first, then to the end
