@@ -4,9 +4,9 @@
 --     local schedule = optim.schedule.cosine(opt, { steps = 1000 })
 --     … opt:step(loss) schedule:step() …
 --
--- A schedule is made at its step 0 and sets the rates of that at once. `s:step()` goes to the next;
--- `s:state()` is a table of numbers, as JSON takes it; `s:load(state)` goes on from there. Rates are
--- PyTorch's, by closed forms. `opt.lr` is the first group's rate, `opt.groups[i].lr` the ith's.
+-- A schedule is made at its step 0 and sets the rates of that at once; `s:step()` goes to the next.
+-- `s:state()` is a table of numbers, as JSON takes it; `s:load(state)` goes on from there. Rates
+-- are PyTorch's, by closed forms: `opt.lr` is the first group's, `opt.groups[i].lr` the ith's.
 -- @module mlua.optim.schedule
 local core = require "mlua.ffi"
 local text = require "mlua.text"
