@@ -146,9 +146,14 @@ static ml_err collect(nodes *l, ml_node *root, uint64_t pass) {
 }
 
 /* Only where no other operation of this backward still needs the old values, under any name. */
-const ml_update *ml__fused(const ml_tensor *w) {
+static const ml_update *claimed(const ml_tensor *w) {
   return fusing && w && w->update && w->uses == 1 && !w->storage->shared && !w->grad ? w->update
                                                                                      : NULL;
+}
+
+const ml_update *ml__fused(const ml_tensor *w) {
+  const ml_update *u = claimed(w);
+  return u && u->kind <= ML_UPDATE_ROWWISE_ADAGRAD ? u : NULL;
 }
 
 /* Adds g (whose reference is taken over) to *sum. */
@@ -176,7 +181,7 @@ static ml_err accumulate(ml_tensor **sum, ml_tensor *g) {
 
 /* A leaf's gradient has come: keep it, or use it for the update at once if it is all there is. */
 static ml_err deliver(ml_tensor *leaf, ml_tensor *g) {
-  const ml_update *u = ml__fused(leaf);
+  const ml_update *u = claimed(leaf);
   if (u) {
     ml_err e = ml__update(leaf, u, g);
     ml__unref(g);

@@ -46,11 +46,16 @@ ml_err ml__save(ml_node *n, int i, ml_tensor *t);
 ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
                        const int64_t *stride, int64_t offset);
 
-/* The update to fuse into a backward that computes all of leaf w's gradient; NULL: return it. */
+/* The update to fuse into a backward that computes all of leaf w's gradient; NULL: return it. SGD
+ * or Adagrad: an operation may leave alone what its gradient does not touch. */
 const ml_update *ml__fused(const ml_tensor *w);
 /* Applies an update by a dense gradient of the parameter's shape (core/grad/update.c). */
 ml_err ml__update(ml_tensor *w, const ml_update *u, ml_tensor *g);
 ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state);
+/* The kinds that update every element, momentum to Lion, checked and by a contiguous gradient
+ * (core/grad/rules.c). */
+ml_err ml__check_rule(const ml_update *u, const ml_tensor *param);
+ml_err ml__apply_rule(ml_tensor *w, const ml_update *u, const ml_tensor *g);
 
 /* dst += src, same shape and dtype, both contiguous. */
 void ml__add_into(ml_tensor *dst, const ml_tensor *src);

@@ -14,8 +14,9 @@ ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state
   ML_TRY(ml__get(param, &u->param));
   if (!(*param)->info.leaf || !(*param)->info.requires_grad)
     return ml_fail(ML_ESTATE, "update: the parameter does not require a gradient");
-  if (u->kind < ML_UPDATE_SGD || u->kind > ML_UPDATE_ROWWISE_ADAGRAD)
+  if (u->kind < ML_UPDATE_SGD || u->kind > ML_UPDATE_LION)
     return ml_fail(ML_EARG, "update: no kind %d", u->kind);
+  if (u->kind > ML_UPDATE_ROWWISE_ADAGRAD) return ml__check_rule(u, *param);
   if (u->kind == ML_UPDATE_SGD) return ML_OK;
   ML_TRY(ml__get(state, &u->state));
   bool fits = u->kind == ML_UPDATE_ADAGRAD ? same_shape(*param, *state)
@@ -74,6 +75,11 @@ ml_err ml__update(ml_tensor *w, const ml_update *u, ml_tensor *g) {
   ml_tensor *p, *s, *own;
   ML_TRY(ml__check_update(u, &p, &s));
   ML_TRY(ml__contiguous(&own, g));
+  if (u->kind > ML_UPDATE_ROWWISE_ADAGRAD) {
+    ml_err e = ml__apply_rule(w, u, own);
+    ml__unref(own);
+    return e;
+  }
   bool f = w->info.dtype == ML_F32, rows = u->kind == ML_UPDATE_ROWWISE_ADAGRAD;
   int64_t width = rows ? w->info.shape[1] : 1;
   job j = {w->info.data, s ? s->info.data : NULL, own->info.data, width, u->lr, u->eps};

@@ -93,6 +93,9 @@ void ml_tensor_touch(const ml_ref *t);
 ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src); /* broadcasts, converts */
 ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream);
 ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream);
+/* Uniform values of [0, 1) become normal ones within [lo, hi], in place: by the inverse of their
+ * distribution. f32 or f64, contiguous. */
+ml_err ml_tensor_truncated_normal(const ml_ref *t, double mean, double sd, double lo, double hi);
 ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out); /* offset in elements */
 ml_err ml_tensor_set(const ml_ref *t, int64_t offset, double value);
 /* A view with its own shape, strides and offset (elements, from t's first). */

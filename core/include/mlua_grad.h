@@ -16,7 +16,16 @@
 extern "C" {
 #endif
 
-enum { ML_UPDATE_SGD = 1, ML_UPDATE_ADAGRAD, ML_UPDATE_ROWWISE_ADAGRAD };
+enum {
+  ML_UPDATE_SGD = 1,
+  ML_UPDATE_ADAGRAD,
+  ML_UPDATE_ROWWISE_ADAGRAD,
+  ML_UPDATE_MOMENTUM,
+  ML_UPDATE_ADAM,
+  ML_UPDATE_ADAMW,
+  ML_UPDATE_RMSPROP,
+  ML_UPDATE_LION
+};
 
 /*
  * One parameter's update by its gradient g:
@@ -25,11 +34,27 @@ enum { ML_UPDATE_SGD = 1, ML_UPDATE_ADAGRAD, ML_UPDATE_ROWWISE_ADAGRAD };
  *   row-wise Adagrad  s[row] += mean(g[row]^2); p[row] -= lr g / (sqrt(s[row]) + eps) state: [rows]
  * Rows of an embedding table that no sample touched are left alone.
  * Duchi, Hazan, Singer 2011; row-wise: facebookresearch/dlrm, optim/rwsadagrad.py.
+ *
+ * The others update every element. Their states have p's shape; one in brackets may be left out (a
+ * ref of slot 0), which leaves out what it is for. wd is weight_decay, t what step counts. All but
+ * AdamW and Lion begin with g += wd p; those two with p *= 1 - lr wd.
+ *   momentum  m = beta1 m + (1 - dampening) g, m = g where t = 1; p -= lr m, or with Nesterov
+ *             lr (g + beta1 m)                                        [state: m]; [step]
+ *   Adam, AdamW  m += (1 - beta1)(g - m); v += (1 - beta2)(g^2 - v); x = max(x, v);
+ *             p -= lr m / (1 - beta1^t) / (sqrt(x / (1 - beta2^t)) + eps), x = v where it is left
+ *             out                                      state: m; state2: v; [state3: x]; step
+ *   RMSprop   s += (1 - beta2)(g^2 - s); a += (1 - beta2)(g - a); d = sqrt(s - a^2) + eps;
+ *             m = beta1 m + g / d; p -= lr m          state: s; [state2: a]; [state3: m]
+ *   Lion      p -= lr sign(beta1 m + (1 - beta1) g); m += (1 - beta2)(g - m)      state: m
+ * Kingma & Ba 2015; Reddi et al. 2018 (x); Loshchilov & Hutter 2019; Tieleman & Hinton 2012;
+ * Graves 2013 (a); Chen et al. 2023, arXiv:2302.06675.
  */
 typedef struct ml_update {
-  ml_ref param, state;
+  ml_ref param, state, state2, state3;
+  ml_ref step; /* i64, one element: the updates so far */
   int32_t kind;
-  double lr, eps;
+  bool nesterov;
+  double lr, eps, beta1, beta2, dampening, weight_decay;
 } ml_update;
 
 ml_err ml_set_requires_grad(const ml_ref *t, bool on); /* leaves only, f32 or f64 */
@@ -43,6 +68,17 @@ ml_err ml_backward(const ml_ref *loss, const ml_ref *grad);
 ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n);
 /* Updates by the gradients that the parameters hold; those without are left. */
 ml_err ml_apply_updates(const ml_update *updates, int n);
+
+/* The p-norm of all gradients as one vector, infinity included; those that are not there count as
+ * none. Sums in double, the same for any number of threads. */
+ml_err ml_grad_norm(double *out, const ml_ref *params, int n, double p);
+ml_err ml_scale_grads(const ml_ref *params, int n, double factor);
+ml_err ml_clamp_grads(const ml_ref *params, int n, double limit); /* into [-limit, limit] */
+
+/* average += weight (t - average); and t and average exchanged. Of one shape and dtype, contiguous,
+ * f32 or f64. */
+ml_err ml_average(const ml_ref *average, const ml_ref *t, double weight);
+ml_err ml_swap(const ml_ref *average, const ml_ref *t);
 
 ml_err ml_grad(ml_ref *out,
                const ml_ref *t); /* a handle on t's gradient; ML_END if there is none */

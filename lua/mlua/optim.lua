@@ -1,11 +1,18 @@
---- Optimisers and learning-rate policies.
+--- Optimisers, learning-rate schedules, clipping, averages of weights.
 --
 -- `opt:step(loss)` walks the tape back and updates in the same pass: no gradient is built of an
--- embedding table, nor, with SGD, of a layer, where the loss uses it once. `loss:backward()` …
--- `opt:step()` updates by gradients that were gathered before, for accumulation or to look at them.
+-- embedding table, nor, with plain SGD, of a layer, where the loss uses it once (SGD and Adagrad;
+-- the others build each gradient and drop it once it is used). `loss:backward()` … `opt:step()`
+-- updates by gradients that were gathered before, for accumulation, clipping, or to look at them;
+-- `opt:zero_grad()` forgets them.
+--
+-- Parameters come as a module, as a list of tensors, or as groups with options of their own:
+-- `optim.adam({ { params = model.base, lr = 1e-4 }, { params = model.head } }, { lr = 1e-3 })`.
+-- Formulas, defaults and the names of states are PyTorch's.
 -- @module mlua.optim
 local check = require "mlua.check"
 local core = require "mlua.ffi"
+local rules = require "mlua.optim.rules"
 local tensor = require "mlua.tensor"
 local states = require "mlua.tensor.state"
 
@@ -13,15 +20,13 @@ local C = core.C
 local Optimizer = {}
 Optimizer.__index = Optimizer
 
-local KIND = { sgd = C.ML_UPDATE_SGD, adagrad = C.ML_UPDATE_ADAGRAD,
-               rwsadagrad = C.ML_UPDATE_ROWWISE_ADAGRAD }
-
 local optim = {}
 
--- Row-wise Adagrad keeps one number per row of a table; other parameters get plain Adagrad.
-local function kind_of(name, entry)
-  local rowwise = entry.rowwise and entry.tensor:dim() == 2
-  return name == "rwsadagrad" and not rowwise and KIND.adagrad or KIND[name]
+-- Raise unless ok, at the user's line however deep this is.
+local function expect(ok, n, name, format, ...)
+  if not ok then
+    core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
+  end
 end
 
 local function wants_gradient(t)
@@ -29,61 +34,143 @@ local function wants_gradient(t)
   return i.requires_grad and i.leaf
 end
 
--- A model, a list of tensors, or a list of { name, tensor, module }. A tensor that is there twice,
--- as tied weights are, counts once. Parameters that a module has frozen are left out; in a list, a
--- tensor that asks for no gradient is a mistake.
-local function entries_of(model, optimizer)
-  check.arg_at(2, type(model) == "table", 1, optimizer,
-    "expected a module or a list of tensors, got %s", core.what(model))
-  local list, seen = {}, {}
+-- -- parameters --
+
+-- Of a model, a list of tensors, or a list of { name, tensor, module }, append the entries to
+-- `list`. A tensor that is there twice, as tied weights are, counts once. Parameters that a module
+-- has frozen are left out; in a list, a tensor that asks for no gradient is a mistake.
+local function add_entries(list, taken, model, optimizer, group, at)
+  expect(type(model) == "table", 1, optimizer, "%sexpected a module or a list of tensors, got %s",
+    at, core.what(model))
   local is_module = model.named_parameters ~= nil
   for i, p in ipairs(is_module and model:named_parameters() or model) do
     local e
     if tensor.is(p) then
-      e = { name = tostring(i), tensor = p, rowwise = p:dim() == 2 }
+      e = { name = tostring(taken.n + i), tensor = p, rowwise = p:dim() == 2 }
     else
-      check.arg_at(2, type(p) == "table" and tensor.is(p.tensor), 1, optimizer,
-        "[%d]: expected a tensor, got %s", i, check.what(p))
+      expect(type(p) == "table" and tensor.is(p.tensor), 1, optimizer,
+        "%s[%d]: expected a tensor, got %s", at, i, check.what(p))
       e = { name = p.name, tensor = p.tensor,
             rowwise = p.module ~= nil and p.module.class_name == "TableCollection" }
     end
     local wanted = wants_gradient(e.tensor)
-    check.arg_at(2, wanted or is_module, 1, optimizer,
-      "[%d]: expected a leaf that requires a gradient", i)
+    expect(wanted or is_module, 1, optimizer,
+      "%s[%d]: expected a leaf that requires a gradient", at, i)
     local key = e.tensor.slot .. ":" .. e.tensor.gen
-    if wanted and not seen[key] then
-      seen[key] = true
+    local before = taken[key]
+    expect(not before or before == group, 1, optimizer, "%s[%d]: is in group %d, too", at, i,
+      before or 0)
+    if wanted and not before then
+      taken[key] = group
+      while group > 1 and taken.names[e.name] do e.name = group .. "." .. e.name end
+      taken.names[e.name] = true
       list[#list + 1] = e
     end
   end
-  check.arg_at(2, #list > 0, 1, optimizer, "expected at least one parameter, got none")
-  return list
+  taken.n = taken.n + #model
+end
+
+local function is_group(v) return type(v) == "table" and not tensor.is(v) and v.params ~= nil end
+
+-- -- options --
+
+-- Options over their defaults, all checked; `at` names the group, "" for the options of all.
+local function merge(given, defaults, n, name, at)
+  local o = {}
+  for option, v in pairs(defaults) do o[option] = v end
+  for option, v in pairs(given) do
+    local default = defaults[option]
+    if option ~= "params" or n ~= 1 then
+      if default == nil then
+        local text = require "mlua.text"
+        expect(false, n, name, "%sunknown option '%s'%s", at, tostring(option),
+          text.did_you_mean(tostring(option), text.keys(defaults)))
+      end
+      expect(type(v) == type(default), n, name, "%s%s: expected a %s, got %s", at, option,
+        type(default), check.what(v))
+      local ok, wanted = rules.check(option, v)
+      expect(ok, n, name, "%s%s: expected %s, got %s", at, option, wanted, check.what(v))
+      o[option] = v
+    end
+  end
+  if o.betas then o.betas = { o.betas[1], o.betas[2] } end -- its own: a schedule may change it
+  return o
+end
+
+local function checked(o, rule, n, name, at)
+  local mistake = rule.mistake and rule.mistake(o)
+  expect(not mistake, n, name, "%s%s", at, mistake)
+  return o
+end
+
+-- Groups as { options…, first, last }: which of the entries are theirs.
+local function groups_of(rule, name, model, given)
+  expect(given == nil or type(given) == "table", 2, name, "expected a table of options, got %s",
+    check.what(given))
+  local defaults = merge(given or {}, rule.options, 2, name, "")
+  local list, taken, groups = {}, { n = 0, names = {} }, {}
+  if type(model) == "table" and not model.named_parameters and is_group(model[1]) then
+    for g, spec in ipairs(model) do
+      local at = ("[%d]: "):format(g)
+      expect(is_group(spec), 1, name, "%sexpected a group, { params = … }, got %s", at,
+        check.what(spec))
+      local o = checked(merge(spec, defaults, 1, name, at), rule, 1, name, at)
+      local params = tensor.is(spec.params) and { spec.params } or spec.params
+      o.first = #list
+      add_entries(list, taken, params, name, g, ("[%d].params: "):format(g))
+      o.last = #list - 1
+      expect(o.last >= o.first, 1, name, "%sexpected at least one parameter, got none", at)
+      groups[g] = o
+    end
+  else
+    checked(defaults, rule, 2, name, "")
+    add_entries(list, taken, model, name, 1, "")
+    defaults.first, defaults.last = 0, #list - 1
+    groups[1] = defaults
+  end
+  expect(#list > 0, 1, name, "expected at least one parameter, got none")
+  return groups, list
+end
+
+-- -- making --
+
+local function new_state(e, s)
+  if s[3] == "step" then return core.keep(tensor.full(0, {}, { dtype = "i64" })) end
+  local shape = s[3] == "rows" and { e.tensor:size(1) } or e.tensor:shape()
+  return core.keep(tensor.full(0, shape, { dtype = e.tensor:dtype() }))
 end
 
 local function make(name, model, o)
-  o = check.options(o, { lr = "number", eps = "number" }, 2, name)
-  local lr = o.lr or 0.01
-  check.arg_at(1, lr >= 0 and lr < math.huge, 2, name, "lr: expected at least 0, got %s", lr)
-  check.arg_at(1, not o.eps or o.eps >= 0 and o.eps < math.huge, 2, name,
-    "eps: expected at least 0, got %s", o.eps)
-  local entries = entries_of(model, name)
-  local self = setmetatable({ name = name, lr = lr, entries = entries, n = #entries, steps = 0,
-                              updates = core.updates(#entries), states = {} }, Optimizer)
-  for i, e in ipairs(entries) do
-    local u, kind = self.updates[i - 1], kind_of(name, e)
-    u.param, u.kind, u.lr, u.eps = e.tensor, kind, lr, o.eps or 1e-10
-    if kind ~= KIND.sgd then
-      local shape = kind == KIND.adagrad and e.tensor:shape() or { e.tensor:size(1) }
-      self.states[i] = core.keep(tensor.full(0, shape, { dtype = e.tensor:dtype() }))
-      u.state = self.states[i]
+  local rule = rules[name]
+  local groups, entries = groups_of(rule, name, model, o)
+  local self = setmetatable({ name = name, lr = groups[1].lr, entries = entries, n = #entries,
+                              groups = groups, steps = 0, updates = core.updates(#entries),
+                              states = {} }, Optimizer)
+  for _, group in ipairs(groups) do
+    for i = group.first, group.last do
+      local u, e = self.updates[i], entries[i + 1]
+      u.param, u.kind = e.tensor, rule.kind(group, e)
+      rules.write(u, group)
+      local list = rule.states(group, e)
+      for k = 1, 4 do
+        local s = list[k]
+        if s then
+          local t = new_state(e, s)
+          u[s[2]] = t
+          self.states[#self.states + 1] = { name = e.name .. "." .. s[1], tensor = t }
+        end
+      end
     end
   end
   return self
 end
 
---- Plain stochastic gradient descent: p -= lr g.
--- @param model      a module, or a list of tensors
--- @tparam table o   lr (0.01)
+--- Stochastic gradient descent. Momentum, where it is asked for: g += weight_decay p;
+-- m = momentum m + (1 - dampening) g, m = g at first; p -= lr m, or lr (g + momentum m) with
+-- Nesterov's. Without momentum and weight decay: p -= lr g, fused with backward.
+-- @param model      a module, a list of tensors, or groups
+-- @tparam table o   lr (0.01), momentum (0), dampening (0), weight_decay (0), nesterov (false)
+-- @source Sutskever, Martens, Dahl, Hinton 2013, as PyTorch has it
 function optim.sgd(model, o) return make("sgd", model, o) end
 
 --- Adagrad: s += g^2, p -= lr g / (sqrt(s) + eps); rows of tables that no id touched are left
@@ -100,18 +187,93 @@ function optim.adagrad(model, o) return make("adagrad", model, o) end
 -- @source facebookresearch/dlrm, optim/rwsadagrad.py
 function optim.rwsadagrad(model, o) return make("rwsadagrad", model, o) end
 
---- Set the learning rate for the next steps.
--- @tparam number lr
-function Optimizer:set_lr(lr)
-  if lr == self.lr then return end
-  check.arg(type(lr) == "number" and lr >= 0 and lr < math.huge, 1, "set_lr",
-    "lr: expected a number of at least 0, got %s", check.what(lr))
-  self.lr = lr
-  local updates = self.updates
-  for i = 0, self.n - 1 do updates[i].lr = lr end
+--- Adam: g += weight_decay p; m and v, the running means of g and g^2, corrected for their start
+-- at zero; p -= lr m / (sqrt(v) + eps). With amsgrad, the largest v so far.
+-- @param model
+-- @tparam table o   lr (1e-3), betas ({ 0.9, 0.999 }), eps (1e-8), weight_decay (0),
+--   amsgrad (false)
+-- @source Kingma & Ba 2015, arXiv:1412.6980; Reddi, Kale, Kumar 2018
+function optim.adam(model, o) return make("adam", model, o) end
+
+--- Adam with decoupled weight decay: p *= 1 - lr weight_decay before the step.
+-- @param model
+-- @tparam table o   as `adam`; weight_decay (0.01)
+-- @source Loshchilov & Hutter 2019, arXiv:1711.05101
+function optim.adamw(model, o) return make("adamw", model, o) end
+
+--- RMSprop: s is the running mean of g^2; p -= lr g / (sqrt(s) + eps). Centered, the variance of g
+-- takes the place of s; with momentum, m = momentum m + g / (…), p -= lr m.
+-- @param model
+-- @tparam table o   lr (0.01), alpha (0.99): of the means, eps (1e-8), weight_decay (0),
+--   momentum (0), centered (false)
+-- @source Tieleman & Hinton 2012, lecture 6e; centered: Graves 2013, arXiv:1308.0850
+function optim.rmsprop(model, o) return make("rmsprop", model, o) end
+
+--- Lion: p = (1 - lr weight_decay) p - lr sign(beta1 m + (1 - beta1) g), then
+-- m = beta2 m + (1 - beta2) g.
+-- @param model
+-- @tparam table o   lr (1e-4), betas ({ 0.9, 0.99 }), weight_decay (0)
+-- @source Chen et al. 2023, arXiv:2302.06675, algorithm 2
+function optim.lion(model, o) return make("lion", model, o) end
+
+-- -- what optimisers do --
+
+-- The group of a number, and its place in `groups`; without one, all.
+local function range(self, name, group)
+  if group == nil then return 1, #self.groups end
+  expect(self.groups[group] ~= nil, 2, name, "group: expected a whole number, 1 to %d, got %s",
+    #self.groups, check.what(group))
+  return group, group
 end
 
---- One update: with a loss, back from it and in the same pass; without, by the gradients gathered.
+--- Set the learning rate for the next steps.
+-- @tparam number lr
+-- @tparam ?number group  its number; else of all
+function Optimizer:set_lr(lr, group)
+  if lr == self.lr and #self.groups == 1 and group == nil then return end
+  check.arg(type(lr) == "number" and lr >= 0 and lr < math.huge, 1, "set_lr",
+    "lr: expected a number of at least 0, got %s", check.what(lr))
+  local updates = self.updates
+  local from, to = range(self, "set_lr", group)
+  for g = from, to do
+    local o = self.groups[g]
+    o.lr = lr
+    for i = o.first, o.last do updates[i].lr = lr end
+  end
+  self.lr = self.groups[1].lr
+end
+
+--- Set the momentum, or the first of Adam's and Lion's betas, for the next steps.
+-- @tparam number momentum
+-- @tparam ?number group  its number; else of all
+function Optimizer:set_momentum(momentum, group)
+  check.arg(type(momentum) == "number" and momentum >= 0 and momentum < 1, 1, "set_momentum",
+    "momentum: expected a number of at least 0 and below 1, got %s", check.what(momentum))
+  local from, to = range(self, "set_momentum", group)
+  for g = from, to do
+    expect(self:has_momentum(g), 1, "set_momentum",
+      "the optimiser, %s, has no momentum; make it with one above 0", self.name)
+  end
+  for g = from, to do
+    local o = self.groups[g]
+    if o.betas then o.betas[1] = momentum else o.momentum = momentum end
+    for i = o.first, o.last do self.updates[i].beta1 = momentum end
+  end
+end
+
+--- Whether a group was made with momentum, which may be set then.
+-- @tparam number group
+-- @treturn boolean
+function Optimizer:has_momentum(group)
+  local o = self.groups[group]
+  if o.betas then return true end
+  if not o.momentum then return false end
+  local u = self.updates[o.first]
+  return (self.name == "rmsprop" and u.state3.slot or u.state.slot) ~= 0
+end
+
+--- One update: with a loss, back from it and in the same pass, which keeps no gradients; without,
+-- by the gradients gathered, which stay until `zero_grad`.
 -- @tparam ?Tensor loss
 function Optimizer:step(loss)
   if loss ~= nil then
@@ -128,26 +290,21 @@ function Optimizer:zero_grad()
   for _, e in ipairs(self.entries) do e.tensor:zero_grad() end
 end
 
---- Its state by name, for checkpoints: "<parameter>.sum"; the tensors are its own.
+--- Its state by name, for checkpoints: "<parameter>.sum", "<parameter>.exp_avg", …; the tensors are
+-- its own. Parameters of lists are named by their number. Rates belong to options and schedules.
 -- @treturn table
 function Optimizer:state()
   local state = {}
-  for i, e in ipairs(self.entries) do
-    if self.states[i] then state[e.name .. ".sum"] = self.states[i] end
-  end
+  for _, s in ipairs(self.states) do state[s.name] = s.tensor end
   return state
 end
 
---- Copy a state in: all or nothing.
+--- Copy a state in: all or nothing. Training then goes on with the same bits.
 -- @tparam table state  as `state` gives it; extra and missing names are mistakes
 -- @return true, or nil and one line that names the first misfit
 function Optimizer:load_state(state)
   check.type(state, 1, "load_state", "state", "table")
-  local own = {}
-  for i, e in ipairs(self.entries) do
-    if self.states[i] then own[#own + 1] = { name = e.name .. ".sum", tensor = self.states[i] } end
-  end
-  local ok, message = states.load(own, state, "optimiser's state", "the optimiser")
+  local ok, message = states.load(self.states, state, "optimiser's state", "the optimiser")
   return ok, message
 end
 
@@ -176,4 +333,18 @@ function optim.policy(o)
   end
 end
 
-return optim
+-- Loaded on first use: a module, or a function of one.
+local lazy = { schedule = { "mlua.optim.schedule" }, ema = { "mlua.optim.ema", "new" },
+               clip_grad_norm = { "mlua.optim.clip", "norm" },
+               clip_grad_value = { "mlua.optim.clip", "value" } }
+
+return setmetatable(optim, {
+  __index = function(t, name)
+    local where = lazy[name]
+    if not where then return nil end
+    local loaded = require(where[1])
+    if where[2] then loaded = loaded[where[2]] end
+    rawset(t, name, loaded)
+    return loaded
+  end,
+})

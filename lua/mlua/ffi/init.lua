@@ -287,6 +287,13 @@ end
 --- A new array of optimiser updates (core/include/mlua_grad.h).
 function core.updates(n) return ffi.new("ml_update[?]", math.max(1, n)) end
 
+--- The p-norm of the gradients of n parameters.
+-- @param refs  as core.ref_list makes them
+function core.norm_of_grads(refs, n, p)
+  core.check(C.ml_grad_norm(one, refs, n, p))
+  return one[0]
+end
+
 function core.version() return ffi.string(C.ml_version()) end
 function core.build_info() return ffi.string(C.ml_build_info()) end
 

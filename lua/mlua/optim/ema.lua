@@ -1,0 +1,92 @@
+--- Exponential moving averages of weights: `average += (1 - decay) (weight - average)` per update.
+--
+--     local ema = optim.ema(model, { decay = 0.999 })
+--     … opt:step(loss) ema:update() …
+--     ema:swap()  evaluate(model)  ema:swap()
+-- @module mlua.optim.ema
+-- @source Polyak & Juditsky 1992; with exponential weights, as PyTorch's swa_utils has it
+local check = require "mlua.check"
+local core = require "mlua.ffi"
+local states = require "mlua.tensor.state"
+local tensor = require "mlua.tensor"
+
+local C = core.C
+local Ema = {}
+Ema.__index = Ema
+
+local ema = {}
+
+local function expect(ok, n, name, format, ...)
+  if not ok then
+    core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
+  end
+end
+
+--- Averages that begin as the weights are now.
+-- @param model        a module, or a list of tensors
+-- @tparam ?table o    decay (0.999)
+-- @treturn Ema
+function ema.new(model, o)
+  expect(type(model) == "table", 1, "ema", "expected a module or a list of tensors, got %s",
+    core.what(model))
+  o = check.options(o, { decay = "number" }, 2, "ema")
+  local decay = o.decay or 0.999
+  expect(decay >= 0 and decay <= 1, 2, "ema", "decay: expected 0 to 1, got %s", check.what(decay))
+  local self = setmetatable({ decay = decay, swapped = false, list = {} }, Ema)
+  local seen = {}
+  for i, p in ipairs(model.named_parameters and model:named_parameters() or model) do
+    local t = not tensor.is(p) and type(p) == "table" and p.tensor or p
+    expect(tensor.is(t), 1, "ema", "[%d]: expected a tensor, got %s", i, core.what(t))
+    local dtype, key = t:dtype(), t.slot .. ":" .. t.gen
+    expect(dtype == "f32" or dtype == "f64", 1, "ema", "[%d]: expected f32 or f64, got %s", i,
+      dtype)
+    expect(t:is_contiguous(), 1, "ema", "[%d]: expected a contiguous tensor", i)
+    if not seen[key] then -- tied weights have one average
+      seen[key] = true
+      self.list[#self.list + 1] = { name = (t == p and tostring(i) or p.name) .. ".average",
+                                    weight = t, tensor = core.keep(t:detach():clone()) }
+    end
+  end
+  expect(#self.list > 0, 1, "ema", "expected at least one parameter, got none")
+  return self
+end
+
+local function in_place(self, name)
+  if self.swapped then
+    core.misuse(name .. ": the averages are in the model's place; swap() them back first")
+  end
+end
+
+--- Take in the weights as they are now, after an optimiser's step.
+function Ema:update()
+  in_place(self, "update")
+  local weight = 1 - self.decay
+  for _, e in ipairs(self.list) do core.check(C.ml_average(e.tensor, e.weight, weight)) end
+end
+
+--- Exchange weights and averages; once more puts them back, bit for bit.
+function Ema:swap()
+  for _, e in ipairs(self.list) do core.check(C.ml_swap(e.tensor, e.weight)) end
+  self.swapped = not self.swapped
+end
+
+--- The averages by name, "<parameter>.average", for checkpoints; the tensors are its own.
+-- @treturn table
+function Ema:state()
+  in_place(self, "state")
+  local state = {}
+  for _, e in ipairs(self.list) do state[e.name] = e.tensor end
+  return state
+end
+
+--- Copy averages in: all or nothing.
+-- @tparam table state
+-- @return true, or nil and one line that names the first misfit
+function Ema:load_state(state)
+  check.type(state, 1, "load_state", "state", "table")
+  in_place(self, "load_state")
+  local ok, message = states.load(self.list, state, "averages", "the model")
+  return ok, message
+end
+
+return ema
