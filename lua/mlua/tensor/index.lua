@@ -6,13 +6,13 @@
 --     t[{ {nil, nil, -1} }]     the rows from the last to the first
 --     t[{ "...", 1 }]           "..." stands for the axes between; "new" is a new one of size 1
 --     t["2:5, ::2"]             the same in a string
---     t[{ {nil, nil, -1} }]     the rows, last to first
+--     t[ids]                    rows by an i64 or i32 tensor of ids, from 0 as in all data
 --     t[mask]                   the elements (or rows) where a bool tensor is true
 --     t[{ {}, ids }]            tensors as items; several are broadcast, and walked side by side
 --
 -- Positions count from 1, or from the end when negative; one outside is a mistake, as is an end
---     t[{ {}, ids }]            tensors as items; several are broadcast and go side by side
--- a view, and on the tape; with tensors it is a copy, and gradients flow back through it. Where
+-- before its beginning (but for the empty range that ends just before it). Without tensors a part
+-- is a view, and on the tape; with tensors it is a copy, and gradients flow back through it. Where
 -- tensors among the items are side by side their axes stand in their place, else they come first.
 -- @module mlua.tensor.index
 local core = require "mlua.ffi"
@@ -262,12 +262,42 @@ end
 
 -- -- the two that tensors have --
 
+-- The layout of row k, and its offset.
+local function row(t, k)
+  local shape, stride = views.layout(t)
+  if #shape == 0 then misuse "index: items for 1 axes of a tensor of 0" end
+  local offset = views.position_in(shape[1], k, 1, "index", 1) * stride[1]
+  table.remove(shape, 1)
+  table.remove(stride, 1)
+  return shape, stride, offset
+end
+
+-- The offset of the element that a list of plain positions names, or nil where it is another key.
+local function element(t, key)
+  local i = core.info(t)
+  local n, offset = i.ndim, 0
+  if n == 0 or #key ~= n then return nil end
+  for d = 1, n do
+    if type(key[d]) ~= "number" then return nil end
+  end
+  for d = 1, n do
+    local p = views.position_in(tonumber(i.shape[d - 1]), key[d], d, "index", d)
+    offset = offset + p * tonumber(i.stride[d - 1])
+  end
+  return offset
+end
+
+local NONE = {}
+
 --- A part of a tensor.
 -- @tparam Tensor t
 -- @param key  see above
 -- @treturn Tensor
 -- @raise index: … for a position, range, mask or id that does not fit
 function index.get(t, key)
+  if type(key) == "number" then return views.view(t, row(t, key)) end
+  local offset = type(key) == "table" and element(t, key)
+  if offset then return views.view(t, NONE, NONE, offset) end
   local part = resolve(t, key)
   if part.picks then return gather(t, part) end
   return views.view(t, part.shape, part.stride, part.offset)
@@ -297,6 +327,16 @@ local function scatter(t, part, value)
   if made then core.free(ids) end
 end
 
+local function assign(t, value, shape, stride, offset)
+  local s, n = core.sizes(shape)
+  local st = core.sizes(stride)
+  if type(value) == "number" then
+    check(C.ml_tensor_assign(t, n, s, st, offset, nil, value))
+  else
+    check(C.ml_tensor_assign(t, n, s, st, offset, value, 0))
+  end
+end
+
 --- Write into a part of a tensor.
 -- @tparam Tensor t
 -- @param key    as for `get`; of an id given twice, the last value stays
@@ -312,12 +352,12 @@ function index.set(t, key, value)
   elseif type(value) ~= "number" then
     misuse(("index: expected a number or a tensor as the value, got %s"):format(core.what(value)))
   end
+  if type(key) == "number" then return assign(t, value, row(t, key)) end
+  local offset = type(key) == "table" and element(t, key)
+  if offset then return assign(t, value, NONE, NONE, offset) end
   local part = resolve(t, key)
   if part.picks then return scatter(t, part, value) end
-  local shape, n = core.sizes(part.shape)
-  local number = type(value) == "number"
-  check(C.ml_tensor_assign(t, n, shape, (core.sizes(part.stride)), part.offset,
-    not number and value or nil, number and value or 0))
+  assign(t, value, part.shape, part.stride, part.offset)
 end
 
 return index
