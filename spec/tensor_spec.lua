@@ -44,6 +44,20 @@ describe("a tensor", function()
     assert.equal(" 9223372036854775807 -9223372036854775808   [i64 2 cpu]", tostring(t:to "i64"))
   end)
 
+  it("gives Lua any pattern of NaN as NaN, not as what LuaJIT keeps in those bits", function()
+    for dtype, pattern in pairs { f64 = 4, f32 = 2, f16 = 1, bf16 = 1 } do
+      local t = ml.empty(2, { dtype = dtype })
+      local words = ml.wrap(t:data(), "u8", { 2 * 2 * pattern })
+      for _, last in ipairs { 255, 251 } do
+        words:fill(255):put(last, 1)
+        for _, v in ipairs { t:at(1), t:totable()[1], t[2]:item(), t[2]:totable() } do
+          assert.equal("number", type(v))
+          assert.is_true(v ~= v)
+        end
+      end
+    end
+  end)
+
   it("of losses keeps NaN", function()
     local loss = ml.bce(ml.tensor { 0.5, 0 / 0 }, ml.tensor { 0, 1 }):item()
     assert.is_true(loss ~= loss)

@@ -94,7 +94,10 @@ void ml_tensor_touch(const ml_ref *t);
 ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src); /* broadcasts, converts */
 ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream);
 ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream);
-ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out); /* offset in elements */
+/* offset in elements. A NaN is always the same: others would pass for other values in Lua. */
+ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out);
+/* All elements as f64 in row order without gaps, for Lua to read: every NaN is the same. */
+ml_err ml_tensor_numbers(ml_ref *out, const ml_ref *t);
 ml_err ml_tensor_set(const ml_ref *t, int64_t offset, double value);
 /* A view with its own shape, strides and offset (elements, from t's first). */
 ml_err ml_tensor_view(ml_ref *out, const ml_ref *t, int ndim, const int64_t *shape,

@@ -223,11 +223,30 @@ static ml_err element(ml_tensor **t, const ml_ref *ref, int64_t offset) {
   return ML_OK;
 }
 
+/*
+ * LuaJIT keeps other types in the bits of NaNs: one read as it stands in memory, from a damaged or
+ * hostile file, would become a nil or a pointer.
+ */
+static double number(double v) { return v == v ? v : (double)NAN; }
+
 ml_err ml_tensor_get(const ml_ref *ref, int64_t offset, double *out) {
   ml_tensor *t;
   ML_TRY(element(&t, ref, offset));
-  *out = ml__load(t->info.data, t->info.dtype, offset);
+  *out = number(ml__load(t->info.data, t->info.dtype, offset));
   return ML_OK;
+}
+
+ml_err ml_tensor_numbers(ml_ref *out, const ml_ref *ref) {
+  ml_tensor *t, *y;
+  ML_TRY(ml__get(&t, ref));
+  ML_TRY(ml__new(&y, ML_F64, t->info.ndim, t->info.shape));
+  ml_err e = ml__copy(y, t);
+  if (e < 0) {
+    ml__unref(y);
+    return e;
+  }
+  for (int64_t i = 0; i < y->info.count; i++) ml_f64(y)[i] = number(ml_f64(y)[i]);
+  return ml__handle(out, y);
 }
 
 ml_err ml_tensor_set(const ml_ref *ref, int64_t offset, double value) {

@@ -85,22 +85,22 @@ end
 --- Its elements as nested lists; a number where it has no axes.
 -- 64-bit integers beyond 2^53 lose digits, as Lua's numbers do.
 function Tensor:totable()
-  local t, dtype = self:contiguous(), self:dtype()
-  if dtype == "bf16" or dtype == "f16" then t = t:to "f32" end
-  local shape, at, is_bool = shape_of(t), -1, dtype == "bool"
-  local p = t:count() > 0 and core.pointer(t)
+  local shape, at, is_bool = shape_of(self), -1, self:dtype() == "bool"
+  local t = new_ref()
+  check(C.ml_tensor_numbers(t, self))
+  local p = core.pointer(own(t))
   local function build(level)
     if level > #shape then
       at = at + 1
       if is_bool then return p[at] ~= 0 end
-      return tonumber(p[at])
+      return p[at]
     end
     local list = {}
     for i = 1, shape[level] do list[i] = build(level + 1) end
     return list
   end
   local list = build(1)
-  core.info(t) -- a use after the last read: nothing collects it before (no tail call above, either)
+  core.free(t) -- a use after the last read: nothing collects it before (no tail call above, either)
   return list
 end
 

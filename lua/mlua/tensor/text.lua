@@ -72,29 +72,23 @@ local function has_exponents(values)
   return largest > 0 and (largest >= 1e8 or smallest < 1e-4 or largest / smallest > 1000)
 end
 
--- NumPy's rule: every value by its shortest digits, cut (by rounding the value itself) at the
--- precision; the common number of digits is what the longest needs.
+-- NumPy's rule: the common number of digits is what the value needs that needs most, each by its
+-- shortest digits, cut at the precision.
 local function float_texts(values, dtype)
-  local kind = has_exponents(values) and "e" or "f"
-  local short, needs, digits, out = {}, {}, 0, {}
-  for k, v in ipairs(values) do
+  local kind, digits, out = has_exponents(values) and "e" or "f", 0, {}
+  local cut = "%." .. options.precision .. kind
+  for _, v in ipairs(values) do
     if is_finite(v) then
       local s = shortest(v, dtype)
       local n = fraction(s)
       if kind == "f" then n = math.max(0, n - tonumber(s:match "e(.*)$")) end
-      if n > options.precision then
-        n, s = options.precision + 1, v
-        digits = math.max(digits, fraction(("%." .. options.precision .. kind):format(v)))
-      else
-        digits = math.max(digits, n)
-      end
-      short[k], needs[k] = tonumber(s), n
+      digits = math.max(digits, n > options.precision and fraction(cut:format(v)) or n)
     end
   end
   local fmt = "%#." .. digits .. kind -- #: a point even where no digits follow
   for k, v in ipairs(values) do
     out[k] = v ~= v and "nan" or v == math.huge and "inf" or v == -math.huge and "-inf"
-      or fmt:format(needs[k] <= digits and short[k] or v)
+      or fmt:format(v)
   end
   return out
 end
