@@ -84,6 +84,28 @@ describe("a fused step", function()
     close({ -2 }, p)
   end)
 
+  it("that fails at once leaves gathered gradients and the weights as they are", function()
+    local w = ml.ones(3):requires_grad()
+    w:sum():backward()
+    local opt = optim.sgd({ w }, { lr = 1 })
+    assert.error_matches(function() opt:step(ml.zeros(1):sum()) end, "does not depend on anything")
+    assert.same({ 1, 1, 1 }, w:grad():totable())
+    assert.same({ 1, 1, 1 }, w:totable())
+  end)
+
+  it("of Adagrad leaves weights alone whose gradient is zero, also where eps is 0", function()
+    for _, kind in ipairs { "adagrad", "rwsadagrad" } do
+      local t = ml.ones(4, 2):requires_grad()
+      local opt = optim[kind]({ t }, { lr = 0.1, eps = 0 })
+      local bags = ml.embedding_bags({ t }, ml.tensor({ 1, 2 }, "i32"))
+      opt:step((bags * ml.tensor { { { 0, 0 } }, { { 2, 2 } } }):sum())
+      assert.same({ { 1, 1 }, { 1, 1 } }, t:narrow(1, 1, 2):totable())
+      local w = ml.ones(2, 2):requires_grad()
+      optim[kind]({ w }, { lr = 0.1, eps = 0 }):step((w * ml.tensor { { 0, 0 }, { 1, 1 } }):sum())
+      assert.same({ 1, 1 }, w:select(1, 1):totable())
+    end
+  end)
+
   it("updates tied weights once", function()
     local p = leaf { 1 }
     local sgd = optim.sgd({ p, p }, { lr = 1 })

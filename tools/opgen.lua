@@ -1,6 +1,7 @@
 -- opgen: from the cards in core/op/*.lua and the headers in core/include writes, at build time,
 --   gen/ml_ops.h     C prototypes: entry points, internal forms, implementations to be provided
 --   gen/ml_ops.c     argument checks, allocation, dispatch, recording, backward rules
+--   gen/ml_each_*.c  the element-wise operations, in two files to be compiled side by side
 --   lua/mlua/ffi/cdef.lua, lua/mlua/ffi/ops.lua    the FFI text and one Lua function per operation
 --   docs/ops.md      the reference page
 -- Usage: luajit tools/opgen.lua SOURCE_DIR BUILD_DIR
@@ -9,7 +10,8 @@
 local source, build = arg[1], arg[2]
 local format = string.format
 package.path = source .. "/tools/?.lua;" .. package.path
-local card_of = require "opgen.card".load
+local cards_of = require "opgen.card".load
+local each = require "opgen.each"
 local rule = require "opgen.rule"
 local c_text = require "opgen.c"
 local lua_text = require "opgen.lua"
@@ -43,7 +45,10 @@ local function list(pattern)
 end
 
 local cards = {}
-for _, path in ipairs(list(source .. "/core/op/*.lua")) do cards[#cards + 1] = card_of(path) end
+for _, path in ipairs(list(source .. "/core/op/*.lua")) do
+  for _, card in ipairs(cards_of(path)) do cards[#cards + 1] = card end
+end
+table.sort(cards, function(a, b) return a.name < b.name end)
 
 local h, hput = lines()
 hput("/* Written by tools/opgen from the cards in core/op. */")
@@ -84,6 +89,20 @@ for _, card in ipairs(cards) do
   c_text.entry(card, cput)
 end
 
+local e_texts, e_puts = {}, {}
+for i = 1, 2 do
+  e_texts[i], e_puts[i] = lines()
+  e_puts[i]("/* Written by tools/opgen from the cards in core/op. */")
+  e_puts[i]('#include "op/math.h"\n\n#include "ml_ops.h"\n#include "op/each.h"\n')
+end
+local n_each = 0
+for _, card in ipairs(cards) do
+  if card.each then
+    n_each = n_each + 1
+    each.write(card, e_puts[n_each % 2 + 1], c_text.params(card, "impl"))
+  end
+end
+
 local l, lput = lines()
 lput("-- Written by tools/opgen from core/op/*.lua.")
 lput("return function(C, Ref, istype, new_ref, own, raise, tensor_list, bad)")
@@ -116,6 +135,9 @@ for _, card in ipairs(cards) do lua_text.page(card, dput) end
 os.execute(format("mkdir -p '%s/gen' '%s/lua/mlua/ffi' '%s/docs'", build, build, build))
 write(build .. "/gen/ml_ops.h", table.concat(h, "\n"))
 write(build .. "/gen/ml_ops.c", table.concat(c, "\n"))
+for i = 1, 2 do
+  write(format("%s/gen/ml_each_%d.c", build, i), table.concat(e_texts[i], "\n"))
+end
 write(build .. "/lua/mlua/ffi/cdef.lua", table.concat(f, "\n"))
 write(build .. "/lua/mlua/ffi/ops.lua", table.concat(l, "\n"))
 write(build .. "/docs/ops.md", table.concat(d, "\n"))

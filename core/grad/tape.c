@@ -301,11 +301,10 @@ ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n) {
   for (int i = 0; i < n; i++) { /* the parameters used more than once have a gradient by now */
     ml__get(&p, &updates[i].param);
     p->update = NULL;
-    if (p->grad) {
-      if (e == ML_OK) e = ml__update(p, &updates[i], p->grad);
-      ml__unref(p->grad);
-      p->grad = NULL;
-    }
+    if (!p->grad || e < 0) continue; /* what was gathered before a failure stays */
+    e = ml__update(p, &updates[i], p->grad);
+    ml__unref(p->grad);
+    p->grad = NULL;
   }
   return e;
 }

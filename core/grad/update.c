@@ -48,8 +48,8 @@ typedef struct job {
     const T *restrict g = j->g;                                              \
     T lr = (T)j->lr, eps = (T)j->eps;                                        \
     for (int64_t i = begin; i < end; i++) {                                  \
-      s[i] += g[i] * g[i];                                                   \
-      p[i] -= lr * g[i] / (SQRT(s[i]) + eps);                                \
+      s[i] += g[i] * g[i]; /* 0 / 0 where eps is 0 and g, too */             \
+      p[i] -= g[i] == 0 ? 0 : lr * g[i] / (SQRT(s[i]) + eps);                \
     }                                                                        \
   }                                                                          \
   ML_CLONES static void rowwise_##T(void *ctx, int64_t begin, int64_t end) { \

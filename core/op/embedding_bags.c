@@ -162,14 +162,6 @@ ml_err ml_embedding_bags_cpu(ml_tensor *y, ml_tensor *const *tables, int64_t n,
                              const ml_tensor *weights, int64_t mode) {
   job j = {
       .s = ml__bags(tables, n, indices, offsets, weights, mode), .tables = tables, .y = ml_f32(y)};
-  if (weights && !j.s.weights)
-    return ml_fail(ML_EDTYPE, "bad argument #4 to 'embedding_bags' (weights: expected f32, got %s)",
-                   ml_dtype_name(weights->info.dtype));
-  for (int64_t t = 0; t < n; t++)
-    if (!tables[t]->info.contiguous)
-      return ml_fail(ML_EARG,
-                     "bad argument #1 to 'embedding_bags' (tables[%lld]: expected contiguous)",
-                     (long long)t + 1);
   ML_TRY(check_offsets(&j.s));
   int64_t total = n * j.s.samples, per = j.s.count / ML_MAX(total, 1) + 1;
   ml_parallel(total, ML_MAX(1, 8192 / (per * ML_MAX(j.s.width, 1))) * 8, chunk, &j);

@@ -5,7 +5,7 @@ return {
     { "tables", "list f64|f32[R_,D]" }, -- one per table, any number of rows
     { "indices", "i32|i64[...]" },      -- ids from 0, table by table, sample by sample
     { "offsets?", "i32|i64[O]" },       -- T*B starts of bags and the end; absent: one id per bag
-    { "weights?", "f64|f32[...]" },     -- per id, the tables' dtype
+    { "weights?", "tables[...]" },      -- per id
     { "mode", "choice:sum|mean", "sum" },
   },
   out = { "y", "tables", shape = "bags(tables, n_tables, indices, offsets, weights)" }, -- [B,T,D]

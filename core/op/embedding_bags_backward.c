@@ -148,14 +148,15 @@ ML_CLONES static void adagrad_segments(job *j, int64_t t, const entry *e, int64_
     if (rowwise) {
       float square = 0;
       for (int64_t d = 0; d < width; d++) square += sum[d] * sum[d];
+      if (square == 0) continue;
       state[row] += square / (float)width;
       float scale = lr / (sqrtf(state[row]) + eps);
       for (int64_t d = 0; d < width; d++) p[d] -= scale * sum[d];
     } else {
       float *restrict s = state + (int64_t)row * width;
       for (int64_t d = 0; d < width; d++) {
-        s[d] += sum[d] * sum[d];
-        p[d] -= lr * sum[d] / (sqrtf(s[d]) + eps);
+        s[d] += sum[d] * sum[d]; /* 0 / 0 where eps is 0 and the gradient, too */
+        p[d] -= sum[d] == 0 ? 0 : lr * sum[d] / (sqrtf(s[d]) + eps);
       }
     }
   }

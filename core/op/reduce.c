@@ -1,58 +1,244 @@
 /*
- * reduce: sum, and the pair sum_to and expand that undo each other's broadcasting.
+ * reduce: sum, prod, max, min, argmax, argmin, any, all, count_nonzero along one axis or over all.
  *
- * f32 sums run in double: a long sum keeps its digits, and the order is fixed by shape alone.
+ * x is seen as [outer, n, inner], of which the middle is reduced. Work is cut into blocks of a
+ * group's inner elements, and long runs into pieces of PIECE elements: by shape alone. Sums and
+ * products of floats run in double: a long sum keeps its digits. Along contiguous runs eight
+ * accumulators go side by side, then together: the same on every machine.
  */
+#include <float.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ml_ops.h"
+#include "op/groups.h"
 
-/* x as [outer, middle, inner], of which the middle is summed. */
-static void extents(const ml_tensor *x, int64_t axis, int64_t e[3]) {
-  e[0] = e[1] = e[2] = 1;
-  if (axis == 0) {
-    e[1] = x->info.count;
-    return;
+enum { LANES = 8, BLOCK = 256, PIECE = 1 << 16 };
+
+typedef struct job {
+  const void *x;
+  void *y;
+  ml_groups e;
+  int64_t blocks, pieces; /* of inner elements; of a run */
+  void *part;             /* accumulators of pieces, [outer, pieces] */
+} job;
+
+typedef void (*run_fn)(const void *x, int64_t n, void *acc);
+typedef void (*block_fn)(const job *j, int64_t o, int64_t from, int64_t to);
+typedef void (*join_fn)(const void *parts, int64_t n, void *y, int64_t at);
+
+typedef struct kernel {
+  run_fn run;     /* one run into an accumulator */
+  block_fn block; /* inner elements [from, to) of group o */
+  join_fn join;   /* accumulators, in order, into an element of y */
+  int64_t x_size, acc_size;
+} kernel;
+
+typedef struct call {
+  job j;
+  const kernel *k;
+} call;
+
+static void runs(void *ctx, int64_t begin, int64_t end) {
+  call *c = ctx;
+  const job *j = &c->j;
+  for (int64_t i = begin; i < end; i++) {
+    int64_t o = i / j->pieces, from = i % j->pieces * PIECE;
+    c->k->run((const char *)j->x + (o * j->e.n + from) * c->k->x_size,
+              ML_MIN(j->e.n - from, (int64_t)PIECE), (char *)j->part + i * c->k->acc_size);
   }
-  int a = (int)(axis < 0 ? axis + x->info.ndim : axis - 1);
-  for (int d = 0; d < x->info.ndim; d++) e[d < a ? 0 : d == a ? 1 : 2] *= x->info.shape[d];
 }
 
-ml_err ml_sum_ref(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {
-  int64_t e[3];
-  extents(x, axis, e);
-  for (int64_t o = 0; o < e[0]; o++) {
-    for (int64_t i = 0; i < e[2]; i++) {
-      double s = 0;
-      uint64_t whole = 0; /* wraps around */
-      for (int64_t m = 0; m < e[1]; m++) {
-        int64_t at = (o * e[1] + m) * e[2] + i;
-        if (x->info.dtype == ML_I64) whole += ((const uint64_t *)x->info.data)[at];
-        else s += ml__load(x->info.data, x->info.dtype, at);
-      }
-      if (x->info.dtype == ML_I64) ((uint64_t *)y->info.data)[o * e[2] + i] = whole;
-      else ml__store(y->info.data, y->info.dtype, o * e[2] + i, s);
+static void blocks(void *ctx, int64_t begin, int64_t end) {
+  call *c = ctx;
+  for (int64_t i = begin; i < end; i++) {
+    int64_t o = i / c->j.blocks, from = i % c->j.blocks * BLOCK;
+    c->k->block(&c->j, o, from, ML_MIN(c->j.e.inner, from + BLOCK));
+  }
+}
+
+static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kernel *k) {
+  call c = {.j = {.x = x->info.data, .y = y->info.data, .e = ml__groups(x, axis)}, .k = k};
+  job *j = &c.j;
+  if (y->info.count == 0) return ML_OK;
+  if (j->e.inner > 1) {
+    j->blocks = (j->e.inner + BLOCK - 1) / BLOCK;
+    int64_t work = ML_MAX(j->e.n, 1) * ML_MIN(j->e.inner, (int64_t)BLOCK);
+    ml_parallel(j->e.outer * j->blocks, ML_MAX(1, PIECE / work), blocks, &c);
+    return ML_OK;
+  }
+  _Alignas(16) char few[16 * 64];
+  j->pieces = ML_MAX(1, (j->e.n + PIECE - 1) / PIECE);
+  int64_t n = j->e.outer * j->pieces;
+  j->part = n <= 64 ? few : malloc((size_t)(n * k->acc_size));
+  if (!j->part) return ml_fail(ML_ENOMEM, "out of memory: parts of a reduction");
+  ml_parallel(n, ML_MAX(1, PIECE / ML_MAX(1, ML_MIN(j->e.n, (int64_t)PIECE))), runs, &c);
+  for (int64_t o = 0; o < j->e.outer; o++)
+    k->join((char *)j->part + o * j->pieces * k->acc_size, j->pieces, j->y, o);
+  if (j->part != few) free(j->part);
+  return ML_OK;
+}
+
+/* acc: the accumulator, v: an element, or another accumulator in JOIN. */
+#define KERNEL(NAME, T, A, Y, INIT, STEP, JOIN)                                           \
+  ML_CLONES static void NAME##_run(const void *px, int64_t n, void *out) {                \
+    const T *restrict x = px;                                                             \
+    A lane[LANES], acc = INIT;                                                            \
+    for (int k = 0; k < LANES; k++) lane[k] = INIT;                                       \
+    int64_t i = 0;                                                                        \
+    for (; i + LANES <= n; i += LANES) {                                                  \
+      for (int k = 0; k < LANES; k++) {                                                   \
+        A a = lane[k];                                                                    \
+        T v = x[i + k];                                                                   \
+        lane[k] = STEP;                                                                   \
+      }                                                                                   \
+    }                                                                                     \
+    for (; i < n; i++) {                                                                  \
+      A a = lane[i % LANES];                                                              \
+      T v = x[i];                                                                         \
+      lane[i % LANES] = STEP;                                                             \
+    }                                                                                     \
+    for (int k = 0; k < LANES; k++) {                                                     \
+      A a = acc, v = lane[k];                                                             \
+      acc = JOIN;                                                                         \
+    }                                                                                     \
+    *(A *)out = acc;                                                                      \
+  }                                                                                       \
+  ML_CLONES static void NAME##_block(const job *j, int64_t o, int64_t from, int64_t to) { \
+    A acc[BLOCK];                                                                         \
+    int64_t n = to - from;                                                                \
+    for (int64_t i = 0; i < n; i++) acc[i] = INIT;                                        \
+    for (int64_t m = 0; m < j->e.n; m++) {                                                \
+      const T *restrict x = (const T *)j->x + (o * j->e.n + m) * j->e.inner + from;       \
+      for (int64_t i = 0; i < n; i++) {                                                   \
+        A a = acc[i];                                                                     \
+        T v = x[i];                                                                       \
+        acc[i] = STEP;                                                                    \
+      }                                                                                   \
+    }                                                                                     \
+    for (int64_t i = 0; i < n; i++) ((Y *)j->y)[o * j->e.inner + from + i] = (Y)acc[i];   \
+  }                                                                                       \
+  static void NAME##_join(const void *parts, int64_t n, void *y, int64_t at) {            \
+    A acc = INIT;                                                                         \
+    for (int64_t i = 0; i < n; i++) {                                                     \
+      A a = acc, v = ((const A *)parts)[i];                                               \
+      acc = JOIN;                                                                         \
+    }                                                                                     \
+    ((Y *)y)[at] = (Y)acc;                                                                \
+  }                                                                                       \
+  static const kernel NAME = {NAME##_run, NAME##_block, NAME##_join, sizeof(T), sizeof(A)};
+
+#define INTEGERS(NAME, INIT64, INIT32, INIT8, STEP)                 \
+  KERNEL(NAME##_i64, int64_t, int64_t, int64_t, INIT64, STEP, STEP) \
+  KERNEL(NAME##_i32, int32_t, int64_t, int32_t, INIT32, STEP, STEP) \
+  KERNEL(NAME##_u8, uint8_t, int64_t, uint8_t, INIT8, STEP, STEP)
+
+#define BY_DTYPE(NAME)                                                        \
+  static const kernel *const NAME##_kernels[ML_DTYPES] = {                    \
+      [ML_F64] = &NAME##_f64, [ML_F32] = &NAME##_f32, [ML_I64] = &NAME##_i64, \
+      [ML_I32] = &NAME##_i32, [ML_U8] = &NAME##_u8,   [ML_BOOL] = &NAME##_u8};
+
+KERNEL(sum_f64, double, double, double, 0, a + v, a + v)
+KERNEL(sum_f32, float, double, float, 0, a + (double)v, a + v)
+INTEGERS(sum, 0, 0, 0, a + v)
+BY_DTYPE(sum)
+
+KERNEL(prod_f64, double, double, double, 1, a *v, a *v)
+KERNEL(prod_f32, float, double, float, 1, a *(double)v, a *v)
+INTEGERS(prod, 1, 1, 1, a *v)
+BY_DTYPE(prod)
+
+#define LARGER v > a || v != v ? v : a
+#define SMALLER v < a || v != v ? v : a
+KERNEL(max_f64, double, double, double, -HUGE_VAL, LARGER, LARGER)
+KERNEL(max_f32, float, float, float, -HUGE_VALF, LARGER, LARGER)
+INTEGERS(max, INT64_MIN, INT32_MIN, 0, v > a ? v : a)
+BY_DTYPE(max)
+KERNEL(min_f64, double, double, double, HUGE_VAL, SMALLER, SMALLER)
+KERNEL(min_f32, float, float, float, HUGE_VALF, SMALLER, SMALLER)
+INTEGERS(min, INT64_MAX, INT32_MAX, 255, v < a ? v : a)
+BY_DTYPE(min)
+
+KERNEL(any_bool, uint8_t, uint8_t, uint8_t, 0, a | (v != 0), a | v)
+KERNEL(all_bool, uint8_t, uint8_t, uint8_t, 1, a &(v != 0), a &v)
+
+KERNEL(count_f64, double, int64_t, int64_t, 0, a + (v != 0), a + v)
+KERNEL(count_f32, float, int64_t, int64_t, 0, a + (v != 0), a + v)
+KERNEL(count_i64, int64_t, int64_t, int64_t, 0, a + (v != 0), a + v)
+KERNEL(count_i32, int32_t, int64_t, int64_t, 0, a + (v != 0), a + v)
+KERNEL(count_u8, uint8_t, int64_t, int64_t, 0, a + (v != 0), a + v)
+BY_DTYPE(count)
+
+/* The reference, one element after the other; long double holds any int64_t. */
+typedef long double (*step_fn)(long double a, long double v);
+
+static long double load(const ml_tensor *t, int64_t i) {
+  if (t->info.dtype == ML_I64) return (long double)((const int64_t *)t->info.data)[i];
+  return (long double)ml__load(t->info.data, t->info.dtype, i);
+}
+
+static ml_err plain(ml_tensor *y, const ml_tensor *x, int64_t axis, long double init, step_fn f) {
+  ml_groups e = ml__groups(x, axis);
+  for (int64_t g = 0; g < e.outer * e.inner; g++) {
+    long double a = init;
+    for (int64_t m = 0; m < e.n; m++) a = f(a, load(x, ml__group_at(&e, g, m)));
+    if (y->info.dtype == ML_I64)
+      ((int64_t *)y->info.data)[g] =
+          a < 0x1p63L ? a >= -0x1p63L ? (int64_t)a : INT64_MIN : INT64_MAX;
+    else ml__store(y->info.data, y->info.dtype, g, (double)a);
+  }
+  return ML_OK;
+}
+
+static long double plus(long double a, long double v) { return a + v; }
+static long double times(long double a, long double v) { return a * v; }
+static long double larger(long double a, long double v) { return v > a || v != v ? v : a; }
+static long double smaller(long double a, long double v) { return v < a || v != v ? v : a; }
+static long double either(long double a, long double v) { return a != 0 || v != 0; }
+static long double both(long double a, long double v) { return a != 0 && v != 0; }
+static long double another(long double a, long double v) { return a + (v != 0); }
+
+#define REDUCTION(NAME, KERNELS, INIT, STEP)                                             \
+  ml_err ml_##NAME##_cpu(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) { \
+    return reduce(y, x, axis, KERNELS);                                                  \
+  }                                                                                      \
+  ml_err ml_##NAME##_ref(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) { \
+    return plain(y, x, axis, INIT, STEP);                                                \
+  }
+
+REDUCTION(sum, sum_kernels[x->info.dtype], 0, plus)
+REDUCTION(prod, prod_kernels[x->info.dtype], 1, times)
+REDUCTION(max, max_kernels[x->info.dtype], -(long double)HUGE_VAL, larger)
+REDUCTION(min, min_kernels[x->info.dtype], (long double)HUGE_VAL, smaller)
+REDUCTION(any, &any_bool, 0, either)
+REDUCTION(all, &all_bool, 1, both)
+REDUCTION(count_nonzero, count_kernels[x->info.dtype], 0, another)
+
+/* The first position of the largest (sign 1) or smallest (-1); of a NaN where there is one. */
+static ml_err position(ml_tensor *y, const ml_tensor *x, int64_t axis, int sign) {
+  ml_groups e = ml__groups(x, axis);
+  for (int64_t g = 0; g < e.outer * e.inner; g++) {
+    int64_t best = 0;
+    long double top = sign * load(x, ml__group_at(&e, g, 0));
+    for (int64_t m = 1; m < e.n && top == top; m++) {
+      long double v = sign * load(x, ml__group_at(&e, g, m));
+      if (v > top || v != v) top = v, best = m;
     }
+    ((int64_t *)y->info.data)[g] = best;
   }
   return ML_OK;
 }
 
-ML_CLONES static double sum_run(const float *x, int64_t n) {
-  double part[8] = {0}; /* eight sums side by side, then together: the same on every machine */
-  int64_t i = 0;
-  for (; i + 8 <= n; i += 8)
-    for (int k = 0; k < 8; k++) part[k] += (double)x[i + k];
-  for (; i < n; i++) part[i & 7] += (double)x[i];
-  return ((part[0] + part[4]) + (part[1] + part[5])) + ((part[2] + part[6]) + (part[3] + part[7]));
+ml_err ml_argmax_ref(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {
+  return position(y, x, axis, 1);
 }
 
-ml_err ml_sum_cpu(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {
-  int64_t e[3];
-  extents(x, axis, e);
-  if (e[2] != 1) return ml_sum_ref(y, x, axis, keep);
-  for (int64_t o = 0; o < e[0]; o++) ml_f32(y)[o] = (float)sum_run(ml_f32(x) + o * e[1], e[1]);
-  return ML_OK;
+ml_err ml_argmin_ref(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {
+  return position(y, x, axis, -1);
 }
+
+/* -- gradients -- */
 
 ml_err ml_sum_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   ml_tensor *x = n->in[0], *kept = NULL;
@@ -65,45 +251,56 @@ ml_err ml_sum_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   return e;
 }
 
-static ml_err check_spread(const char *op, const ml_tensor *small, const ml_tensor *large) {
-  int nd;
-  int64_t shape[ML_MAX_DIM];
-  ML_TRY(ml__broadcast(&nd, shape, small, large));
-  if (nd == large->info.ndim && memcmp(shape, large->info.shape, sizeof(int64_t) * (size_t)nd) == 0)
-    return ML_OK;
-  char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
-  return ml_fail(ML_ESHAPE, "%s: %s does not broadcast to %s", op,
-                 ml__shape_text(a, small->info.ndim, small->info.shape),
-                 ml__shape_text(b, large->info.ndim, large->info.shape));
-}
-
-ml_err ml_sum_to_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *like) {
-  ML_TRY(check_spread("sum_to", like, x));
-  ml_tensor *sum;
-  ML_TRY(ml__new(&sum, ML_F64, y->info.ndim, y->info.shape));
-  ml__fill(sum, 0);
-  if (x->info.count) {
-    ml_walk w;
-    const ml_tensor *ts[] = {sum, x};
-    ml__walk(&w, x->info.ndim, x->info.shape, 2, ts);
-    do ml_f64(sum)[w.offset[0]] += ml__load(x->info.data, x->info.dtype, w.offset[1]);
-    while (ml__walk_next(&w));
+/* dx[m] = g times the product of all others: of those before and those after. */
+static void prod_group(const ml_groups *e, int64_t i, const ml_tensor *x, double g, ml_tensor *dx) {
+  int d = x->info.dtype;
+  double before = 1;
+  for (int64_t m = 0; m < e->n; m++) {
+    int64_t at = ml__group_at(e, i, m);
+    ml__store(dx->info.data, d, at, g * before);
+    before *= ml__load(x->info.data, d, at);
   }
-  ml_err e = ml__copy(y, sum);
-  ml__unref(sum);
-  return e;
-}
-
-ml_err ml_sum_to_cpu(ml_tensor *y, const ml_tensor *x, const ml_tensor *like) {
-  if (x->info.count == y->info.count && x->info.contiguous) {
-    ML_TRY(check_spread("sum_to", like, x));
-    memcpy(y->info.data, x->info.data, (size_t)y->info.count * sizeof(float));
-    return ML_OK;
+  double after = 1;
+  for (int64_t m = e->n; m-- > 0;) {
+    int64_t at = ml__group_at(e, i, m);
+    ml__store(dx->info.data, d, at, ml__load(dx->info.data, d, at) * after);
+    after *= ml__load(x->info.data, d, at);
   }
-  return ml_sum_to_ref(y, x, like);
 }
 
-ml_err ml_expand_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *like) {
-  ML_TRY(check_spread("expand", x, like));
-  return ml__copy(y, x);
+/* Each of several largest has an equal share, as of several smallest. */
+static void extreme_group(const ml_groups *e, int64_t i, const ml_tensor *x, double g, double y,
+                          ml_tensor *dx) {
+  int d = x->info.dtype;
+  int64_t equal = 0;
+  for (int64_t m = 0; m < e->n; m++) equal += ml__load(x->info.data, d, ml__group_at(e, i, m)) == y;
+  for (int64_t m = 0; m < e->n; m++) {
+    int64_t at = ml__group_at(e, i, m);
+    bool is = ml__load(x->info.data, d, at) == y;
+    ml__store(dx->info.data, d, at, is ? g / (double)equal : 0);
+  }
+}
+
+static ml_err by_group(ml_node *n, ml_tensor *g, ml_tensor **gin, bool extreme) {
+  ml_tensor *x, *y = n->saved[0];
+  ML_TRY(ml__contiguous(&x, n->in[0]));
+  ml_err err = ml__new(&gin[0], x->info.dtype, x->info.ndim, x->info.shape);
+  if (err == ML_OK) {
+    ml_groups e = ml__groups(x, n->scalar[0].i);
+    for (int64_t i = 0; i < e.outer * e.inner; i++) {
+      double gi = ml__load(g->info.data, g->info.dtype, i);
+      if (extreme) extreme_group(&e, i, x, gi, ml__load(y->info.data, y->info.dtype, i), gin[0]);
+      else prod_group(&e, i, x, gi, gin[0]);
+    }
+  }
+  ml__unref(x);
+  return err;
+}
+
+ml_err ml_prod_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  return by_group(n, g, gin, false);
+}
+
+ml_err ml_extreme_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  return by_group(n, g, gin, true);
 }

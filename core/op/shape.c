@@ -30,22 +30,35 @@ static bool same(const ml_tensor *a, const ml_tensor *b) {
          memcmp(a->info.shape, b->info.shape, sizeof(int64_t) * (size_t)a->info.ndim) == 0;
 }
 
-ml_err ml__shape_broadcast(int *nd, int64_t *shape, const char *op, const ml_tensor *a,
-                           const ml_tensor *b) {
-  ml_err e = ml__broadcast(nd, shape, a, b);
-  return e < 0 ? ml_fail(e, "bad argument #2 to '%s' (%s)", op, ml_error()) : e;
+ml_err ml__shape_each(int *nd, int64_t *shape, const char *op, int n, const ml_tensor *const *in) {
+  *nd = 0;
+  for (int k = 0; k < n; k++) *nd = ML_MAX(*nd, in[k]->info.ndim);
+  for (int d = 0; d < *nd; d++) shape[d] = 1;
+  for (int k = 0; k < n; k++) {
+    int shift = *nd - in[k]->info.ndim;
+    for (int d = shift; d < *nd; d++) {
+      int64_t size = in[k]->info.shape[d - shift];
+      if (size != shape[d] && size != 1 && shape[d] != 1) {
+        char s[ML_SHAPE_TEXT], t[ML_SHAPE_TEXT];
+        const ml_tensor *first = in[k - 1];
+        for (int m = 0; m < k; m++) { /* the one that set this size */
+          int at = d - (*nd - in[m]->info.ndim);
+          if (at >= 0 && in[m]->info.shape[at] == shape[d]) first = in[m];
+        }
+        return ml_fail(ML_ESHAPE, "bad argument #%d to '%s' (shapes %s and %s do not broadcast)",
+                       k + 1, op, ml__shape_text(s, first->info.ndim, first->info.shape),
+                       ml__shape_text(t, in[k]->info.ndim, in[k]->info.shape));
+      }
+      if (size != 1) shape[d] = size;
+    }
+  }
+  return ML_OK;
 }
 
 ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a) {
   *nd = a->info.ndim;
   memcpy(shape, a->info.shape, sizeof(int64_t) * (size_t)*nd);
   return ML_OK;
-}
-
-ml_err ml__shape_same(int *nd, int64_t *shape, const char *op, const ml_tensor *a, const char *name,
-                      const ml_tensor *b) {
-  if (!same(a, b)) return misfit(op, 2, name, a, b);
-  return ml__shape_like(nd, shape, a);
 }
 
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift) {
@@ -66,15 +79,26 @@ ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *
   return ML_OK;
 }
 
-ml_err ml__shape_reduce(int *nd, int64_t *shape, const ml_tensor *x, int64_t axis, int64_t keep) {
+ml_err ml__shape_reduce(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis,
+                        int64_t keep, int64_t least) {
   int a = -1;
-  if (axis != 0) ML_TRY(ml__axis(&a, "sum", 2, x, axis));
+  if (axis != 0) ML_TRY(ml__axis(&a, op, 2, x, axis));
+  int64_t n = a < 0 ? x->info.count : x->info.shape[a];
+  if (n < least)
+    return ml_fail(ML_ESHAPE,
+                   "bad argument #1 to '%s' (x: expected at least one element, got none)", op);
   *nd = 0;
   for (int d = 0; d < x->info.ndim; d++) {
     if (a >= 0 && d != a) shape[(*nd)++] = x->info.shape[d];
     else if (keep) shape[(*nd)++] = 1;
   }
   return ML_OK;
+}
+
+ml_err ml__shape_along(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis) {
+  int a;
+  ML_TRY(ml__axis(&a, op, 2, x, axis));
+  return ml__shape_like(nd, shape, x);
 }
 
 ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b, int64_t ta,
@@ -126,6 +150,11 @@ ml_err ml__shape_bags(int *nd, int64_t *shape, ml_tensor *const *tables, int64_t
                    "tables%s, got %lld)",
                    offsets ? 3 : 2, offsets ? "offsets" : "indices", (long long)n,
                    offsets ? " and one more" : "", (long long)(offsets ? bags + 1 : bags));
+  for (int64_t t = 0; t < n; t++)
+    if (!tables[t]->info.contiguous)
+      return ml_fail(ML_EARG,
+                     "bad argument #1 to 'embedding_bags' (tables[%lld]: expected contiguous)",
+                     (long long)t + 1);
   if (weights && weights->info.count != indices->info.count)
     return misfit("embedding_bags", 4, "weights", indices, weights);
   *nd = 3;

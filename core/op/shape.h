@@ -4,17 +4,17 @@
 
 #include "tensor/tensor.h"
 
-ml_err ml__shape_broadcast(int *nd, int64_t *shape, const char *op, const ml_tensor *a,
-                           const ml_tensor *b);
+/* n tensors broadcast together */
+ml_err ml__shape_each(int *nd, int64_t *shape, const char *op, int n, const ml_tensor *const *in);
 ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a);
-/* a's shape, which b must have */
-ml_err ml__shape_same(int *nd, int64_t *shape, const char *op, const ml_tensor *a, const char *name,
-                      const ml_tensor *b);
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift);
 ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
                       const ml_tensor *y, const ml_tensor *w);
-/* axis: from 1, negative from the end, 0 all; kept as size 1 where keep */
-ml_err ml__shape_reduce(int *nd, int64_t *shape, const ml_tensor *x, int64_t axis, int64_t keep);
+/* axis: from 1, negative from the end, 0 all; kept as size 1 where keep; of `least` elements */
+ml_err ml__shape_reduce(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis,
+                        int64_t keep, int64_t least);
+/* x's own, for what goes along an axis */
+ml_err ml__shape_along(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis);
 ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b, int64_t ta,
                         int64_t tb);
 ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, int64_t axis);

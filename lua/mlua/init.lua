@@ -13,13 +13,13 @@ local ml = {
   tensor = tensor.of, zeros = tensor.zeros, ones = tensor.ones, full = tensor.full,
   empty = tensor.empty, rand = tensor.rand, randn = tensor.randn, uniform = tensor.uniform,
   normal = tensor.normal, arange = tensor.arange, wrap = tensor.wrap, seed = tensor.seed,
-  no_grad = tensor.no_grad, is_tensor = tensor.is,
+  no_grad = tensor.no_grad, is_tensor = tensor.is, where = tensor.where,
   print_options = text.options,
   op = core.op,
 }
 
-for name, f in pairs(core.op) do
-  if ml[name] == nil then ml[name] = f end
+for name, f in pairs(core.op) do -- those that take numbers, too, in tensor's form
+  if ml[name] == nil then ml[name] = tensor[name] or f end
 end
 
 --- mlua's version.

@@ -222,9 +222,17 @@ end
 
 -- -- arithmetic --
 
-for _, name in ipairs { "exp", "log", "sqrt", "tanh", "sigmoid", "relu", "clamp", "matmul",
-                        "index_select", "linear", "affine" } do
-  Tensor[name] = op[name]
+-- Operations whose first argument is the tensor are methods, too.
+for _, name in ipairs {
+  "abs", "sign", "square", "reciprocal", "sqrt", "rsqrt", "exp", "exp2", "expm1", "log", "log2",
+  "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
+  "acosh", "atanh", "erf", "erfc", "floor", "ceil", "round", "trunc", "frac",
+  "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "sigmoid", "log_sigmoid", "silu",
+  "softplus", "softsign", "hard_sigmoid", "hard_swish", "hard_shrink", "clamp", "affine",
+  "isnan", "isinf", "isfinite", "logical_and", "logical_or", "logical_xor", "logical_not",
+  "matmul", "index_select", "linear",
+} do
+  Tensor[name] = assert(op[name])
 end
 
 -- A number on one side of an operation between two tensors.
@@ -239,8 +247,23 @@ local function both(name)
     return f(a, b)
   end
 end
-Tensor.mul, Tensor.add, Tensor.sub, Tensor.div = both "mul", both "add", both "sub", both "div"
-local div = Tensor.div
+for _, name in ipairs {
+  "add", "sub", "mul", "div", "floor_divide", "remainder", "pow", "atan2", "hypot", "maximum",
+  "minimum", "prelu", "eq", "ne", "lt", "le", "gt", "ge",
+} do
+  Tensor[name] = both(name)
+  tensor[name] = Tensor[name]
+end
+
+--- Element by element: a where the condition holds, else b; each may be a number.
+-- @tparam Tensor c  bool
+-- @tparam Tensor|number a
+-- @tparam Tensor|number b
+function tensor.where(c, a, b)
+  if type(a) == "number" then a = is_tensor(b) and lift(a, b) or tensor.full(a, {}) end
+  if type(b) == "number" then b = lift(b, a) end
+  return op.where(c, a, b)
+end
 
 --- The sum over an axis (kept as size 1 where `keep`), or over all.
 function Tensor:sum(axis, keep) return op.sum(self, axis or 0, keep) end
@@ -254,9 +277,6 @@ function Tensor:mean(axis, keep)
   local n = tonumber(axis and i.shape[axis_in(i.ndim, axis, "mean") - 1] or i.count)
   return op.affine(op.sum(self, axis or 0, keep), 1 / n, 0)
 end
-
---- The square, element by element.
-function Tensor:square() return op.mul(self, self) end
 
 local Meta = {}
 
@@ -280,10 +300,8 @@ function Meta.__newindex(t, key, value)
 end
 
 for event, message in pairs {
-  pow = "^: tensors have + - * / and square(), sqrt(), exp(), log()",
-  mod = "%: tensors have + - * /",
-  lt = "<, >: tensors have no order; compare item(), at(…) or totable()",
-  le = "<=, >=: tensors have no order; compare item(), at(…) or totable()",
+  lt = "<, >: Lua makes one truth value of these; use lt(…), gt(…) for each element, or item()",
+  le = "<=, >=: Lua makes one truth value of these; use le(…), ge(…) for each element, or item()",
   concat = "..: a tensor is not a string; use tostring(t), or ml.cat to join tensors",
   call = "a tensor is not a function; at(…) has its elements",
 } do
@@ -308,7 +326,13 @@ function Meta.__mul(a, b)
   return op.mul(a, b)
 end
 
-Meta.__div = div
+Meta.__div, Meta.__mod = Tensor.div, Tensor.remainder
+
+function Meta.__pow(a, b)
+  if b == 2 then return op.square(a) end
+  return Tensor.pow(a, b)
+end
+
 function Meta.__unm(a) return op.affine(a, -1, 0) end
 function Meta.__len(a) return a:size(1) end
 

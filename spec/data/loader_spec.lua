@@ -179,6 +179,26 @@ describe("data.loader", function()
     end
   end)
 
+  it("lets no gradient go through a batch that a failure has overwritten", function()
+    local ids = ml.zeros(8, 1, { dtype = "i32" })
+    for i = 5, 8 do ids:put(50000000, i, 1) end
+    local l = loaders.rows({ dense = ml.zeros(8, 1), ids = ids, label = ml.zeros(8),
+      tables = { 10 } }, { batch = 4 })
+    local table_ = ml.zeros(10, 16):requires_grad()
+    local loss = require("mlua").embedding_bags({ table_ }, l:next().ids):sum()
+    local batch, message = l:next()
+    assert.is_nil(batch)
+    assert.matches("row 5: id 50000000", message)
+    assert.error_matches(function() loss:backward() end, "changed in place")
+  end)
+
+  it("refuses labels that are not one for each row", function()
+    assert.error_matches(function()
+      loaders.rows({ dense = ml.zeros(8, 1), ids = ml.zeros(8, 1, { dtype = "i32" }),
+        label = ml.zeros(8, 0), tables = { 10 } }, { batch = 4 })
+    end, "label: expected f32 %[8%]")
+  end)
+
   it("leaves out a share of the rows labelled 0, and none of the others", function()
     local loader = load(1000, { batch = 1000, sub_sample = 0.9, shuffle = true })
     local order = loader:order(0)

@@ -84,6 +84,16 @@ describe("TableCollection", function()
     end
   end)
 
+  it("refuses tables that are not in row order, and weights of another dtype", function()
+    local t = ml.tensor({ { 1, 2 }, { 3, 4 } }, "f64")
+    local both = ml.tensor({ 0, 1 }, "i32")
+    assert.error_matches(function() ml.embedding_bags({ t:transpose() }, both) end,
+      "tables%[1%]: expected contiguous")
+    assert.error_matches(function()
+      ml.embedding_bags({ t }, both, nil, ml.ones(2))
+    end, "weights: expected f64, got f32")
+  end)
+
   it("refuses wrong options", function()
     for message, o in pairs {
       ["bad argument #1 to 'TableCollection' (rows: expected a list, got nil)"] = { dim = 2 },

@@ -10,6 +10,7 @@ local cards, draw, arguments, call = sweep.cards(), sweep.draw, sweep.arguments,
 local differentiable = sweep.differentiable
 
 local function flat(t)
+  if t:dtype() == "bool" then t = t:to("u8") end
   return t:clone():reshape(-1):totable()
 end
 

@@ -10,9 +10,13 @@ function sweep.cards()
   local cards = {}
   local listing = io.popen("ls " .. root .. "core/op/*.lua")
   for path in listing:lines() do
-    local card = assert(loadfile(path))()
-    card.name = path:match("([%w_]+)%.lua$")
-    cards[#cards + 1] = card
+    local read = assert(loadfile(path))()
+    if read[1] then -- a list of cards with names
+      for _, card in ipairs(read) do cards[#cards + 1] = card end
+    else
+      read.name = path:match("([%w_]+)%.lua$")
+      cards[#cards + 1] = read
+    end
   end
   listing:close()
   return cards
@@ -53,13 +57,15 @@ function sweep.arguments(card, case, dtype, strided)
       end
       args[i] = list
     elseif spec:match("%[") and v then
-      local integer = spec:match("^i%d") ~= nil
-      if v.values then
+      local integer, truth = spec:match("^i%d") ~= nil, spec:match("^bool%[")
+      if truth then
+        args[i] = draw(v, "i32", { 0, 1 }, 100 * i, false):to("bool")
+      elseif v.values then
         args[i] = ml.tensor(v.values, "i32")
       else
         args[i] = draw(v, integer and "i32" or dtype, domain, 100 * i, strided and not integer)
       end
-      if not integer and is_float(spec) then
+      if not integer and not truth and is_float(spec) then
         floats[#floats + 1] = { list = args, at = i, name = name }
       end
     else

@@ -128,6 +128,13 @@ describe("a mask", function()
     assert.same({}, x[mask { { 0, 0, 0 }, { 0, 0, 0 } }]:totable())
   end)
 
+  it("is what a comparison gives", function()
+    assert.same({ 4, 5, 6 }, x[x:gt(3)]:totable())
+    local t = x:clone()
+    t[t:lt(3)] = 0
+    assert.same({ { 0, 0, 3 }, { 4, 5, 6 } }, t:totable())
+  end)
+
   it("of the leading axes selects rows", function()
     assert.same({ { 4, 5, 6 } }, x[mask { false, true }]:totable())
     assert.same({ 2, 4 }, counted(2, 3, 4)[mask { { 0, 1, 0 }, { 0, 0, 1 } }]:shape())

@@ -255,4 +255,4 @@ local function entry(card, put)
   put("")
 end
 
-return { prototypes = prototypes, internal = internal, entry = entry }
+return { params = params, prototypes = prototypes, internal = internal, entry = entry }

@@ -1,6 +1,7 @@
 -- card: reads an operation's card.
 --
--- A card (docs/design.md, "One table of operations"):
+-- A file in core/op holds a card, or a list of cards with a `name` each. A card (docs/design.md,
+-- "One table of operations"):
 --   doc, source      a sentence; where the formula is from
 --   arg              { name, type [, default] }: type is "f32|f64[B,K]" (dtypes and shape), "x[N]"
 --                    (the dtype of argument x), "int", "number", "bool" or "choice:a|b". "[...]" is
@@ -8,11 +9,15 @@
 --   out              { name, dtype of [, "[B,N]"] }, or shape = "rule(args)": C's ml__shape_rule
 --   check            the order in which arguments are checked, where it is not their own: the first
 --                    one to hold a size decides what the others are expected to have
+--   each, each_int   the value of an element, for element-wise operations: opgen writes all their C
+--                    (tools/opgen/each.lua), and grad's rules are such expressions, too
 --   cpu              dtypes that the CPU implementation takes; the others go to the reference
 --   strided          true: implementations take any strides; else inputs are made contiguous
 --   grad             by argument, an expression over g, the arguments, the output and operations;
 --                    or the name of a C function; absent: not differentiable
 --   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua)
+
+local each = require "opgen.each"
 
 local M = {}
 
@@ -52,10 +57,16 @@ local function parse_arg(a)
   return r
 end
 
---- A card with its arguments read: args, tensors, scalars, by_name, result.
-function M.load(path)
+--- The cards of a file: one, named as the file, or a list of several with names.
+function M.read(path)
   local card = assert(loadfile(path))()
+  if card[1] then return card end
   card.name = path:match("([%w_]+)%.lua$")
+  return { card }
+end
+
+-- A card with its arguments read: args, tensors, scalars, by_name, result.
+local function complete(card, path)
   card.args, card.tensors, card.scalars, card.by_name = {}, {}, {}, {}
   for _, a in ipairs(card.arg) do
     local ok, r = pcall(parse_arg, a)
@@ -75,7 +86,15 @@ function M.load(path)
     card.result.shape = {}
     for s in o[3]:sub(2, -2):gmatch("[^,]+") do card.result.shape[#card.result.shape + 1] = s end
   end
+  if card.each then each.complete(card) end
   return card
+end
+
+--- The cards of a file, with their arguments read.
+function M.load(path)
+  local cards = M.read(path)
+  for _, card in ipairs(cards) do complete(card, path) end
+  return cards
 end
 
 return M

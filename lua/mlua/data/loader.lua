@@ -162,16 +162,14 @@ function Loader:next()
   if not handle then handle_of(self, "next") end
   if not self.started then self:seek(self.at_epoch, 0) end
   local code = data.next(handle)
-  if code ~= 0 then
-    if code > 0 then return nil end
-    return nil, data.message(), code
-  end
+  if code > 0 then return nil end
+  data.touch(self.full) -- also after a failure: what the batch held may be overwritten in part
+  if self.short then data.touch(self.short) end
+  if code < 0 then return nil, data.message(), code end
   local raw = self.raw
   local rows, step = tonumber(raw.rows), tonumber(raw.step)
   local batch = rows == self.full.rows and self.full or self.short
   batch.epoch, batch.step = self.at_epoch, step
-  data.touch(self.full)
-  if self.short then data.touch(self.short) end
   if self.bags and batch.lookups ~= raw.lookups then
     batch.lookups = tonumber(raw.lookups)
     batch.ids = assert(data.ids(handle, batch.ids))
@@ -234,7 +232,7 @@ function loader.rows(rows, options)
   local n = dense:size(1)
   check.arg(ids and ids:dtype() == "i32" and #ids:shape() == 2 and ids:size(1) == n, 1, "rows",
     "ids: expected i32 [%d, t], got %s", n, ids)
-  check.arg(label and label:dtype() == "f32" and label:size(1) == n, 1, "rows",
+  check.arg(label and label:dtype() == "f32" and label:count() == n, 1, "rows",
     "label: expected f32 [%d], got %s", n, label)
   check.arg(type(rows.tables) == "table" and #rows.tables == ids:size(2), 1, "rows",
     "tables: expected the sizes of %d tables", ids:size(2))
