@@ -38,9 +38,11 @@ ml_err ml_mask_ids(ml_ref *out, const ml_ref *ref) {
   for (int64_t i = 0; i < count; i++) n += in[i] != 0;
   ml_err e = ml__new(&ids, ML_I64, 1, &n);
   if (e == ML_OK) {
-    int64_t *to = ids->info.data;
-    for (int64_t i = 0; i < count; i++)
-      if (in[i]) *to++ = i;
+    int64_t *to = ids->info.data, k = 0;
+    for (int64_t i = 0; k < n; i++) { /* no branch on what the mask holds */
+      to[k] = i;
+      k += in[i] != 0;
+    }
   }
   ml__unref(mask);
   return e < 0 ? e : ml__handle(out, ids);
@@ -133,6 +135,7 @@ static ml_err rows_init(rows *r, const ml_tensor *x, int axes, ml_tensor *ids) {
 static char *row_at(const rows *r, int64_t i) {
   const ml_info *x = &r->x->info;
   int64_t id = id_at(r->ids, i), at = 0;
+  if (r->x->info.contiguous) return (char *)r->x->info.data + id * r->bytes;
   for (int d = r->axes - 1; d > 0; d--) {
     at += id % x->shape[d] * x->stride[d];
     id /= x->shape[d];
@@ -141,10 +144,13 @@ static char *row_at(const rows *r, int64_t i) {
 }
 
 /* Copies one row's elements between layouts. */
-static void copy_row(char *to, const ml_tensor *to_row, const char *from, const ml_tensor *from_row,
-                     int64_t size) {
+static inline void copy_row(char *to, const ml_tensor *to_row, const char *from,
+                            const ml_tensor *from_row, int64_t size) {
   if (to_row->info.contiguous && from_row->info.contiguous) {
-    memcpy(to, from, (size_t)(to_row->info.count * size));
+    int64_t bytes = to_row->info.count * size;
+    if (bytes == 4) memcpy(to, from, 4); /* single elements, mostly: worth no call */
+    else if (bytes == 8) memcpy(to, from, 8);
+    else memcpy(to, from, (size_t)bytes);
     return;
   }
   ml_walk w;
