@@ -80,22 +80,7 @@ ml_err ml_tensor_view(ml_ref *out, const ml_ref *ref, int ndim, const int64_t *s
                       const int64_t *stride, int64_t offset) {
   ml_tensor *t, *v;
   ML_TRY(ml__get(&t, ref));
-  ML_TRY(ml__check_shape(t->info.dtype, ndim, shape));
-  int64_t size = ml_dtype_size(t->info.dtype);
-  int64_t base = ((char *)t->info.data - (char *)t->storage->data) / size;
-  if (__builtin_add_overflow(base, offset, &base))
-    return ml_fail(ML_ESHAPE, "view: offset overflows");
-  int64_t lo = base, hi = base;
-  bool empty = ml__count(ndim, shape) == 0;
-  for (int d = 0; d < ndim && !empty; d++) {
-    int64_t reach;
-    if (__builtin_mul_overflow(shape[d] - 1, stride[d], &reach) ||
-        __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))
-      return ml_fail(ML_ESHAPE, "view: strides overflow");
-  }
-  if (!empty && (lo < 0 || hi >= t->storage->bytes / size))
-    return ml_fail(ML_ESHAPE, "view: elements %lld to %lld of a tensor of %lld", (long long)lo,
-                   (long long)hi, (long long)(t->storage->bytes / size));
-  ML_TRY(ml__record_view(&v, t, ndim, shape, stride, empty ? 0 : offset));
+  ML_TRY(ml__check_view(t, ndim, shape, stride, offset));
+  ML_TRY(ml__record_view(&v, t, ndim, shape, stride, ml__count(ndim, shape) ? offset : 0));
   return ml__handle(out, v);
 }

@@ -87,6 +87,7 @@ const ml_info *ml_tensor_info(const ml_ref *t); /* NULL if stale */
 void ml_tensor_free(const ml_ref *t);           /* stale is fine */
 int64_t ml_dtype_size(int dtype);
 const char *ml_dtype_name(int dtype);
+double ml_dtype_round(int dtype, double value); /* the value as an element of dtype holds it */
 ml_err ml_tensor_fill(const ml_ref *t, double value);
 /* Says that t's elements were written by other means: a backward that needs the old refuses. */
 void ml_tensor_touch(const ml_ref *t);
@@ -96,11 +97,31 @@ ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, 
 /* Uniform values of [0, 1) become normal ones within [lo, hi], in place: by the inverse of their
  * distribution. f32 or f64, contiguous. */
 ml_err ml_tensor_truncated_normal(const ml_ref *t, double mean, double sd, double lo, double hi);
-ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out); /* offset in elements */
+/* offset in elements. A NaN is always the same: others would pass for other values in Lua. */
+ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out);
+/* All elements as f64 in row order without gaps, for Lua to read: every NaN is the same. */
+ml_err ml_tensor_numbers(ml_ref *out, const ml_ref *t);
 ml_err ml_tensor_set(const ml_ref *t, int64_t offset, double value);
 /* A view with its own shape, strides and offset (elements, from t's first). */
 ml_err ml_tensor_view(ml_ref *out, const ml_ref *t, int ndim, const int64_t *shape,
                       const int64_t *stride, int64_t offset);
+/* Writes src (broadcast, converted; NULL: the value) into such a view of t. */
+ml_err ml_tensor_assign(const ml_ref *t, int ndim, const int64_t *shape, const int64_t *stride,
+                        int64_t offset, const ml_ref *src, double value);
+
+/* -- elements by number -- */
+
+/* ML_ESTATE where t must not be written into: it is computed, and on the tape. */
+ml_err ml_tensor_writable(const ml_ref *t);
+/* i64 [n]: the numbers, in row order from 0, of a bool tensor's true elements. */
+ml_err ml_mask_ids(ml_ref *out, const ml_ref *mask);
+/* Ids (i64 or i32, broadcast) along n axes of these sizes as i64 numbers of their elements. */
+ml_err ml_join_ids(ml_ref *out, const ml_ref *ids, int n, const int64_t *sizes);
+/* y[i…, r…] = x[ids[i…], r…], the first `axes` axes of x counted as one; off the tape. */
+ml_err ml_index_get(ml_ref *out, const ml_ref *x, int axes, const ml_ref *ids);
+/* x[ids[i…], r…] = src[i…, r…], broadcast and converted; of an id given twice, the last. Nothing
+ * is written where an id is outside. */
+ml_err ml_index_put(const ml_ref *x, int axes, const ml_ref *ids, const ml_ref *src);
 
 /* -- scopes: tensors made inside are freed at its end, unless kept -- */
 

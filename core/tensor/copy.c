@@ -2,12 +2,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "half.h"
 #include "tensor/tensor.h"
 
 double ml__load(const void *data, int dtype, int64_t i) {
   switch (dtype) {
     case ML_F64: return ((const double *)data)[i];
     case ML_F32: return (double)((const float *)data)[i];
+    case ML_BF16: return (double)ml_bf16_to_f32(((const uint16_t *)data)[i]);
+    case ML_F16: return (double)ml_f16_to_f32(((const uint16_t *)data)[i]);
     case ML_I64: return (double)((const int64_t *)data)[i];
     case ML_I32: return (double)((const int32_t *)data)[i];
     default: return (double)((const uint8_t *)data)[i];
@@ -25,6 +28,8 @@ void ml__store(void *data, int dtype, int64_t i, double v) {
   switch (dtype) {
     case ML_F64: ((double *)data)[i] = v; break;
     case ML_F32: ((float *)data)[i] = (float)v; break;
+    case ML_BF16: ((uint16_t *)data)[i] = ml_f64_to_bf16(v); break;
+    case ML_F16: ((uint16_t *)data)[i] = ml_f64_to_f16(v); break;
     case ML_I64: ((int64_t *)data)[i] = to_int(v, -0x1p63, 0x1p63); break;
     case ML_I32: ((int32_t *)data)[i] = (int32_t)to_int(v, INT32_MIN, INT32_MAX); break;
     case ML_BOOL: ((uint8_t *)data)[i] = v != 0; break;
@@ -60,6 +65,63 @@ void ml__fill(ml_tensor *t, double value) {
   } while (ml__walk_next(&w));
 }
 
+double ml_dtype_round(int dtype, double v) {
+  switch (dtype) {
+    case ML_F32: return (double)(float)v;
+    case ML_BF16: return (double)ml_bf16_to_f32(ml_f64_to_bf16(v));
+    case ML_F16: return (double)ml_f16_to_f32(ml_f64_to_f16(v));
+    case ML_I64: return (double)to_int(v, -0x1p63, 0x1p63);
+    case ML_I32: return (double)to_int(v, INT32_MIN, INT32_MAX);
+    case ML_U8: return (double)to_int(v, 0, 255);
+    case ML_BOOL: return v != 0;
+    default: return v;
+  }
+}
+
+/* -- conversions of rows without gaps, between floating-point formats -- */
+
+#define CONVERT(name, from, to, expression)                                         \
+  ML_CLONES static void name(void *restrict y, const void *restrict x, int64_t n) { \
+    const from *in = x;                                                             \
+    to *out = y;                                                                    \
+    for (int64_t i = 0; i < n; i++) out[i] = expression;                            \
+  }
+CONVERT(bf16_to_f32, uint16_t, float, ml_bf16_to_f32(in[i]))
+CONVERT(f16_to_f32, uint16_t, float, ml_f16_to_f32(in[i]))
+CONVERT(f32_to_bf16, float, uint16_t, ml_f32_to_bf16(in[i]))
+CONVERT(f32_to_f16, float, uint16_t, ml_f32_to_f16(in[i]))
+CONVERT(f32_to_f64, float, double, (double)in[i])
+CONVERT(f64_to_f32, double, float, (float)in[i])
+
+static void (*const convert[ML_F16 + 1][ML_F16 + 1])(void *, const void *, int64_t) = {
+    [ML_BF16][ML_F32] = bf16_to_f32, [ML_F16][ML_F32] = f16_to_f32, [ML_F32][ML_BF16] = f32_to_bf16,
+    [ML_F32][ML_F16] = f32_to_f16,   [ML_F32][ML_F64] = f32_to_f64, [ML_F64][ML_F32] = f64_to_f32,
+};
+
+typedef struct convert_job {
+  void (*f)(void *, const void *, int64_t);
+  char *to;
+  const char *from;
+  int64_t to_size, from_size;
+} convert_job;
+
+static void convert_part(void *ctx, int64_t begin, int64_t end) {
+  convert_job *j = ctx;
+  j->f(j->to + begin * j->to_size, j->from + begin * j->from_size, end - begin);
+}
+
+/* Whether it did: both without gaps, of one count, and formats that have a loop. */
+static bool converted(ml_tensor *dst, const ml_tensor *src) {
+  int to = dst->info.dtype, from = src->info.dtype;
+  if (to > ML_F16 || from > ML_F16 || !convert[from][to] || dst->info.count != src->info.count ||
+      !dst->info.contiguous || !src->info.contiguous)
+    return false;
+  convert_job j = {convert[from][to], dst->info.data, src->info.data, ml_dtype_size(to),
+                   ml_dtype_size(from)};
+  ml_parallel(dst->info.count, 1 << 16, convert_part, &j);
+  return true;
+}
+
 static bool same_elements(const ml_tensor *a, const ml_tensor *b) {
   size_t bytes = sizeof(int64_t) * (size_t)a->info.ndim;
   return a->info.data == b->info.data && a->info.ndim == b->info.ndim &&
@@ -70,8 +132,6 @@ static bool same_elements(const ml_tensor *a, const ml_tensor *b) {
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
   int ndim;
   int64_t shape[ML_MAX_DIM];
-  ML_TRY(ml__planned(src->info.dtype == dst->info.dtype ? ML_F32 : src->info.dtype));
-  ML_TRY(ml__planned(src->info.dtype == dst->info.dtype ? ML_F32 : dst->info.dtype));
   if (ml__broadcast(&ndim, shape, dst, src) < 0 || ndim != dst->info.ndim ||
       ml__count(ndim, shape) != dst->info.count) {
     char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
@@ -95,6 +155,7 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
     memmove(dst->info.data, src->info.data, (size_t)dst->info.count * size);
     return ML_OK;
   }
+  if (converted(dst, src)) return ML_OK;
   ml_walk w;
   const ml_tensor *ts[] = {dst, src};
   ml__walk(&w, ndim, shape, 2, ts);
@@ -147,7 +208,6 @@ void ml_tensor_touch(const ml_ref *ref) {
 ml_err ml_tensor_fill(const ml_ref *ref, double value) {
   ml_tensor *t;
   ML_TRY(ml__get(&t, ref));
-  ML_TRY(ml__planned(t->info.dtype));
   ML_TRY(ml__writable(t, "fill"));
   ml__fill(t, value);
   return ML_OK;
@@ -155,7 +215,6 @@ ml_err ml_tensor_fill(const ml_ref *ref, double value) {
 
 static ml_err element(ml_tensor **t, const ml_ref *ref, int64_t offset) {
   ML_TRY(ml__get(t, ref));
-  ML_TRY(ml__planned((*t)->info.dtype));
   int64_t size = ml_dtype_size((*t)->info.dtype);
   int64_t at = ((char *)(*t)->info.data - (char *)(*t)->storage->data) / size;
   if (__builtin_add_overflow(at, offset, &at) || at < 0 || at >= (*t)->storage->bytes / size)
@@ -164,11 +223,30 @@ static ml_err element(ml_tensor **t, const ml_ref *ref, int64_t offset) {
   return ML_OK;
 }
 
+/*
+ * LuaJIT keeps other types in the bits of NaNs: one read as it stands in memory, from a damaged or
+ * hostile file, would become a nil or a pointer.
+ */
+static double number(double v) { return v == v ? v : (double)NAN; }
+
 ml_err ml_tensor_get(const ml_ref *ref, int64_t offset, double *out) {
   ml_tensor *t;
   ML_TRY(element(&t, ref, offset));
-  *out = ml__load(t->info.data, t->info.dtype, offset);
+  *out = number(ml__load(t->info.data, t->info.dtype, offset));
   return ML_OK;
+}
+
+ml_err ml_tensor_numbers(ml_ref *out, const ml_ref *ref) {
+  ml_tensor *t, *y;
+  ML_TRY(ml__get(&t, ref));
+  ML_TRY(ml__new(&y, ML_F64, t->info.ndim, t->info.shape));
+  ml_err e = ml__copy(y, t);
+  if (e < 0) {
+    ml__unref(y);
+    return e;
+  }
+  for (int64_t i = 0; i < y->info.count; i++) ml_f64(y)[i] = number(ml_f64(y)[i]);
+  return ml__handle(out, y);
 }
 
 ml_err ml_tensor_set(const ml_ref *ref, int64_t offset, double value) {

@@ -122,6 +122,27 @@ static bool is_contiguous(const ml_info *i) {
   return true;
 }
 
+ml_err ml__check_view(const ml_tensor *t, int ndim, const int64_t *shape, const int64_t *stride,
+                      int64_t offset) {
+  ML_TRY(ml__check_shape(t->info.dtype, ndim, shape));
+  if (ml__count(ndim, shape) == 0) return ML_OK;
+  int64_t size = ml_dtype_size(t->info.dtype);
+  int64_t base = ((char *)t->info.data - (char *)t->storage->data) / size;
+  if (__builtin_add_overflow(base, offset, &base))
+    return ml_fail(ML_ESHAPE, "view: offset overflows");
+  int64_t lo = base, hi = base;
+  for (int d = 0; d < ndim; d++) {
+    int64_t reach;
+    if (__builtin_mul_overflow(shape[d] - 1, stride[d], &reach) ||
+        __builtin_add_overflow(reach < 0 ? lo : hi, reach, reach < 0 ? &lo : &hi))
+      return ml_fail(ML_ESHAPE, "view: strides overflow");
+  }
+  if (lo < 0 || hi >= t->storage->bytes / size)
+    return ml_fail(ML_ESHAPE, "view: elements %lld to %lld of a tensor of %lld", (long long)lo,
+                   (long long)hi, (long long)(t->storage->bytes / size));
+  return ML_OK;
+}
+
 /* The caller has checked that every element lies inside t's storage. */
 ml_err ml__new_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
                     const int64_t *stride, int64_t offset) {

@@ -55,9 +55,12 @@ ml_err ml__alias(ml_tensor **out, ml_tensor *t);      /* same elements, off the 
 ml_err ml__contiguous(ml_tensor **out, ml_tensor *t); /* t itself where it already is */
 ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim,
                    const int64_t *shape); /* contiguous t */
+/* Whether such a view stays within t's storage: ML_ESHAPE. An empty one may start anywhere. */
+ml_err ml__check_view(const ml_tensor *t, int ndim, const int64_t *shape, const int64_t *stride,
+                      int64_t offset);
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src);
 void ml__fill(ml_tensor *t, double value);
-ml_err ml__planned(int dtype);                             /* ML_EDTYPE for bf16 and f16, yet */
+ml_err ml__planned(int dtype); /* ML_EDTYPE for bf16 and f16: they are stored and converted, yet */
 ml_err ml__writable(const ml_tensor *t, const char *verb); /* ML_ESTATE if computed, on the tape */
 static inline ml_tensor *ml__ref(ml_tensor *t) {
   if (t) t->refs++;

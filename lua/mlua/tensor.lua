@@ -6,47 +6,25 @@
 local core = require "mlua.ffi"
 
 local create = require "mlua.tensor.create"
+local index = require "mlua.tensor.index"
+local views = require "mlua.tensor.view"
 
 local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
 local is_tensor, misuse, check = core.is_tensor, core.misuse, core.check
 local bad_argument = core.bad_argument
-local is_whole, new = create.is_whole, create.new
+local new = create.new
+local shape_of, shape_text = views.shape_of, views.shape_text
+local axis_in, position_in = views.axis_in, views.position_in
 
 local tensor = {}
 local Tensor = {} -- methods
+for name, f in pairs(views.methods) do Tensor[name] = f end
 
 for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
                         "seed", "arange", "of", "wrap" } do
   tensor[name] = create[name]
 end
 
-local function shape_of(t)
-  local i, shape = core.info(t), {}
-  for d = 1, i.ndim do shape[d] = tonumber(i.shape[d - 1]) end
-  return shape
-end
-
-local function shape_text(shape)
-  return "[" .. table.concat(shape, ", ") .. "]"
-end
-
--- An axis as 1 to n (of which the tensor has n), or a mistake.
-local function axis_in(n, axis, name, position)
-  if not is_whole(axis) then bad_argument(position or 1, name, "axis", "a whole number", axis) end
-  local d = axis < 0 and axis + n + 1 or axis
-  if d < 1 or d > n then misuse(("%s: axis %d of a tensor of %d axes"):format(name, axis, n)) end
-  return d
-end
-
--- A position along an axis of n as 0 to n-1, or a mistake.
-local function position_in(n, k, axis, name, argument)
-  if not is_whole(k) then bad_argument(argument, name, "position", "a whole number", k) end
-  local p = k < 0 and k + n or k - 1
-  if p < 0 or p >= n then
-    misuse(("%s: position %d of %d along axis %d"):format(name, k, n, axis))
-  end
-  return p
-end
 -- -- looking --
 
 --- Its sizes as a list.
@@ -63,6 +41,7 @@ end
 function Tensor:dim() return core.info(self).ndim end
 --- The number of elements.
 function Tensor:count() return tonumber(core.info(self).count) end
+Tensor.ndim, Tensor.numel = Tensor.dim, Tensor.count
 --- "f32", "i64", …
 function Tensor:dtype() return core.dtypes[core.info(self).dtype] end
 --- Where it is: "cpu".
@@ -106,161 +85,23 @@ end
 --- Its elements as nested lists; a number where it has no axes.
 -- 64-bit integers beyond 2^53 lose digits, as Lua's numbers do.
 function Tensor:totable()
-  local t, dtype = self:contiguous(), self:dtype()
-  if dtype == "bf16" or dtype == "f16" then
-    misuse("totable: no arithmetic on " .. dtype .. " yet")
-  end
-  local shape, at, is_bool = shape_of(t), -1, dtype == "bool"
-  local p = t:count() > 0 and core.pointer(t)
+  local shape, at, is_bool = shape_of(self), -1, self:dtype() == "bool"
+  local t = new_ref()
+  check(C.ml_tensor_numbers(t, self))
+  local p = core.pointer(own(t))
   local function build(level)
     if level > #shape then
       at = at + 1
       if is_bool then return p[at] ~= 0 end
-      return tonumber(p[at])
+      return p[at]
     end
     local list = {}
     for i = 1, shape[level] do list[i] = build(level + 1) end
     return list
   end
   local list = build(1)
-  core.info(t) -- a use after the last read: nothing collects it before (no tail call above, either)
+  core.free(t) -- a use after the last read: nothing collects it before (no tail call above, either)
   return list
-end
-
--- -- views: they share elements, and are on the tape --
-
-local function view(t, shape, stride, offset)
-  local v = new_ref()
-  local s, n = core.sizes(shape)
-  local st = core.sizes(stride)
-  check(C.ml_tensor_view(v, t, n, s, st, offset))
-  return own(v)
-end
-
-local function layout(t)
-  local i, shape, stride = core.info(t), {}, {}
-  for d = 1, i.ndim do
-    shape[d], stride[d] = tonumber(i.shape[d - 1]), tonumber(i.stride[d - 1])
-  end
-  return shape, stride
-end
-
-local function axis_of(t, axis, name, position)
-  return axis_in(core.info(t).ndim, axis, name, position)
-end
-
--- Sizes given as f(2, 3) or f({2, 3}): a new list of them.
-local function sizes_of(name, lowest, ...)
-  local n, first = select("#", ...), (...)
-  local given = n == 1 and type(first) == "table" and first or { ... }
-  local sizes = {}
-  if given == first then n = #given end
-  for i = 1, n do
-    if not is_whole(given[i]) or given[i] < lowest then
-      bad_argument(i, name, "size", ("a whole number of at least %d"):format(lowest), given[i])
-    end
-    sizes[i] = given[i]
-  end
-  return sizes
-end
-
---- The same elements in another shape; one size may be -1. Copies where they are not in row order.
-function Tensor:reshape(...)
-  local sizes, known, open = sizes_of("reshape", -1, ...), 1, nil
-  local count, given = self:count(), shape_text(sizes)
-  for i = 1, #sizes do
-    if sizes[i] == -1 then open = open and misuse("reshape: two sizes of -1") or i
-    else known = known * sizes[i] end
-  end
-  if open and known == 0 then
-    misuse(("reshape: any size would do for the -1 of %s"):format(given))
-  end
-  if open then sizes[open] = math.floor(count / known) end
-  local total = open and known * sizes[open] or known
-  if total ~= count then
-    misuse(("reshape: %s has %d elements, %s %s"):format(shape_text(shape_of(self)), count, given,
-      open and "does not divide them" or ("%.14g"):format(total)))
-  end
-  local stride, step = {}, 1
-  for i = #sizes, 1, -1 do
-    stride[i] = step
-    step = step * math.max(sizes[i], 1)
-  end
-  return view(self:contiguous(), sizes, stride, 0)
-end
-
---- Two axes swapped; without arguments, a matrix transposed.
-function Tensor:transpose(a, b)
-  local shape, stride = layout(self)
-  a, b = axis_of(self, a or 1, "transpose"), axis_of(self, b or 2, "transpose", 2)
-  shape[a], shape[b], stride[a], stride[b] = shape[b], shape[a], stride[b], stride[a]
-  return view(self, shape, stride, 0)
-end
-
---- Positions from..to along an axis, both included, negative from the end.
-function Tensor:narrow(axis, from, to)
-  local shape, stride = layout(self)
-  local d = axis_of(self, axis, "narrow")
-  local n = shape[d]
-  if not is_whole(from) then bad_argument(2, "narrow", "from", "a whole number", from) end
-  if not is_whole(to) then bad_argument(3, "narrow", "to", "a whole number", to) end
-  local lo, hi = from < 0 and from + n + 1 or from, to < 0 and to + n + 1 or to
-  if lo < 1 or hi > n or hi < lo - 1 then
-    misuse(("narrow: %d to %d of %d along axis %d"):format(from, to, n, axis))
-  end
-  shape[d] = hi - lo + 1
-  return view(self, shape, stride, (lo - 1) * stride[d])
-end
-
---- One position along an axis, which is dropped: `t:select(1, -1)` is the last row.
-function Tensor:select(axis, position)
-  local shape, stride = layout(self)
-  local d = axis_of(self, axis, "select")
-  local offset = position_in(shape[d], position, axis, "select", 2) * stride[d]
-  table.remove(shape, d)
-  table.remove(stride, d)
-  return view(self, shape, stride, offset)
-end
-
---- A new axis of size 1 before `axis`; -1 puts it last.
-function Tensor:unsqueeze(axis)
-  local shape, stride = layout(self)
-  local d = axis_in(#shape + 1, axis, "unsqueeze")
-  table.insert(shape, d, 1)
-  table.insert(stride, d, 1)
-  return view(self, shape, stride, 0)
-end
-
---- Without its axes of size 1, or without the one named.
-function Tensor:squeeze(axis)
-  local shape, stride = layout(self)
-  local d = axis and axis_of(self, axis, "squeeze")
-  if d and shape[d] ~= 1 then misuse(("squeeze: axis %d has size %d"):format(axis, shape[d])) end
-  for i = #shape, 1, -1 do
-    if shape[i] == 1 and (not d or i == d) then
-      table.remove(shape, i)
-      table.remove(stride, i)
-    end
-  end
-  return view(self, shape, stride, 0)
-end
-
---- Broadcast to a shape, sharing elements.
-function Tensor:expand(...)
-  local to = sizes_of("expand", 0, ...)
-  local shape, stride = layout(self)
-  local strides, shift = {}, #to - #shape
-  if shift < 0 then
-    misuse(("expand: %s does not broadcast to %s"):format(shape_text(shape), shape_text(to)))
-  end
-  for d = 1, #to do
-    local size = d > shift and shape[d - shift] or 1
-    if size ~= to[d] and size ~= 1 then
-      misuse(("expand: %s does not broadcast to %s"):format(shape_text(shape), shape_text(to)))
-    end
-    strides[d] = (d > shift and size == to[d]) and stride[d - shift] or 0
-  end
-  return view(self, to, strides, 0)
 end
 
 -- -- copies --
@@ -437,21 +278,25 @@ function Tensor:mean(axis, keep)
   return op.affine(op.sum(self, axis or 0, keep), 1 / n, 0)
 end
 
--- A name that is no method gets here; methods are found in the table before.
-setmetatable(Tensor, { __index = function(_, name)
-  if type(name) ~= "string" then
-    misuse(("a tensor is not indexed with [%s]; use at(…), select(axis, position) or narrow(…)")
-      :format(core.what(name)))
+local Meta = {}
+
+-- Methods by name; any other key asks for a part (mlua.tensor.index).
+function Meta.__index(t, key)
+  local method = Tensor[key]
+  if method ~= nil then return method end
+  if type(key) == "string" and not index.is_text(key) then
+    local text = require "mlua.text"
+    misuse(("a tensor has no field '%s'%s"):format(key, text.did_you_mean(key, text.keys(Tensor))))
   end
-  local text = require "mlua.text"
-  misuse(("a tensor has no field '%s'%s"):format(name, text.did_you_mean(name, text.keys(Tensor))))
-end })
+  return index.get(t, key)
+end
 
-local Meta = { __index = Tensor }
-
-function Meta.__newindex(_, name)
-  misuse(("a tensor's %s cannot be set; use put(value, …), fill(value) or copy(from)")
-    :format(type(name) == "string" and "field '" .. name .. "'" or "[" .. core.what(name) .. "]"))
+function Meta.__newindex(t, key, value)
+  if type(key) == "string" and not index.is_text(key) then
+    misuse(("a tensor's field '%s' cannot be set; use put(value, …), fill(value) or copy(from)")
+      :format(key))
+  end
+  index.set(t, key, value)
 end
 
 for event, message in pairs {
@@ -491,7 +336,7 @@ end
 function Meta.__unm(a) return op.affine(a, -1, 0) end
 function Meta.__len(a) return a:size(1) end
 
-Meta.__tostring = require "mlua.tensor.text"
+Meta.__tostring = require("mlua.tensor.text").show
 
 core.metatype(Meta)
 tensor.Tensor = Tensor

@@ -284,6 +284,13 @@ function core.get(ref, offset)
   return one[0]
 end
 
+--- One element as a text of all its digits, for 64-bit integers.
+function core.digits(ref, offset)
+  local text = tostring(core.pointer(ref)[offset]):gsub("U?LL$", "")
+  core.info(ref) -- a use after the read
+  return text
+end
+
 --- A new array of optimiser updates (core/include/mlua_grad.h).
 function core.updates(n) return ffi.new("ml_update[?]", math.max(1, n)) end
 

@@ -153,6 +153,19 @@ end
 -- What an integer dtype holds exactly of Lua's numbers.
 local RANGE = { i64 = { -2 ^ 53, 2 ^ 53 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = { 0, 255 } }
 
+-- Below these, the 16-bit formats hold every whole number.
+local WHOLE = { bf16 = 2 ^ 8, f16 = 2 ^ 11 }
+
+-- A tensor's elements in another dtype, off the tape; the tensor is freed.
+local function converted(t, dtype)
+  local to = new_ref()
+  local i = core.info(t)
+  check(C.ml_tensor_new(to, dtype_number(dtype), i.ndim, i.shape))
+  check(C.ml_tensor_copy(own(to), t))
+  core.free(t)
+  return to
+end
+
 --- 0, 1, … n-1.
 -- @tparam number n
 -- @tparam[opt="i64"] string dtype
@@ -164,15 +177,16 @@ function create.arange(n, dtype, ...)
   if not is_whole(n) or n < 0 then
     bad_argument(1, "arange", "n", "a whole number of at least 0", n)
   end
-  local range = RANGE[dtype]
-  if (range and n - 1 > range[2]) or not (range or dtype == "f32" or dtype == "f64") then
+  local range, whole = RANGE[dtype], WHOLE[dtype]
+  if (range and n - 1 > range[2]) or (whole and n - 1 > whole)
+    or not (range or whole or dtype == "f32" or dtype == "f64") then
     misuse(("arange: %d numbers as %s"):format(n, core.what(dtype)))
   end
-  local t = new({ n }, dtype)
+  local t = new({ n }, whole and "f32" or dtype)
   local p = core.pointer(t)
   for i = 0, n - 1 do p[i] = i end
   core.info(t) -- a use after the last write: nothing collects it before
-  return t
+  return whole and converted(t, dtype) or t
 end
 
 -- Depth-first into nested lists; the first branch sets the shape, the others must agree.
@@ -216,10 +230,8 @@ function create.of(values, dtype)
   local shape = {}
   measure(values, shape, 1)
   dtype = dtype or all_boolean(values) and "bool" or "f32"
-  if dtype == "bf16" or dtype == "f16" then
-    misuse("tensor: no arithmetic on " .. dtype .. " yet")
-  end
-  local t = new(shape, dtype)
+  local narrow = WHOLE[dtype] and true -- rounded once, from f64
+  local t = new(shape, narrow and "f64" or dtype)
   local p, at, range = core.pointer(t), 0, RANGE[dtype]
   local is_bool = dtype == "bool"
   fill_from(values, shape, 1, function(v, path)
@@ -232,7 +244,7 @@ function create.of(values, dtype)
     at = at + 1
   end, "")
   core.info(t)
-  return t
+  return narrow and converted(t, dtype) or t
 end
 
 --- A tensor over memory that somebody else owns and keeps alive.
