@@ -96,6 +96,7 @@ static void run(ml_tensor *t, ml_body f32, ml_body f64, job *j) {
 
 ml_err ml_grad_norm(double *out, const ml_ref *params, int n, double p) {
   ml_tensor *t;
+  ML_TRY(ml__no_capture("the norm of gradients is a value that Lua reads; clip by value instead"));
   int64_t room = 1;
   double total = 0;
   if (!(p > 0)) return ml_fail(ML_EARG, "grad_norm: p: expected above 0, got %g", p);
@@ -120,25 +121,36 @@ ml_err ml_grad_norm(double *out, const ml_ref *params, int n, double p) {
   return ML_OK;
 }
 
-static ml_err change(const ml_ref *params, int n, double factor, ml_body f32, ml_body f64) {
+static void change(ml_tensor *t, double factor, bool clamp) {
+  if (!t->grad) return;
+  job j = {.x = t->grad->info.data, .factor = factor};
+  if (clamp) run(t->grad, clamp_float, clamp_double, &j);
+  else run(t->grad, scale_float, scale_double, &j);
+  ml__touch(t->grad);
+}
+
+static ml_err change_again(const ml_call *c) {
+  change(c->out, c->scalar[0].d, c->scalar[1].i);
+  return ML_OK;
+}
+
+static ml_err change_all(const ml_ref *params, int n, double factor, bool clamp) {
   ml_tensor *t;
   for (int i = 0; i < n; i++) ML_TRY(ml__get(&t, &params[i]));
   for (int i = 0; i < n; i++) {
     ml__get(&t, &params[i]);
-    if (!t->grad) continue;
-    job j = {.x = t->grad->info.data, .factor = factor};
-    run(t->grad, f32, f64, &j);
-    ml__touch(t->grad);
+    ML_TRY(ml__note_write(change_again, t, NULL, (ml_scalar[]){{.d = factor}, {.i = clamp}}, 2));
+    change(t, factor, clamp);
   }
   return ML_OK;
 }
 
 ml_err ml_scale_grads(const ml_ref *params, int n, double factor) {
-  return change(params, n, factor, scale_float, scale_double);
+  return change_all(params, n, factor, false);
 }
 
 ml_err ml_clamp_grads(const ml_ref *params, int n, double limit) {
-  return change(params, n, limit, clamp_float, clamp_double);
+  return change_all(params, n, limit, true);
 }
 
 /* -- averages -- */
@@ -155,18 +167,29 @@ static ml_err pair(ml_tensor **a, ml_tensor **b, const ml_ref *x, const ml_ref *
   return ML_OK;
 }
 
+static void take_in(ml_tensor *average, ml_tensor *t, double weight) {
+  job j = {.x = average->info.data, .y = t->info.data, .factor = weight};
+  run(average, average_float, average_double, &j);
+  ml__touch(average);
+}
+
+static ml_err average_again(const ml_call *c) {
+  take_in(c->out, c->in[0], c->scalar[0].d);
+  return ML_OK;
+}
+
 ml_err ml_average(const ml_ref *average, const ml_ref *t, double weight) {
   ml_tensor *a, *b;
   ML_TRY(pair(&a, &b, average, t));
   if (a->storage == b->storage) return ml_fail(ML_EARG, "average: the two tensors share elements");
-  job j = {.x = a->info.data, .y = b->info.data, .factor = weight};
-  run(a, average_float, average_double, &j);
-  ml__touch(a);
+  ML_TRY(ml__note_write(average_again, a, b, (ml_scalar[]){{.d = weight}}, 1));
+  take_in(a, b, weight);
   return ML_OK;
 }
 
 ml_err ml_swap(const ml_ref *average, const ml_ref *t) {
   ml_tensor *a, *b;
+  ML_TRY(ml__no_capture("averages are swapped outside the step"));
   ML_TRY(pair(&a, &b, average, t));
   if (a->storage == b->storage) return ml_fail(ML_EARG, "swap: the two tensors share elements");
   job j = {.x = a->info.data, .y = b->info.data};

@@ -23,6 +23,8 @@ bool ml_use_reference(bool on) {
   return before;
 }
 
+uint64_t ml__next_node(void) { return next_id; }
+
 bool ml__any_wants(ml_tensor *const *in, int n) {
   if (!ml__grad_on) return false;
   for (int i = 0; i < n; i++)
@@ -34,7 +36,7 @@ bool ml__any_wants(ml_tensor *const *in, int n) {
 
 ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_tensor *out,
                   ml_tensor *const *in, int n_in) {
-  size_t each = sizeof(ml_tensor *) + sizeof(uint32_t);
+  size_t each = 2 * sizeof(ml_tensor *) + sizeof(uint32_t);
   ml_node *n = ml__denied() ? NULL : calloc(1, sizeof *n + (size_t)n_in * each);
   *node = n;
   if (!n) return ml_fail(ML_ENOMEM, "out of memory: the record of %s", name);
@@ -44,7 +46,8 @@ ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_
   n->id = next_id++;
   n->n_in = n_in;
   n->in = (ml_tensor **)(n + 1);
-  n->version = (uint32_t *)(n->in + n_in);
+  n->gin = n->in + n_in;
+  n->version = (uint32_t *)(n->gin + n_in);
   for (int i = 0; i < n_in; i++) {
     n->in[i] = ml__ref(in[i]);
     if (in[i]) n->version[i] = in[i]->storage->version;
@@ -145,14 +148,20 @@ static ml_err collect(nodes *l, ml_node *root, uint64_t pass) {
   return ML_OK;
 }
 
-/* Only where no other operation of this backward still needs the old values, under any name. */
-static const ml_update *claimed(const ml_tensor *w) {
-  return fusing && w && w->update && w->uses == 1 && !w->storage->shared && !w->grad ? w->update
-                                                                                     : NULL;
+/*
+ * The update of a leaf goes with its gradient, at once, only where no other operation of this
+ * backward still needs the old values, under any name.
+ */
+static void claim(const ml_update *updates, int n, uint64_t pass) {
+  ml_tensor *w;
+  for (int i = 0; i < n; i++)
+    if (ml__get(&w, &updates[i].param) == ML_OK && w->pass == pass && w->uses == 1 &&
+        !w->storage->shared && !w->grad)
+      w->update = &updates[i];
 }
 
 const ml_update *ml__fused(const ml_tensor *w) {
-  const ml_update *u = claimed(w);
+  const ml_update *u = w ? w->update : NULL;
   return u && u->kind <= ML_UPDATE_ROWWISE_ADAGRAD ? u : NULL;
 }
 
@@ -181,9 +190,8 @@ static ml_err accumulate(ml_tensor **sum, ml_tensor *g) {
 
 /* A leaf's gradient has come: keep it, or use it for the update at once if it is all there is. */
 static ml_err deliver(ml_tensor *leaf, ml_tensor *g) {
-  const ml_update *u = claimed(leaf);
-  if (u) {
-    ml_err e = ml__update(leaf, u, g);
+  if (leaf->update) {
+    ml_err e = ml__update(leaf, leaf->update, g);
     ml__unref(g);
     return e;
   }
@@ -204,7 +212,7 @@ static ml_err deliver(ml_tensor *leaf, ml_tensor *g) {
   return ML_OK;
 }
 
-static ml_err run_node(ml_node *n) {
+static ml_err check_versions(const ml_node *n) {
   for (int k = 0; k < n->n_in && !n->shape_only; k++)
     if (n->in[k] && n->version[k] != n->in[k]->storage->version)
       return ml_fail(ML_ESTATE, "backward of %s: its input #%d was changed in place since", n->name,
@@ -212,36 +220,34 @@ static ml_err run_node(ml_node *n) {
   for (int k = 0; k < ML_MAX_SAVED && !n->shape_only; k++)
     if (n->saved[k] && n->saved_version[k] != n->saved[k]->storage->version)
       return ml_fail(ML_ESTATE, "backward of %s: its output was changed in place since", n->name);
-  ml_tensor *few[16] = {0}, **gin = few;
-  if (n->n_in > 16) {
-    gin = calloc((size_t)n->n_in, sizeof *gin);
-    if (!gin) return ml_fail(ML_ENOMEM, "out of memory: backward of %s", n->name);
-  }
-  ml_tensor *g = n->g;
+  return ML_OK;
+}
+
+static ml_err run_node(ml_node *n) {
+  ml_tensor *g = n->g, **gin = n->gin;
   n->g = NULL;
   n->spent = fusing;
   ml_err e = n->backward(n, g, gin);
   ml__unref(g);
   for (int k = 0; k < n->n_in; k++) {
-    if (!gin[k]) continue;
-    ml_tensor *t = n->in[k];
-    if (e < 0 || !ml__wants(t)) ml__unref(gin[k]);
-    else if (t->node) e = accumulate(&t->node->g, gin[k]);
-    else e = deliver(t, gin[k]);
+    ml_tensor *t = n->in[k], *got = gin[k];
+    if (!got) continue;
+    gin[k] = NULL;
+    if (e < 0 || !ml__wants(t)) ml__unref(got);
+    else if (t->node) e = accumulate(&t->node->g, got);
+    else e = deliver(t, got);
   }
-  if (gin != few) free(gin);
   return e;
 }
 
-static ml_err start(ml_tensor *loss, const ml_ref *grad) {
+static ml_err start(ml_tensor *loss, ml_tensor *g) {
   if (!loss->node)
     return ml_fail(ML_ESTATE,
                    loss->info.requires_grad
                        ? "backward: the loss is a leaf, nothing computed it"
                        : "backward: the loss does not depend on anything that requires a gradient");
-  if (grad) {
-    ml_tensor *g, *own;
-    ML_TRY(ml__get(&g, grad));
+  if (g) {
+    ml_tensor *own;
     if (g->info.ndim != loss->info.ndim || g->info.dtype != loss->info.dtype ||
         memcmp(g->info.shape, loss->info.shape, sizeof(int64_t) * (size_t)g->info.ndim) != 0) {
       char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
@@ -265,46 +271,27 @@ static ml_err start(ml_tensor *loss, const ml_ref *grad) {
   return ML_OK;
 }
 
-static ml_err run(ml_tensor *loss, const ml_ref *grad) {
-  static nodes order; /* kept between calls: no allocation in a steady loop */
-  order.n = 0;
-  ML_TRY(start(loss, grad));
-  bool was_on = ml__grad_on;
-  ml__grad_on = false;
-  ml_err e = collect(&order, loss->node, next_pass++);
-  for (int64_t i = 0; i < order.n; i++) {
-    ml_node *n = order.at[i];
-    if (e == ML_OK && n->g) e = run_node(n);
-    if (n->g) {
-      ml__unref(n->g);
-      n->g = NULL;
+/* Back through all nodes, whose order is known, unless e says that something failed before. */
+static ml_err walk(ml_node *const *at, int64_t n, ml_tensor *loss, bool again, ml_err e) {
+  for (int64_t i = 0; i < n; i++) {
+    ml_node *node = at[i];
+    if (e == ML_OK && node->g && !again) e = check_versions(node);
+    if (e == ML_OK && node->g) e = run_node(node);
+    if (node->g) {
+      ml__unref(node->g);
+      node->g = NULL;
     }
   }
   ml__unref(loss->node->g); /* left where the list of nodes could not be made */
   loss->node->g = NULL;
-  ml__grad_on = was_on;
   return e;
 }
 
-ml_err ml_backward(const ml_ref *loss, const ml_ref *grad) {
-  ml_tensor *l;
-  ML_TRY(ml__get(&l, loss));
-  return run(l, grad);
-}
-
-ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n) {
-  ml_tensor *l, *p, *s;
-  ML_TRY(ml__get(&l, loss));
-  for (int i = 0; i < n; i++) ML_TRY(ml__check_update(&updates[i], &p, &s));
+/* After a step's backward: parameters used more than once have a gradient by now. */
+static ml_err settle(const ml_update *updates, int n, ml_err e) {
+  ml_tensor *p;
   for (int i = 0; i < n; i++) {
-    ml__get(&p, &updates[i].param);
-    p->update = &updates[i];
-  }
-  fusing = true;
-  ml_err e = run(l, NULL);
-  fusing = false;
-  for (int i = 0; i < n; i++) { /* the parameters used more than once have a gradient by now */
-    ml__get(&p, &updates[i].param);
+    if (ml__get(&p, &updates[i].param) < 0) continue;
     p->update = NULL;
     if (!p->grad || e < 0) continue; /* what was gathered before a failure stays */
     e = ml__update(p, &updates[i], p->grad);
@@ -314,10 +301,111 @@ ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n) {
   return e;
 }
 
+static ml_err check_updates(const ml_update *updates, int n) {
+  ml_tensor *p, *s;
+  for (int i = 0; i < n; i++) ML_TRY(ml__check_update(&updates[i], &p, &s));
+  return ML_OK;
+}
+
+/* -- backward, captured -- */
+
+typedef struct trace {
+  int64_t n;
+  int n_updates;
+  const ml_update *updates; /* the optimiser's own: rates are read at every replay */
+  ml_node **at;
+  bool *claimed;
+} trace;
+
+static void drop_trace(void *own) {
+  trace *t = own;
+  for (int64_t i = 0; i < t->n; i++) ml__node_unref(t->at[i]);
+  free(t);
+}
+
+static ml_err back_again(const ml_call *c) {
+  const trace *t = c->own;
+  ml_tensor *loss = c->in[0], *p;
+  ML_TRY(check_updates(t->updates, t->n_updates));
+  ML_TRY(start(loss, c->in[1]));
+  for (int i = 0; i < t->n_updates; i++)
+    if (t->claimed[i] && ml__get(&p, &t->updates[i].param) == ML_OK && !p->grad)
+      p->update = &t->updates[i];
+  bool was_on = ml__grad_on;
+  ml__grad_on = false;
+  fusing = t->updates != NULL;
+  ml_err e = settle(t->updates, t->n_updates, walk(t->at, t->n, loss, true, ML_OK));
+  fusing = false;
+  ml__grad_on = was_on;
+  return e;
+}
+
+static ml_err note_back(ml_tensor *loss, ml_tensor *grad, const nodes *order,
+                        const ml_update *updates, int n) {
+  trace *t = malloc(sizeof *t + (size_t)order->n * sizeof *t->at + (size_t)n);
+  if (!t) return ml_fail(ML_ENOMEM, "out of memory: a captured step");
+  *t = (trace){.n_updates = n, .updates = updates, .at = (ml_node **)(t + 1)};
+  t->claimed = (bool *)(t->at + order->n);
+  ml_tensor *in[] = {loss, grad}, *p;
+  ml_err e = ml__note(back_again, NULL, NULL, 0, in, 2, NULL, 0, NULL);
+  if (e < 0) {
+    free(t);
+    return e;
+  }
+  for (int i = 0; i < n; i++)
+    t->claimed[i] = ml__get(&p, &updates[i].param) == ML_OK && p->update == &updates[i];
+  for (; t->n < order->n; t->n++) {
+    t->at[t->n] = order->at[t->n];
+    t->at[t->n]->refs++;
+  }
+  ml_call *c = ml__noted();
+  c->own = t;
+  c->drop = drop_trace;
+  return ML_OK;
+}
+
+/* -- backward -- */
+
+static ml_err run(ml_tensor *loss, const ml_ref *grad, const ml_update *updates, int n) {
+  static nodes order; /* kept between calls: no allocation in a steady loop */
+  ml_tensor *g = NULL;
+  if (grad) ML_TRY(ml__get(&g, grad));
+  ML_TRY(check_updates(updates, n));
+  ML_TRY(start(loss, g));
+  order.n = 0;
+  bool was_on = ml__grad_on;
+  struct ml_program *recording = ml__recording;
+  ml__grad_on = false;
+  uint64_t pass = next_pass++;
+  ml_err e = collect(&order, loss->node, pass);
+  if (e == ML_OK) claim(updates, n, pass);
+  if (e == ML_OK && recording) e = note_back(loss, g, &order, updates, n);
+  ml__recording = NULL; /* what it calls belongs to it */
+  fusing = updates != NULL;
+  e = settle(updates, n, walk(order.at, order.n, loss, false, e));
+  fusing = false;
+  ml__recording = recording;
+  ml__grad_on = was_on;
+  return e;
+}
+
+ml_err ml_backward(const ml_ref *loss, const ml_ref *grad) {
+  ml_tensor *l;
+  ML_TRY(ml__get(&l, loss));
+  return run(l, grad, NULL, 0);
+}
+
+ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n) {
+  ml_tensor *l;
+  ML_TRY(ml__get(&l, loss));
+  return run(l, NULL, updates, n);
+}
+
 /* -- leaves -- */
 
 ml_err ml_set_requires_grad(const ml_ref *ref, bool on) {
   ml_tensor *t;
+  ML_TRY(ml__no_capture("requires_grad: set it outside the step"));
   ML_TRY(ml__get(&t, ref));
   if (t->node) return ml_fail(ML_ESTATE, "requires_grad: the tensor is computed; detach it first");
   if (on && t->info.dtype != ML_F32 && t->info.dtype != ML_F64)
@@ -338,16 +426,23 @@ ml_err ml_detach(ml_ref *out, const ml_ref *ref) {
 
 ml_err ml_grad(ml_ref *out, const ml_ref *ref) {
   ml_tensor *t, *a;
+  ML_TRY(ml__no_capture("grad: the step cannot look at its gradients; an optimiser can"));
   ML_TRY(ml__get(&t, ref));
   if (!t->grad) return ML_END;
   ML_TRY(ml__alias(&a, t->grad));
   return ml__handle(out, a);
 }
 
-ml_err ml_clear_grad(const ml_ref *ref) {
-  ml_tensor *t;
-  ML_TRY(ml__get(&t, ref));
+static ml_err clear_again(const ml_call *c) {
+  ml_tensor *t = c->out;
   ml__unref(t->grad);
   t->grad = NULL;
   return ML_OK;
+}
+
+ml_err ml_clear_grad(const ml_ref *ref) {
+  ml_tensor *t;
+  ML_TRY(ml__get(&t, ref));
+  ML_TRY(ml__note(clear_again, t, NULL, 0, NULL, 0, NULL, 0, NULL));
+  return clear_again(&(ml_call){.out = t});
 }

@@ -7,12 +7,6 @@
 
 enum { ML_MAX_SAVED = 4, ML_MAX_SCALAR = 12 };
 
-typedef union ml_scalar {
-  int64_t i;
-  double d;
-  int64_t *list; /* owned by the node; its length in the next scalar */
-} ml_scalar;
-
 struct ml_node;
 /* g: the output's gradient, owned by the caller. gin: one per input, NULL or a reference each. */
 typedef ml_err (*ml_backward_fn)(struct ml_node *n, ml_tensor *g, ml_tensor **gin);
@@ -30,10 +24,12 @@ typedef struct ml_node {
   ml_scalar scalar[ML_MAX_SCALAR];
   ml_tensor *g;      /* the running backward's gradient of the output */
   ml_tensor **in;    /* NULL where an optional argument was absent */
+  ml_tensor **gin;   /* the running backward's gradients of the inputs, else NULLs */
   uint32_t *version; /* of each input's storage at the time */
 } ml_node;
 
 extern bool ml__reference_on;
+uint64_t ml__next_node(void); /* the id that the next node will have */
 
 static inline bool ml__wants(const ml_tensor *t) { return t && t->info.requires_grad; }
 bool ml__any_wants(ml_tensor *const *in, int n);
@@ -56,6 +52,8 @@ ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state
  * (core/grad/rules.c). */
 ml_err ml__check_rule(const ml_update *u, const ml_tensor *param);
 ml_err ml__apply_rule(ml_tensor *w, const ml_update *u, const ml_tensor *g);
+
+ml_call *ml__noted(void); /* the call noted last, for what it owns */
 
 /* dst += src, same shape and dtype, both contiguous. */
 void ml__add_into(ml_tensor *dst, const ml_tensor *src);

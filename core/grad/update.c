@@ -93,8 +93,16 @@ ml_err ml__update(ml_tensor *w, const ml_update *u, ml_tensor *g) {
   return ML_OK;
 }
 
+static ml_err apply_again(const ml_call *c) {
+  return ml_apply_updates(c->scalar[0].p, (int)c->scalar[1].i);
+}
+
 ml_err ml_apply_updates(const ml_update *updates, int n) {
   ml_tensor *p, *s;
+  if (ml__recording) {
+    ml_scalar v[] = {{.p = updates}, {.i = n}};
+    ML_TRY(ml__note(apply_again, NULL, NULL, 0, NULL, 0, v, 2, NULL));
+  }
   for (int i = 0; i < n; i++) ML_TRY(ml__check_update(&updates[i], &p, &s));
   for (int i = 0; i < n; i++) {
     ML_TRY(ml__get(&p, &updates[i].param));

@@ -92,6 +92,10 @@ ml_err ml_tensor_fill(const ml_ref *t, double value);
 /* Says that t's elements were written by other means: a backward that needs the old refuses. */
 void ml_tensor_touch(const ml_ref *t);
 ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src); /* broadcasts, converts */
+/* Draws that name no seed or stream of their own (ML_NEXT): the seed given here, and the next of
+ * the streams from 0. A replayed step takes the next one, too (mlua_capture.h). */
+void ml_seed(uint64_t seed);
+enum { ML_NEXT = -1 };
 ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream);
 ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream);
 /* Uniform values of [0, 1) become normal ones within [lo, hi], in place: by the inverse of their

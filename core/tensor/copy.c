@@ -192,11 +192,14 @@ ml_err ml__writable(const ml_tensor *t, const char *verb) {
   return ML_OK;
 }
 
+ml_err ml__copy_again(const ml_call *c) { return ml__copy(c->out, c->in[0]); }
+
 ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src) {
   ml_tensor *d, *s;
   ML_TRY(ml__get(&d, dst));
   ML_TRY(ml__get(&s, src));
   ML_TRY(ml__writable(d, "copy"));
+  ML_TRY(ml__note_write(ml__copy_again, d, s, NULL, 0));
   return ml__copy(d, s);
 }
 
@@ -205,10 +208,16 @@ void ml_tensor_touch(const ml_ref *ref) {
   if (ml__get(&t, ref) == ML_OK) ml__touch(t);
 }
 
+ml_err ml__fill_again(const ml_call *c) {
+  ml__fill(c->out, c->scalar[0].d);
+  return ML_OK;
+}
+
 ml_err ml_tensor_fill(const ml_ref *ref, double value) {
   ml_tensor *t;
   ML_TRY(ml__get(&t, ref));
   ML_TRY(ml__writable(t, "fill"));
+  ML_TRY(ml__note_write(ml__fill_again, t, NULL, (ml_scalar[]){{.d = value}}, 1));
   ml__fill(t, value);
   return ML_OK;
 }
@@ -227,10 +236,15 @@ static ml_err element(ml_tensor **t, const ml_ref *ref, int64_t offset) {
  * LuaJIT keeps other types in the bits of NaNs: one read as it stands in memory, from a damaged or
  * hostile file, would become a nil or a pointer.
  */
+static const char NO_READING[] =
+    "the step reads values (item, at, totable, printing); they would be read once only: return "
+    "the tensor, and read it outside";
+
 static double number(double v) { return v == v ? v : (double)NAN; }
 
 ml_err ml_tensor_get(const ml_ref *ref, int64_t offset, double *out) {
   ml_tensor *t;
+  ML_TRY(ml__no_capture(NO_READING));
   ML_TRY(element(&t, ref, offset));
   *out = number(ml__load(t->info.data, t->info.dtype, offset));
   return ML_OK;
@@ -238,6 +252,7 @@ ml_err ml_tensor_get(const ml_ref *ref, int64_t offset, double *out) {
 
 ml_err ml_tensor_numbers(ml_ref *out, const ml_ref *ref) {
   ml_tensor *t, *y;
+  ML_TRY(ml__no_capture(NO_READING));
   ML_TRY(ml__get(&t, ref));
   ML_TRY(ml__new(&y, ML_F64, t->info.ndim, t->info.shape));
   ml_err e = ml__copy(y, t);
@@ -249,10 +264,17 @@ ml_err ml_tensor_numbers(ml_ref *out, const ml_ref *ref) {
   return ml__handle(out, y);
 }
 
+static ml_err set_again(const ml_call *c) {
+  ml__touch(c->out);
+  ml__store(c->out->info.data, c->out->info.dtype, c->scalar[0].i, c->scalar[1].d);
+  return ML_OK;
+}
+
 ml_err ml_tensor_set(const ml_ref *ref, int64_t offset, double value) {
   ml_tensor *t;
   ML_TRY(element(&t, ref, offset));
   ML_TRY(ml__writable(t, "put"));
+  ML_TRY(ml__note_write(set_again, t, NULL, (ml_scalar[]){{.i = offset}, {.d = value}}, 2));
   ml__touch(t);
   ml__store(t->info.data, t->info.dtype, offset, value);
   return ML_OK;

@@ -94,6 +94,22 @@ ml_err ml__handle(ml_ref *out, ml_tensor *t) {
   return ML_OK;
 }
 
+ml_tensor *ml__exchange(const ml_ref *ref, ml_tensor *t) {
+  slot *s = find(ref);
+  if (!s) return NULL;
+  ml_tensor *before = s->tensor;
+  before->slot = 0;
+  t->slot = ref->slot;
+  s->tensor = t;
+  return before;
+}
+
+int ml__scope_of(const ml_tensor *t, ml_ref *ref) {
+  if (!t->slot) return -1;
+  *ref = (ml_ref){t->slot, slots[t->slot].gen};
+  return slots[t->slot].scope;
+}
+
 const ml_info *ml_tensor_info(const ml_ref *ref) {
   slot *s = find(ref);
   return s ? &s->tensor->info : NULL;
@@ -137,6 +153,8 @@ ml_err ml_scope_keep(const ml_ref *ref, int d) {
   if (!s) return ml_fail(ML_EHANDLE, "keep: a tensor that is no longer there");
   if (d < 0 || d > depth) return ml_fail(ML_EARG, "keep: no scope at depth %d", d);
   if (s->scope <= d) return ML_END;
+  if (ml__recording && d < ml__recording_depth)
+    return ml__no_capture("keep: a tensor of the step cannot outlive it; return it instead");
   if (d) ML_TRY(push(d, *ref));
   s->scope = d;
   return ML_OK;

@@ -9,6 +9,9 @@
 
 #include "tensor/tensor.h"
 
+static const char NO_IDS[] = "indexing by tensors is not repeated; use index_select, gather or "
+                             "scatter";
+
 static inline int64_t id_at(const ml_tensor *ids, int64_t i) {
   return ids->info.dtype == ML_I64 ? ((const int64_t *)ids->info.data)[i]
                                    : ((const int32_t *)ids->info.data)[i];
@@ -29,6 +32,7 @@ static ml_err check_dtype(const ml_tensor *ids) {
 
 ml_err ml_mask_ids(ml_ref *out, const ml_ref *ref) {
   ml_tensor *m, *mask, *ids = NULL;
+  ML_TRY(ml__no_capture("a mask's count depends on values; use where, or masked products"));
   ML_TRY(ml__get(&m, ref));
   if (m->info.dtype != ML_BOOL)
     return ml_fail(ML_EDTYPE, "index: expected a bool mask, got %s", ml_dtype_name(m->info.dtype));
@@ -64,6 +68,7 @@ static ml_err join(ml_tensor *sum, const ml_tensor *ids, int64_t size) {
 }
 
 ml_err ml_join_ids(ml_ref *out, const ml_ref *refs, int n, const int64_t *sizes) {
+  ML_TRY(ml__no_capture(NO_IDS));
   ml_tensor *ids[ML_MAX_DIM], shape = {.info = {.ndim = 0}}, *sum;
   if (n < 1 || n > ML_MAX_DIM) return ml_fail(ML_EARG, "index: ids along %d axes", n);
   for (int k = 0; k < n; k++) {
@@ -177,6 +182,7 @@ static void get_part(void *ctx, int64_t begin, int64_t end) {
 ml_err ml_index_get(ml_ref *out, const ml_ref *xref, int axes, const ml_ref *ids_ref) {
   ml_tensor *x, *ids, *y;
   rows r;
+  ML_TRY(ml__no_capture(NO_IDS));
   ML_TRY(ml__get(&x, xref));
   ML_TRY(ml__get(&ids, ids_ref));
   ML_TRY(rows_init(&r, x, axes, ids));
@@ -241,6 +247,7 @@ static void put_rows(const rows *r, const ml_tensor *src, const int64_t *stride)
 
 ml_err ml_index_put(const ml_ref *xref, int axes, const ml_ref *ids_ref, const ml_ref *src_ref) {
   ml_tensor *x, *ids, *given, *src = NULL;
+  ML_TRY(ml__no_capture(NO_IDS));
   int64_t stride[ML_MAX_DIM];
   rows r;
   ML_TRY(ml__get(&x, xref));
@@ -277,7 +284,12 @@ ml_err ml_tensor_assign(const ml_ref *ref, int ndim, const int64_t *shape, const
   ML_TRY(ml__check_view(t, ndim, shape, stride, offset));
   if (src) ML_TRY(spread(unused, ndim, shape, src));
   ML_TRY(ml__new_view(&v, t, ndim, shape, stride, ml__count(ndim, shape) ? offset : 0));
-  ml_err e = ML_OK;
+  ml_err e = src ? ml__note_write(ml__copy_again, v, src, NULL, 0)
+                 : ml__note_write(ml__fill_again, v, NULL, (ml_scalar[]){{.d = value}}, 1);
+  if (e < 0) {
+    ml__unref(v);
+    return e;
+  }
   if (src) e = ml__copy(v, src);
   else ml__fill(v, value);
   ml__unref(v);

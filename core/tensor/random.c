@@ -123,23 +123,50 @@ static void normal_any(void *ctx, int64_t begin, int64_t end) {
   }
 }
 
-static ml_err draw(const ml_ref *ref, fill_job j, ml_body fast, ml_body any, const char *verb) {
-  ML_TRY(ml__get(&j.t, ref));
-  ML_TRY(ml__planned(j.t->info.dtype));
-  ML_TRY(ml__writable(j.t, verb));
-  if (!j.t->info.contiguous)
-    return ml_fail(ML_EARG, "random values go into contiguous tensors only");
+/* -- draws without names of their own -- */
+
+static uint64_t next_seed, next_stream;
+
+void ml_seed(uint64_t seed) {
+  next_seed = seed;
+  next_stream = 0;
+}
+
+static void name(uint64_t *seed, uint64_t *stream) {
+  if (*seed == (uint64_t)ML_NEXT) *seed = next_seed;
+  if (*stream == (uint64_t)ML_NEXT) *stream = next_stream++;
+}
+
+static void draw(fill_job j, bool normal) {
+  name(&j.seed, &j.stream);
+  ml_body fast = normal ? normal_f32 : uniform_f32, any = normal ? normal_any : uniform_any;
   ml__touch(j.t);
   ml_parallel(j.t->info.count, GRAIN, j.t->info.dtype == ML_F32 ? fast : any, &j);
+}
+
+static ml_err draw_again(const ml_call *c) {
+  const ml_scalar *s = c->scalar;
+  draw((fill_job){c->out, s[0].d, s[1].d, (uint64_t)s[2].i, (uint64_t)s[3].i}, s[4].i);
+  return ML_OK;
+}
+
+static ml_err draw_into(const ml_ref *ref, fill_job j, bool normal) {
+  ML_TRY(ml__get(&j.t, ref));
+  ML_TRY(ml__planned(j.t->info.dtype));
+  ML_TRY(ml__writable(j.t, normal ? "normal" : "uniform"));
+  if (!j.t->info.contiguous)
+    return ml_fail(ML_EARG, "random values go into contiguous tensors only");
+  ml_scalar s[] = {{.d = j.a}, {.d = j.b}, {.i = (int64_t)j.seed}, {.i = (int64_t)j.stream},
+                   {.i = normal}};
+  ML_TRY(ml__note_write(draw_again, j.t, NULL, s, 5));
+  draw(j, normal);
   return ML_OK;
 }
 
 ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream) {
-  fill_job j = {NULL, lo, hi - lo, seed, stream};
-  return draw(t, j, uniform_f32, uniform_any, "uniform");
+  return draw_into(t, (fill_job){NULL, lo, hi - lo, seed, stream}, false);
 }
 
 ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream) {
-  fill_job j = {NULL, mean, sd, seed, stream};
-  return draw(t, j, normal_f32, normal_any, "normal");
+  return draw_into(t, (fill_job){NULL, mean, sd, seed, stream}, true);
 }

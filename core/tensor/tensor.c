@@ -147,6 +147,7 @@ ml_err ml__check_view(const ml_tensor *t, int ndim, const int64_t *shape, const 
 ml_err ml__new_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
                     const int64_t *stride, int64_t offset) {
   *out = NULL;
+  if (ml__recording) ml__pin(t);
   ml_tensor *v = take();
   if (!v) return ml_fail(ML_ENOMEM, "out of memory: a view's header");
   set_layout(v, t->info.dtype, ndim, shape);
@@ -175,7 +176,8 @@ ml_err ml__contiguous(ml_tensor **out, ml_tensor *t) {
     return ML_OK;
   }
   ML_TRY(ml__new(out, t->info.dtype, t->info.ndim, t->info.shape));
-  ml_err e = ml__copy(*out, t);
+  ml_err e = ml__note_write(ml__copy_again, *out, t, NULL, 0);
+  if (e == ML_OK) e = ml__copy(*out, t);
   if (e < 0) {
     ml__unref(*out);
     *out = NULL;

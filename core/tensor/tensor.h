@@ -59,6 +59,9 @@ ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim,
 ml_err ml__check_view(const ml_tensor *t, int ndim, const int64_t *shape, const int64_t *stride,
                       int64_t offset);
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src);
+struct ml_call;
+ml_err ml__copy_again(const struct ml_call *c);
+ml_err ml__fill_again(const struct ml_call *c);
 void ml__fill(ml_tensor *t, double value);
 ml_err ml__planned(int dtype); /* ML_EDTYPE for bf16 and f16: they are stored and converted, yet */
 ml_err ml__writable(const ml_tensor *t, const char *verb); /* ML_ESTATE if computed, on the tape */
@@ -73,9 +76,45 @@ static inline void ml__touch(ml_tensor *t) { t->storage->version++; }
 extern bool ml__grad_on;
 void ml__node_unref(struct ml_node *n);
 
+/* -- what core/grad/capture.c provides: calls that a captured step repeats -- */
+typedef union ml_scalar {
+  int64_t i;
+  double d;
+  int64_t *list; /* owned by the node; its length in the next scalar */
+  const void *p;
+} ml_scalar;
+
+typedef struct ml_call {
+  ml_err (*run)(const struct ml_call *c); /* writes into out's elements again */
+  ml_tensor *out;
+  ml_tensor **in; /* NULL where an optional argument was absent */
+  int64_t n_list; /* the first of `in` are a list of that many */
+  ml_scalar *scalar;
+  void *own;         /* of this call, or NULL */
+  void (*drop)(void *own);
+  int64_t n_in;
+} ml_call;
+
+extern struct ml_program *ml__recording; /* NULL: no step is being captured */
+extern int ml__recording_depth;          /* of the scope that the step runs in */
+/* Notes a call that has been made. `loose`: an operand whose count may differ the next time. */
+ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const *list,
+                int64_t n_list, ml_tensor *const *in, int64_t n_in, const ml_scalar *scalar, int n,
+                const ml_tensor *loose);
+void ml__pin(const ml_tensor *t); /* an input is seen by what depends on its shape */
+ml_err ml__no_capture(const char *what); /* ML_ESTATE while a step is being captured */
+/* For calls that write into t by scalars, or by src (or NULL), too. */
+static inline ml_err ml__note_write(ml_err (*run)(const ml_call *), ml_tensor *t, ml_tensor *src,
+                                    const ml_scalar *scalar, int n) {
+  return ml__recording ? ml__note(run, t, NULL, 0, &src, 1, scalar, n, NULL) : ML_OK;
+}
+
 /* -- handles -- */
 ml_err ml__get(ml_tensor **out, const ml_ref *ref); /* borrowed; ML_EHANDLE */
 ml_err ml__handle(ml_ref *out, ml_tensor *t);       /* takes the reference over */
+/* Lets the handle stand for another tensor; the reference of the one before goes to the caller. */
+ml_tensor *ml__exchange(const ml_ref *ref, ml_tensor *t);
+int ml__scope_of(const ml_tensor *t, ml_ref *ref); /* of its handle; -1: it has none */
 
 /* -- shapes -- */
 #define ML_SHAPE_TEXT 192 /* 8 sizes of 20 characters, with ", " and brackets */

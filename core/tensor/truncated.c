@@ -48,6 +48,7 @@ static void run(void *ctx, int64_t begin, int64_t end) {
 
 ml_err ml_tensor_truncated_normal(const ml_ref *ref, double mean, double sd, double lo, double hi) {
   job j = {.mean = mean, .sd = sd, .lo = lo, .hi = hi};
+  ML_TRY(ml__no_capture("truncated_normal: draw such values outside the step"));
   ML_TRY(ml__get(&j.t, ref));
   ML_TRY(ml__writable(j.t, "truncated_normal"));
   const ml_info *t = &j.t->info;

@@ -61,7 +61,7 @@ ml.build_info = core.build_info
 -- @treturn boolean  the setting before
 function ml.reference(on) return core.C.ml_use_reference(on and true or false) end
 
-local lazy = { nn = "mlua.nn", optim = "mlua.optim", param = "mlua.param", metric = "mlua.metric",
+local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim", param = "mlua.param", metric = "mlua.metric",
                safetensors = "mlua.safetensors", npy = "mlua.npy", json = "mlua.json",
                data = "mlua.data" }
 

@@ -231,6 +231,7 @@ end
 -- @tparam ?number group  its number; else of all
 function Optimizer:set_lr(lr, group)
   if lr == self.lr and #self.groups == 1 and group == nil then return end
+  core.no_capture "set_lr inside the step would set it once only; set it before the step is called"
   check.arg(type(lr) == "number" and lr >= 0 and lr < math.huge, 1, "set_lr",
     "lr: expected a number of at least 0, got %s", check.what(lr))
   local updates = self.updates
@@ -247,6 +248,7 @@ end
 -- @tparam number momentum
 -- @tparam ?number group  its number; else of all
 function Optimizer:set_momentum(momentum, group)
+  core.no_capture "set_momentum inside the step would set it once only; set it outside"
   check.arg(type(momentum) == "number" and momentum >= 0 and momentum < 1, 1, "set_momentum",
     "momentum: expected a number of at least 0 and below 1, got %s", check.what(momentum))
   local from, to = range(self, "set_momentum", group)
@@ -283,6 +285,10 @@ function Optimizer:step(loss)
     core.check(C.ml_apply_updates(self.updates, self.n))
   end
   self.steps = self.steps + 1
+  if core.recording then
+    local after = core.recording.after
+    after[#after + 1] = function() self.steps = self.steps + 1 end
+  end
 end
 
 --- Forget all gradients.

@@ -120,9 +120,56 @@ local function keeps_output(card)
   end
 end
 
+-- The implementation for the dtype at hand; and that call again, as a captured step repeats it.
+local function run(card, put)
+  local n, main = card.name, card.tensors[1].name .. (card.tensors[1].list and "[0]" or "")
+  local args, others, at, scalars = {}, #card.tensors - (card.has_list and 1 or 0), 0, 0
+  put("static ml_err run_%s(ml_tensor *made, %s) {", n, params(card, "impl"))
+  if card.cpu then
+    put("  if (!ml__reference_on && (1u << %s->info.dtype & (%s)))", main, mask(card.cpu))
+    put("    return ml_%s_cpu(made, %s);", n, names(card, "%s"))
+  end
+  put("  return ml_%s_ref(made, %s);", n, names(card, "%s"))
+  put("}")
+  for _, a in ipairs(card.args) do
+    if a.list then
+      args[#args + 1] = "c->in, c->n_list"
+    elseif a.kind == "tensor" then
+      args[#args + 1] = format(card.has_list and "c->in[c->n_list + %d]" or "c->in[%d]", at)
+      at = at + 1
+    else
+      args[#args + 1] = format("c->scalar[%d].%s", scalars, a.kind == "number" and "d" or "i")
+      scalars = scalars + 1
+    end
+  end
+  assert(at == others)
+  put("static ml_err again_%s(const ml_call *c) { return run_%s(c->out, %s); }", n, n,
+    table.concat(args, ", "))
+end
+
+-- Notes the call, while a step is captured.
+local function note(card, put)
+  local list, used, scalars = nil, {}, {}
+  for _, a in ipairs(card.args) do
+    if a.list then list = a.name
+    elseif a.kind ~= "tensor" then
+      scalars[#scalars + 1] = format("{.%s = %s}", a.kind == "number" and "d" or "i", a.name)
+    else
+      used[#used + 1] = (card.strided and "" or "c_") .. a.name
+    end
+  end
+  put("  if (err == ML_OK && ml__recording) {")
+  put("    ml_tensor *used[] = {%s};", #used > 0 and table.concat(used, ", ") or "NULL")
+  put("    ml_scalar scalar[] = {%s};", #scalars > 0 and table.concat(scalars, ", ") or "{0}")
+  put("    err = ml__note(again_%s, made, %s, used, %d, scalar, %d, %s);", card.name,
+    list and format("%s, n_%s", list, list) or "NULL, 0", #used, #scalars, card.loose or "NULL")
+  put("  }")
+end
+
 -- The internal form: checks, contiguity, output, dispatch, record.
 local function internal(card, put)
   local n, r = card.name, card.result
+  run(card, put)
   put("ml_err ml__op_%s(ml_tensor **out, %s) {", n, params(card, "in"))
   put("  *out = NULL;")
   local index = checks(card, put)
@@ -140,7 +187,6 @@ local function internal(card, put)
   local first = card.by_name[r.like]
   local dtype = first and format("%s->info.dtype", first.list and first.name .. "[0]" or first.name)
     or "ML_" .. r.like:upper()
-  local main = card.tensors[1].list and card.tensors[1].name .. "[0]" or card.tensors[1].name
   if not card.strided then
     for _, t in ipairs(card.tensors) do
       if not t.list then put("  ml_tensor *c_%s = NULL;", t.name) end
@@ -162,14 +208,8 @@ local function internal(card, put)
     if a.list then call[#call + 1] = "n_" .. a.name end
   end
   local args = table.concat(call, ", ")
-  put("  if (err == ML_OK) {")
-  if card.cpu then
-    put("    if (!ml__reference_on && (1u << %s->info.dtype & (%s)))", main, mask(card.cpu))
-    put("      err = ml_%s_cpu(made, %s);", n, args)
-    put("    else")
-  end
-  put("      err = ml_%s_ref(made, %s);", n, args)
-  put("  }")
+  put("  if (err == ML_OK) err = run_%s(made, %s);", n, args)
+  note(card, put)
   if card.grad then
     local total = {}
     for _, t in ipairs(card.tensors) do total[#total + 1] = t.list and "n_" .. t.name or "1" end

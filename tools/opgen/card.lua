@@ -15,6 +15,8 @@
 --   strided          true: implementations take any strides; else inputs are made contiguous
 --   grad             by argument, an expression over g, the arguments, the output and operations;
 --                    or the name of a C function; absent: not differentiable
+--   loose            C, over the arguments: an operand whose count may change between replays of a
+--                    captured step, since nothing else depends on it; or NULL
 --   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua)
 
 local each = require "opgen.each"

@@ -96,6 +96,15 @@ end
 
 -- -- handles and scopes --
 
+--- While a step is captured: what its replays do on Lua's side, { after = list of functions }.
+-- @field recording
+core.recording = nil
+
+--- Raise while a step is captured: what would happen once only.
+function core.no_capture(message)
+  if core.recording then core.misuse("capture: " .. message) end
+end
+
 local depth = 0 -- of scopes; libmlua's own count follows it
 
 --- Let Lua's collector run where C memory has grown: it does not see those bytes.
@@ -261,6 +270,7 @@ end
 -- use it.
 function core.pointer(ref)
   local i = core.info(ref)
+  core.no_capture "the step asks for a tensor's memory (data), which would be read once only"
   return ffi.cast(pointer[core.dtypes[i.dtype]], i.data)
 end
 

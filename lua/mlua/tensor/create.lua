@@ -100,33 +100,27 @@ end
 
 -- -- random values --
 
-local seed, stream = 0, 0
-
 --- Seed the draws that name no stream of their own.
 -- @tparam number n  from 0
 function create.seed(n)
   if not is_whole(n) or n < 0 then
     bad_argument(1, "seed", "n", "a whole number of at least 0", n)
   end
-  seed, stream = n, 0
+  C.ml_seed(n)
 end
 
 local function draw(op, labels, from, a, b, ...)
   if type(a) ~= "number" then bad_argument(1, op, labels[1], "a number", a) end
   if type(b) ~= "number" then bad_argument(2, op, labels[2], "a number", b) end
   local sizes, o = sizes_and_options(op, ...)
-  local s, k = o.seed or seed, o.stream
-  for name, v in pairs { seed = s, stream = k } do
+  for name, v in pairs { seed = o.seed, stream = o.stream } do
     if not is_whole(v) or v < 0 then
       misuse(("%s: option %s: expected a whole number of at least 0, got %s"):format(op, name,
         core.what(v)))
     end
   end
   local t = new(sizes, o.dtype)
-  if not k then
-    k, stream = stream, stream + 1
-  end
-  check(from(t, a, b, s, k))
+  check(from(t, a, b, o.seed or C.ML_NEXT, o.stream or C.ML_NEXT))
   return t
 end
 
