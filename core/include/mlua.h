@@ -140,7 +140,8 @@ ml_err ml_scope_keep(const ml_ref *t, int depth);
 typedef struct ml_memory {
   int64_t live, peak, cached; /* bytes */
   int64_t tensors;            /* live handles */
-  int64_t collect_at;         /* live bytes at which Lua's collector should be run */
+  int64_t held;               /* live bytes, and those of tensors' own records */
+  int64_t collect_at;         /* held bytes at which Lua's collector should be run */
 } ml_memory;
 
 ml_memory *ml_memory_stats(void);

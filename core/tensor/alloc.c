@@ -22,8 +22,8 @@ typedef struct block {
 } block;
 
 static block *lists[CLASSES];
-static const int64_t COLLECT_LEAST = 64 << 20;
-static ml_memory stats = {.collect_at = 64 << 20};
+static const int64_t COLLECT_LEAST = 32 << 20;
+static ml_memory stats = {.collect_at = 32 << 20};
 int64_t ml__deny_at;
 
 ml_memory *ml_memory_stats(void) { return &stats; }
@@ -79,18 +79,23 @@ ml_err ml__alloc(void **out, int64_t bytes) {
     if (size >= HUGE) madvise(p, padded, MADV_HUGEPAGE);
     *out = p;
   }
-  stats.live += size;
-  stats.peak = ML_MAX(stats.peak, stats.live);
+  ml__used(size, 0);
   return ML_OK;
+}
+
+void ml__used(int64_t live, int64_t record) {
+  stats.live += live;
+  stats.held += live + record;
+  if (live > 0) stats.peak = ML_MAX(stats.peak, stats.live);
+  else if (stats.held < stats.collect_at / 4) /* the mark follows back down after a peak */
+    stats.collect_at = ML_MAX(COLLECT_LEAST, 2 * stats.held);
 }
 
 void ml__release(void *data, int64_t bytes) {
   if (!data) return;
   int64_t size;
   int c = class_of(bytes, &size);
-  stats.live -= size;
-  if (stats.live < stats.collect_at / 4) /* the mark follows back down after a peak */
-    stats.collect_at = ML_MAX(COLLECT_LEAST, 2 * stats.live);
+  ml__used(-size, 0);
   if (stats.cached + size > CACHE_LIMIT) {
     free(data);
     return;

@@ -10,38 +10,20 @@
 
 #include "tensor/tensor.h"
 
-typedef struct slot {
-  ml_tensor *tensor; /* NULL: free */
-  uint32_t gen, next_free;
-  int32_t scope; /* the depth that will free it, 0: none */
-} slot;
-
 typedef struct list {
   ml_ref *refs;
   int64_t n, room;
 } list;
 
 enum { MAX_DEPTH = 256 };
-static slot *slots; /* slot 0 is never used */
-static uint32_t slots_n = 1, slots_room, first_free;
+ml_slot *ml__slots;
+uint32_t ml__slots_n = 1;
+static uint32_t slots_room, first_free;
 static list scopes[MAX_DEPTH + 1]; /* by depth, from 1 */
 static int depth;
 
-static slot *find(const ml_ref *ref) {
-  if (!ref || ref->slot == 0 || ref->slot >= slots_n) return NULL;
-  slot *s = &slots[ref->slot];
-  return s->gen == ref->gen && s->tensor ? s : NULL;
-}
-
-ml_err ml__get(ml_tensor **out, const ml_ref *ref) {
-  slot *s = find(ref);
-  if (!s) {
-    *out = NULL;
-    return ml_fail(ML_EHANDLE,
-                   "a tensor that is no longer there (its scope ended, or it was freed)");
-  }
-  *out = s->tensor;
-  return ML_OK;
+ml_err ml__stale(void) {
+  return ml_fail(ML_EHANDLE, "a tensor that is no longer there (its scope ended, or it was freed)");
 }
 
 static ml_err push(int d, ml_ref ref) {
@@ -61,22 +43,22 @@ ml_err ml__handle(ml_ref *out, ml_tensor *t) {
   uint32_t i = first_free;
   *out = (ml_ref){0, 0}; /* refers to nothing, also after a failure */
   if (i) {
-    first_free = slots[i].next_free;
+    first_free = ml__slots[i].next_free;
   } else {
-    if (slots_n >= slots_room) {
+    if (ml__slots_n >= slots_room) {
       uint32_t room = slots_room ? 2 * slots_room : 256;
-      slot *grown = ml__denied() ? NULL : realloc(slots, (size_t)room * sizeof *grown);
+      ml_slot *grown = ml__denied() ? NULL : realloc(ml__slots, (size_t)room * sizeof *grown);
       if (!grown) {
         ml__unref(t);
-        return ml_fail(ML_ENOMEM, "out of memory: %u tensor handles", slots_n);
+        return ml_fail(ML_ENOMEM, "out of memory: %u tensor handles", ml__slots_n);
       }
-      slots = grown;
+      ml__slots = grown;
       slots_room = room;
     }
-    i = slots_n++;
-    slots[i].gen = 1;
+    i = ml__slots_n++;
+    ml__slots[i].gen = 1;
   }
-  slot *s = &slots[i];
+  ml_slot *s = &ml__slots[i];
   s->tensor = t;
   s->scope = depth;
   t->slot = i;
@@ -95,7 +77,7 @@ ml_err ml__handle(ml_ref *out, ml_tensor *t) {
 }
 
 ml_tensor *ml__exchange(const ml_ref *ref, ml_tensor *t) {
-  slot *s = find(ref);
+  ml_slot *s = ml__slot(ref);
   if (!s) return NULL;
   ml_tensor *before = s->tensor;
   before->slot = 0;
@@ -106,17 +88,17 @@ ml_tensor *ml__exchange(const ml_ref *ref, ml_tensor *t) {
 
 int ml__scope_of(const ml_tensor *t, ml_ref *ref) {
   if (!t->slot) return -1;
-  *ref = (ml_ref){t->slot, slots[t->slot].gen};
-  return slots[t->slot].scope;
+  *ref = (ml_ref){t->slot, ml__slots[t->slot].gen};
+  return ml__slots[t->slot].scope;
 }
 
 const ml_info *ml_tensor_info(const ml_ref *ref) {
-  slot *s = find(ref);
+  ml_slot *s = ml__slot(ref);
   return s ? &s->tensor->info : NULL;
 }
 
 void ml_tensor_free(const ml_ref *ref) {
-  slot *s = find(ref);
+  ml_slot *s = ml__slot(ref);
   if (!s) return;
   ml_tensor *t = s->tensor;
   s->tensor = NULL;
@@ -141,7 +123,7 @@ void ml_scope_end(int d) {
   for (; depth >= d; depth--) {
     list *l = &scopes[depth];
     for (int64_t i = l->n; i-- > 0;) {
-      slot *s = find(&l->refs[i]);
+      ml_slot *s = ml__slot(&l->refs[i]);
       if (s && s->scope == depth) ml_tensor_free(&l->refs[i]);
     }
     l->n = 0;
@@ -149,7 +131,7 @@ void ml_scope_end(int d) {
 }
 
 ml_err ml_scope_keep(const ml_ref *ref, int d) {
-  slot *s = find(ref);
+  ml_slot *s = ml__slot(ref);
   if (!s) return ml_fail(ML_EHANDLE, "keep: a tensor that is no longer there");
   if (d < 0 || d > depth) return ml_fail(ML_EARG, "keep: no scope at depth %d", d);
   if (s->scope <= d) return ML_END;

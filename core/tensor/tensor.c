@@ -1,4 +1,5 @@
 /* tensor: creation, views, and the public functions on handles. */
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,38 +20,57 @@ const char *ml_dtype_name(int dtype) {
   return dtype >= 0 && dtype < ML_DTYPES ? dtypes[dtype].name : "?";
 }
 
-/* -- tensor structs are recycled: a step makes and frees the same few hundred -- */
+/*
+ * -- blocks --
+ *
+ * A tensor, its storage and up to 64 bytes of elements are one block, recycled: a step makes and
+ * frees the same few hundred. A block goes when neither its tensor nor a view of its elements is
+ * left.
+ */
 
 static ml_tensor *spare;
 
+/* A tensor with one reference and all zero but for shape and strides. */
 static ml_tensor *take(void) {
   ml_tensor *t = spare;
   if (ml__denied()) return NULL;
   if (t) spare = (ml_tensor *)t->storage;
-  else t = malloc(sizeof *t);
+  else t = aligned_alloc(64, sizeof *t);
   if (!t) return NULL;
-  memset(t, 0, sizeof *t);
+  enum { FROM = offsetof(ml_info, count) };
+  memset((char *)t + FROM, 0, offsetof(ml_tensor, own) - FROM);
   t->refs = 1;
+  ml__used(0, sizeof *t);
   return t;
+}
+
+static inline void give(ml_tensor *t) {
+  t->storage = (ml_storage *)spare;
+  spare = t;
+  ml__used(0, -(int64_t)sizeof *t);
 }
 
 static void drop_storage(ml_storage *s) {
   if (--s->refs > 0) return;
   if (s->release) s->release(s->arg);
+  else if (s->data == s->home->room) ml__used(-(int64_t)sizeof s->home->room, 0);
   else ml__release(s->data, s->bytes);
-  free(s);
+  if (s->home->refs == 0) give(s->home);
 }
 
 void ml__unref(ml_tensor *t) {
   if (!t || --t->refs > 0) return;
-  ml__unref(t->grad);
+  if (t->grad) ml__unref(t->grad);
   if (t->node) ml__node_unref(t->node);
-  if (t->storage) drop_storage(t->storage);
-  t->storage = (ml_storage *)spare;
-  spare = t;
+  ml_storage *s = t->storage;
+  if (s == &t->own) drop_storage(s); /* which gives t back, unless a view is left */
+  else {
+    if (s) drop_storage(s);
+    give(t);
+  }
 }
 
-static void set_layout(ml_tensor *t, int dtype, int ndim, const int64_t *shape) {
+static void set_layout(ml_tensor *t, int dtype, int ndim, const int64_t *shape, int64_t count) {
   t->info.dtype = dtype;
   t->info.ndim = ndim;
   t->info.contiguous = true;
@@ -61,7 +81,7 @@ static void set_layout(ml_tensor *t, int dtype, int ndim, const int64_t *shape) 
     t->info.stride[i] = n;
     n *= shape[i] > 0 ? shape[i] : 1;
   }
-  t->info.count = ml__count(ndim, shape);
+  t->info.count = count;
 }
 
 ml_err ml__check_shape(int dtype, int ndim, const int64_t *shape) {
@@ -76,34 +96,32 @@ ml_err ml__check_shape(int dtype, int ndim, const int64_t *shape) {
   return ML_OK;
 }
 
-/* A tensor over `data`, or over a fresh block where data is NULL. */
+/* A tensor over `data`, or over fresh memory where release is NULL. */
 static ml_err make(ml_tensor **out, void *data, int dtype, int ndim, const int64_t *shape,
                    void (*release)(void *), void *arg) {
+  int64_t count = (unsigned)ndim <= ML_MAX_DIM ? ml__count(ndim, shape) : -1;
   *out = NULL;
-  ML_TRY(ml__check_shape(dtype, ndim, shape));
+  if (count < 0 || count >> 50) ML_TRY(ml__check_shape(dtype, ndim, shape));
+  if ((unsigned)dtype >= ML_DTYPES) return ml__check_shape(dtype, ndim, shape);
   ml_tensor *t = take();
-  ml_storage *s = t ? calloc(1, sizeof *s) : NULL;
-  if (!s) {
-    if (t) ml__unref(t);
-    return ml_fail(ML_ENOMEM, "out of memory: a tensor's header");
-  }
-  s->refs = 1;
-  s->release = release;
-  s->arg = arg;
-  s->data = data;
-  t->storage = s;
-  set_layout(t, dtype, ndim, shape);
-  s->bytes = t->info.count * ml_dtype_size(dtype);
-  if (!release) {
-    ml_err e = ml__alloc(&s->data, s->bytes);
+  if (!t) return ml_fail(ML_ENOMEM, "out of memory: a tensor's header");
+  int64_t bytes = count * dtypes[dtype].size;
+  if (release) {
+  } else if (bytes <= (int64_t)sizeof t->room) {
+    data = t->room;
+    ml__used(sizeof t->room, 0);
+  } else {
+    ml_err e = ml__alloc(&data, bytes);
     if (e < 0) {
-      t->storage = NULL;
-      free(s);
       ml__unref(t);
       return e;
     }
   }
-  t->info.data = s->data;
+  t->own = (ml_storage){
+      .data = data, .bytes = bytes, .refs = 1, .release = release, .arg = arg, .home = t};
+  t->storage = &t->own;
+  set_layout(t, dtype, ndim, shape, count);
+  t->info.data = data;
   *out = t;
   return ML_OK;
 }
@@ -150,7 +168,7 @@ ml_err ml__new_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shap
   if (ml__recording) ml__pin(t);
   ml_tensor *v = take();
   if (!v) return ml_fail(ML_ENOMEM, "out of memory: a view's header");
-  set_layout(v, t->info.dtype, ndim, shape);
+  set_layout(v, t->info.dtype, ndim, shape, ml__count(ndim, shape));
   if (stride)
     for (int d = 0; d < ndim; d++) v->info.stride[d] = stride[d];
   v->info.contiguous = is_contiguous(&v->info);

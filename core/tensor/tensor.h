@@ -4,6 +4,8 @@
 
 #include "base.h"
 
+struct ml_tensor;
+
 typedef struct ml_storage {
   void *data;
   int64_t bytes;
@@ -14,6 +16,7 @@ typedef struct ml_storage {
   uint64_t pass;                /* the backward that the next two belong to */
   const struct ml_tensor *user; /* the one through which its operations see it */
   bool shared;                  /* seen through several */
+  struct ml_tensor *home;       /* the tensor whose block this struct is in */
 } ml_storage;
 
 struct ml_node;
@@ -30,6 +33,8 @@ typedef struct ml_tensor {
   uint64_t pass;                  /* the backward that `uses` belongs to */
   struct ml_tensor *grad;         /* of a leaf */
   const struct ml_update *update; /* set while a fused optimiser step runs */
+  ml_storage own; /* what a tensor that is no view has for storage */
+  _Alignas(64) char room[64]; /* and its elements, where they are few */
 } ml_tensor;
 
 enum {
@@ -44,6 +49,8 @@ enum {
 /* -- memory: blocks of 64-byte alignment, cached by size class -- */
 ml_err ml__alloc(void **out, int64_t bytes);
 void ml__release(void *data, int64_t bytes);
+/* Counts elements and records that came, or went. */
+void ml__used(int64_t live, int64_t record);
 extern int64_t ml__deny_at; /* see ml_memory_fail_at */
 static inline bool ml__denied(void) { return ml__deny_at > 0 && --ml__deny_at == 0; }
 
@@ -110,7 +117,26 @@ static inline ml_err ml__note_write(ml_err (*run)(const ml_call *), ml_tensor *t
 }
 
 /* -- handles -- */
-ml_err ml__get(ml_tensor **out, const ml_ref *ref); /* borrowed; ML_EHANDLE */
+typedef struct ml_slot {
+  ml_tensor *tensor; /* NULL: free */
+  uint32_t gen, next_free;
+  int32_t scope; /* the depth that will free it, 0: none */
+} ml_slot;
+extern ml_slot *ml__slots; /* slot 0 is never used */
+extern uint32_t ml__slots_n;
+
+static inline ml_slot *ml__slot(const ml_ref *ref) {
+  if (!ref || ref->slot == 0 || ref->slot >= ml__slots_n) return NULL;
+  ml_slot *s = &ml__slots[ref->slot];
+  return s->gen == ref->gen && s->tensor ? s : NULL;
+}
+
+ml_err ml__stale(void);
+static inline ml_err ml__get(ml_tensor **out, const ml_ref *ref) { /* borrowed; ML_EHANDLE */
+  ml_slot *s = ml__slot(ref);
+  *out = s ? s->tensor : NULL;
+  return s ? ML_OK : ml__stale();
+}
 ml_err ml__handle(ml_ref *out, ml_tensor *t);       /* takes the reference over */
 /* Lets the handle stand for another tensor; the reference of the one before goes to the caller. */
 ml_tensor *ml__exchange(const ml_ref *ref, ml_tensor *t);

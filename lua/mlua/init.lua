@@ -45,6 +45,7 @@ end
 -- @treturn table  live, peak, cached: bytes of tensors now, at most so far, and kept for new ones;
 --   tensors: how many live; resident: bytes of the process
 function ml.memory()
+  core.sweep()
   local m = core.memory
   return { live = tonumber(m.live), peak = tonumber(m.peak), cached = tonumber(m.cached),
            tensors = tonumber(m.tensors), resident = tonumber(core.C.ml_resident()) }

@@ -1,7 +1,7 @@
 --- libmlua through LuaJIT's FFI: the library, handles on tensors, scopes and errors.
 --
--- A tensor in Lua is a Ref, eight bytes of slot and generation (core/tensor/handle.c). Outside any
--- scope it carries a finaliser; inside one the scope's end frees it, which is 40 times cheaper.
+-- A tensor in Lua is a Ref, eight bytes of slot and generation (core/tensor/handle.c). Inside a
+-- scope the scope's end frees it; outside any, after the collector has found that nobody holds it.
 -- @module mlua.ffi
 local ffi = require "ffi"
 local cdef = require "mlua.ffi.cdef" -- generated; declares everything
@@ -26,7 +26,7 @@ if C.ml_abi() ~= 1 then
 end
 
 local Ref = ffi.typeof "ml_ref"
-local istype, new_gc = ffi.istype, ffi.gc
+local istype = ffi.istype
 local memory = C.ml_memory_stats()
 core.Ref, core.memory = Ref, memory
 
@@ -107,18 +107,64 @@ end
 
 local depth = 0 -- of scopes; libmlua's own count follows it
 
+-- Tensors outside any scope, by slot, in a weak table; false where there is none. The collector
+-- clears the entries of those that nobody holds, and the next operation frees their slots: a
+-- finaliser on each would take five times longer.
+local live, gens, top = setmetatable({}, { __mode = "v" }), {}, 0
+local due = false -- a collection has ended since the last sweep
+
+local sentinel = newproxy(true) -- its copies find out
+getmetatable(sentinel).__gc = function()
+  due = true
+  newproxy(sentinel)
+end
+newproxy(sentinel)
+
+local gone = Ref()
+
+local function sweep()
+  due = false
+  for i = 1, top do
+    if live[i] == nil then
+      live[i] = false
+      gone.slot, gone.gen = i, gens[i]
+      C.ml_tensor_free(gone)
+    end
+  end
+end
+
+--- Free the tensors that the collector has found.
+function core.sweep()
+  if due then sweep() end
+end
+
+-- The collector's from now on.
+local function hold(ref)
+  local slot = ref.slot
+  if slot > top then
+    for i = top + 1, slot do live[i], gens[i] = false, 0 end
+    top = slot
+  end
+  live[slot], gens[slot] = ref, ref.gen
+end
+
 --- Let Lua's collector run where C memory has grown: it does not see those bytes.
 local function relieve()
   collectgarbage()
-  collectgarbage() -- finalisers of the first run let go of what the second finds
-  memory.collect_at = math.max(64 * 2 ^ 20, 2 * tonumber(memory.live))
+  sweep()
+  if memory.held > memory.collect_at then -- finalisers let go of what a second run finds
+    collectgarbage()
+    sweep()
+  end
+  memory.collect_at = math.max(32 * 2 ^ 20, 2 * tonumber(memory.held))
 end
 
 --- Take charge of a handle that C has just made.
 local function own(ref)
   if depth == 0 then
-    new_gc(ref, C.ml_tensor_free)
-    if memory.live > memory.collect_at then relieve() end
+    hold(ref)
+    if due then sweep() end
+    if memory.held > memory.collect_at then relieve() end
   end
   return ref
 end
@@ -126,12 +172,13 @@ core.own = own
 
 --- Free a tensor now; any further use of it is an error.
 function core.free(ref)
-  C.ml_tensor_free(new_gc(ref, nil))
+  if gens[ref.slot] == ref.gen then live[ref.slot] = false end
+  C.ml_tensor_free(ref)
 end
 
 --- Let a tensor outlive its scope: the collector frees it, as if made outside any.
 function core.keep(ref)
-  if core.check(C.ml_scope_keep(ref, 0)) == 0 then new_gc(ref, C.ml_tensor_free) end
+  if core.check(C.ml_scope_keep(ref, 0)) == 0 then hold(ref) end
   return ref
 end
 
@@ -143,7 +190,7 @@ local function keep_into(d, ...)
     local v = select(i, ...)
     if istype(Ref, v) then
       local code = C.ml_scope_keep(v, d)
-      if code == 0 and d == 0 then new_gc(v, C.ml_tensor_free) end
+      if code == 0 and d == 0 then hold(v) end
       if code < 0 and code ~= C.ML_EHANDLE then worst = code end
     end
   end
@@ -158,6 +205,7 @@ local function leave(d, ok, ...)
   local code = ok and keep_into(d - 1, ...) or 0
   C.ml_scope_end(d)
   depth = d - 1
+  if due and d == 1 then sweep() end
   if not ok then error(..., 0) end
   if code < 0 then raise() end
   return ...
