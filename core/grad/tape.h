@@ -57,6 +57,12 @@ ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state
 ml_err ml__check_rule(const ml_update *u, const ml_tensor *param);
 ml_err ml__apply_rule(ml_tensor *w, const ml_update *u, const ml_tensor *g);
 
+/* t itself where it has the dtype, else converted, on the tape (core/op/cast.c). */
+ml_err ml__cast(ml_tensor **out, ml_tensor *t, int dtype);
+
+/* ML_EDTYPE unless t is f32 or f64, what optimisers and clipping work on. */
+ml_err ml__trainable(const ml_tensor *t, const char *verb);
+
 /* dst += src, same shape and dtype, both contiguous. */
 void ml__add_into(ml_tensor *dst, const ml_tensor *src);
 
