@@ -26,7 +26,8 @@ end
 local ALL = "f64|f32|i64|i32|u8"
 
 return {
-  reduction("sum", "The sum; of integers and bool in i64.", { dtypes = "f64|f32|i64", grad = "sum_backward", tol = 1e-5 }),
+  reduction("sum", "The sum; of integers and bool in i64.",
+    { dtypes = "f64|f32|i64", grad = "sum_backward", tol = 1e-5 }),
   reduction("prod", "The product; of integers and bool in i64.",
     { dtypes = "f64|f32|i64", grad = "prod_backward", tol = 1e-5, domain = { x = { 0.5, 1.4 } } }),
   reduction("max", "The largest element; NaN where there is one. Equal ones share the gradient.",

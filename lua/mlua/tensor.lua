@@ -272,10 +272,11 @@ local function both(name)
     return f(a, b)
   end
 end
-for _, name in ipairs {
+local NUMBERS_TOO = {
   "add", "sub", "mul", "div", "floor_divide", "remainder", "pow", "atan2", "hypot", "maximum",
   "minimum", "prelu", "eq", "ne", "lt", "le", "gt", "ge",
-} do
+}
+for _, name in ipairs(NUMBERS_TOO) do
   Tensor[name] = both(name)
   tensor[name] = Tensor[name]
 end
@@ -303,6 +304,47 @@ function Tensor:mean(axis, keep)
   return op.affine(op.sum(self, axis or 0, keep), 1 / n, 0)
 end
 
+-- -- results in place --
+
+local direct -- the functions that compute their result in one operation
+
+local function finish(ok, t, y)
+  C.ml_into(nil)
+  if not ok then error(y, 0) end
+  if core.pointer(y) ~= core.pointer(t) then return t:copy(y) end
+  return t
+end
+
+--- Compute into the memory of a tensor: `ml.into(t, ml.add, a, b)`. Operations write there at once,
+-- element-wise ones also where t is an argument; what other functions return is copied.
+-- @tparam Tensor t  contiguous, of the result's shape and dtype
+-- @tparam function f  returns a tensor
+-- @treturn Tensor  t
+-- @raise where a gradient would be wanted (use ml.no_grad), or t is read while it is written
+function tensor.into(t, f, ...)
+  if not is_tensor(t) then bad_argument(1, "into", "t", "a tensor", t) end
+  if type(f) ~= "function" then bad_argument(2, "into", "f", "a function", f) end
+  if not direct then
+    direct = {}
+    for _, g in pairs(op) do direct[g] = true end
+    for _, name in ipairs(NUMBERS_TOO) do direct[Tensor[name]] = true end
+  end
+  if not direct[f] then return t:copy(f(...)) end
+  check(C.ml_into(t))
+  local ok, y = pcall(f, ...)
+  return finish(ok, t, y)
+end
+
+-- `t:add_(b)` is ml.into(t, ml.add, t, b).
+local function in_place(name)
+  local f = Tensor[name]
+  return function(self, ...) return tensor.into(self, f, self, ...) end
+end
+
+--- Set all elements to 0.
+function Tensor:zero_() return self:fill(0) end
+Tensor.fill_, Tensor.copy_ = Tensor.fill, Tensor.copy
+
 local Meta = {}
 
 -- Methods by name; any other key asks for a part (mlua.tensor.index).
@@ -310,6 +352,11 @@ function Meta.__index(t, key)
   local method = Tensor[key]
   if method ~= nil then return method end
   if type(key) == "string" and not index.is_text(key) then
+    local name = key:match "^(%a[%w_]*)_$"
+    if name and Tensor[name] then
+      Tensor[key] = in_place(name)
+      return Tensor[key]
+    end
     local text = require "mlua.text"
     misuse(("a tensor has no field '%s'%s"):format(key, text.did_you_mean(key, text.keys(Tensor))))
   end

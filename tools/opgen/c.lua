@@ -121,7 +121,7 @@ local function keeps_output(card)
 end
 
 -- Tensors of several dtypes, or of one that the operation does not compute in, are converted first
--- (core/tensor/promote.c), on the tape, and so is the result where it was computed in a wider dtype.
+-- (core/tensor/promote.c), on the tape; so is the result where it was computed in a wider dtype.
 local function promotion(card, put)
   local group, of_result = card.meeting, false
   for _, t in ipairs(group) do of_result = of_result or t.name == card.result.like end
@@ -130,7 +130,8 @@ local function promotion(card, put)
   local call = {}
   for _, a in ipairs(card.args) do call[a.name] = a.name end
   put("  ml_err err = ML_OK;")
-  put("  ml_tensor *made = NULL;")
+  put("  ml_tensor *made = NULL, *into = ml__into;")
+  put("  ml__into = NULL;")
   for _, t in ipairs(group) do
     call[t.name] = "p_" .. t.name
     if t.list then
@@ -154,6 +155,7 @@ local function promotion(card, put)
     list[#list + 1] = call[a.name]
     if a.list then list[#list + 1] = "n_" .. a.name end
   end
+  put(of_result and "  if (p.result == p.compute) ml__into = into;" or "  ml__into = into;")
   put("  if (err == ML_OK) err = ml__op_%s(&made, %s);", card.name, table.concat(list, ", "))
   for _, t in ipairs(group) do
     if t.list then
@@ -165,6 +167,7 @@ local function promotion(card, put)
   end
   put("  if (err < 0) return err;")
   if of_result then
+    put("  if (p.result != p.compute) ml__into = into;")
     put("  err = ml__cast(out, made, p.result);")
     put("  ml__unref(made);")
   else
@@ -200,6 +203,25 @@ local function promote_first(card, put)
   put("  }")
 end
 
+-- Where the result goes into memory that is there: what it is computed from must be off the tape
+-- and elsewhere.
+local function into_checks(card, put)
+  put("  if (__builtin_expect(ml__into != NULL, 0)) {")
+  local single, each = {}, card.each and "true" or "false"
+  for _, t in ipairs(card.tensors) do
+    if t.list then
+      put("    ML_TRY(ml__into_from($name, n_$name, $each));", { name = t.name, each = each })
+    else
+      single[#single + 1] = t.name
+    end
+  end
+  if #single > 0 then
+    put("    ML_TRY(ml__into_from((ml_tensor *[]){$names}, $n, $each));",
+      { names = table.concat(single, ", "), n = #single, each = each })
+  end
+  put("  }")
+end
+
 -- The internal form: checks, contiguity, output, dispatch, record.
 local function internal(card, put)
   local n, r = card.name, card.result
@@ -208,6 +230,7 @@ local function internal(card, put)
   put("  *out = NULL;")
   if card.meeting then promote_first(card, put) end
   local index = checks(card, put)
+  into_checks(card, put)
   put("  int nd = 0;")
   put("  int64_t shape[ML_MAX_DIM];")
   if r.rule then
@@ -220,7 +243,8 @@ local function internal(card, put)
     put("  nd = %d;", #r.shape)
   end
   local first = card.by_name[r.like]
-  local dtype = not first and "ML_" .. r.like:upper() or first.kind == "choice" and "(int)" .. r.like
+  local dtype = not first and "ML_" .. r.like:upper()
+    or first.kind == "choice" and "(int)" .. r.like
     or format("%s->info.dtype", first.list and first.name .. "[0]" or first.name)
   local main = card.tensors[1].list and card.tensors[1].name .. "[0]" or card.tensors[1].name
   if not card.strided then
@@ -229,7 +253,7 @@ local function internal(card, put)
     end
   end
   put("  ml_tensor *made = NULL;")
-  put("  ml_err err = ml__new(&made, %s, nd, shape);", dtype)
+  put("  ml_err err = ml__result(&made, %s, nd, shape);", dtype)
   if not card.strided then
     for _, t in ipairs(card.tensors) do
       if not t.list then
