@@ -344,6 +344,10 @@ ml_err ml_replay(ml_program *p, const ml_ref *inputs, int n_inputs, ml_ref *copi
     e = in->loose && !in->pinned ? take_over(in->own, t[i]) : ml__copy(in->own, t[i]);
   }
   if (t != few) free(t);
-  for (int64_t i = 0; i < p->n_calls && e == ML_OK; i++) e = p->calls[i].run(&p->calls[i]);
+  for (int64_t i = 0; i < p->n_calls && e == ML_OK; i++) {
+    const ml_call *c = &p->calls[i];
+    e = c->run(c);
+    if (c->out) ml__touch(c->out); /* it may be of others, whose records elsewhere must know */
+  }
   return e == ML_OK ? copy_results(p, copies) : e;
 }

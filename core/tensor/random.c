@@ -152,7 +152,6 @@ static ml_err draw_again(const ml_call *c) {
 
 static ml_err draw_into(const ml_ref *ref, fill_job j, bool normal) {
   ML_TRY(ml__get(&j.t, ref));
-  ML_TRY(ml__planned(j.t->info.dtype));
   ML_TRY(ml__writable(j.t, normal ? "normal" : "uniform"));
   if (!j.t->info.contiguous)
     return ml_fail(ML_EARG, "random values go into contiguous tensors only");

@@ -100,6 +100,12 @@ end
 -- @field recording
 core.recording = nil
 
+--- Elements that Lua has just written: constants of a step that is being captured.
+function core.written(ref)
+  if core.recording then core.check(C.ml_capture_constant(ref)) end
+  return ref
+end
+
 --- Raise while a step is captured: what would happen once only.
 function core.no_capture(message)
   if core.recording then core.misuse("capture: " .. message) end
@@ -318,7 +324,6 @@ end
 -- use it.
 function core.pointer(ref)
   local i = core.info(ref)
-  core.no_capture "the step asks for a tensor's memory (data), which would be read once only"
   return ffi.cast(pointer[core.dtypes[i.dtype]], i.data)
 end
 
@@ -344,6 +349,7 @@ end
 
 --- One element as a text of all its digits, for 64-bit integers.
 function core.digits(ref, offset)
+  core.no_capture "the step prints values, which would be read once only"
   local text = tostring(core.pointer(ref)[offset]):gsub("U?LL$", "")
   core.info(ref) -- a use after the read
   return text

@@ -61,6 +61,7 @@ local function dtype_number(name)
   return core.dtype_number[name] or misuse(("no dtype %s: expected f64, f32, bf16, f16, i64, " ..
     "i32, u8 or bool"):format(core.what(name)))
 end
+create.dtype_number = dtype_number
 
 --- A tensor that is not initialised, of a list of sizes and a dtype ("f32").
 function create.new(sizes, dtype)
@@ -179,7 +180,7 @@ function create.arange(n, dtype, ...)
   local t = new({ n }, whole and "f32" or dtype)
   local p = core.pointer(t)
   for i = 0, n - 1 do p[i] = i end
-  core.info(t) -- a use after the last write: nothing collects it before
+  core.written(t) -- a use after the last write: nothing collects it before
   return whole and converted(t, dtype) or t
 end
 
@@ -237,7 +238,7 @@ function create.of(values, dtype)
     p[at] = is_bool and (v ~= 0 and 1 or 0) or v
     at = at + 1
   end, "")
-  core.info(t)
+  core.written(t)
   return narrow and converted(t, dtype) or t
 end
 
