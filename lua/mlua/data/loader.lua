@@ -160,6 +160,7 @@ end
 function Loader:next()
   local handle = self.handle
   if not handle then handle_of(self, "next") end
+  core.no_capture "a loader goes on outside the step; hand its batch in"
   if not self.started then self:seek(self.at_epoch, 0) end
   local code = data.next(handle)
   if code > 0 then return nil end
