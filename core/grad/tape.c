@@ -10,10 +10,12 @@
 #include <string.h>
 
 #include "grad/tape.h"
+#include "ml_ops.h"
 
 bool ml__grad_on = true, ml__reference_on = false;
 static uint64_t next_id = 1, next_pass = 1;
-static bool fusing; /* a backward with updates is running */
+static bool fusing;        /* a backward with updates is running */
+static ml_tensor **asked; /* where a running ml_gradients gathers, by ml_node's and leaf's `wanted` */
 
 bool ml_grad_enabled(void) { return ml__grad_on; }
 void ml_set_grad_enabled(bool on) { ml__grad_on = on; }
@@ -86,6 +88,7 @@ void ml__node_unref(ml_node *n) {
     pending = p->next;
     for (int i = 0; i < p->n_in; i++) ml__unref(p->in[i]);
     for (int i = 0; i < ML_MAX_SAVED; i++) ml__unref(p->saved[i]);
+    if (p->backward == ml__call_out) ml__forget_call(p->scalar[0].i);
     ml__unref(p->g);
     if (p->n_in > FEW) {
       free(p);
@@ -185,6 +188,12 @@ static ml_err accumulate(ml_tensor **sum, ml_tensor *g) {
     return ML_OK;
   }
   ml_tensor *s = *sum;
+  if (ml__grad_on) { /* recorded */
+    ml_err e = ml__op_add(sum, s, g);
+    ml__unref(s);
+    ml__unref(g);
+    return e;
+  }
   if (s->refs > 1 || s->storage->refs > 1 || s->slot) { /* seen by others: add into a copy */
     ml_tensor *own;
     ml_err e = ml__new(&own, s->info.dtype, s->info.ndim, s->info.shape);
@@ -236,21 +245,33 @@ static ml_err check_versions(const ml_node *n) {
   return ML_OK;
 }
 
-static ml_err run_node(ml_node *n) {
-  ml_tensor *g = n->g, **gin = n->gin;
-  n->g = NULL;
-  n->spent = fusing;
-  ml_err e = n->backward(n, g, gin);
-  ml__unref(g);
+/* Passes the gradients by a node's inputs on, or drops them after a failure. */
+static ml_err pass_on(ml_node *n, ml_err e) {
+  ml_tensor **gin = n->gin;
   for (int k = 0; k < n->n_in; k++) {
     ml_tensor *t = n->in[k], *got = gin[k];
     if (!got) continue;
     gin[k] = NULL;
     if (e < 0 || !ml__wants(t)) ml__unref(got);
     else if (t->node) e = accumulate(&t->node->g, got);
-    else e = deliver(t, got);
+    else if (!asked) e = deliver(t, got);
+    else if (t->wanted) e = accumulate(&asked[t->wanted - 1], got);
+    else ml__unref(got);
   }
   return e;
+}
+
+static ml_err run_node(ml_node *n) {
+  ml_tensor *g = n->g;
+  n->g = NULL;
+  n->spent = fusing;
+  if (ml__grad_on && !n->twice) {
+    ml__unref(g);
+    return ml_fail(ML_ESTATE, "gradients of gradients: %s has none", n->name);
+  }
+  ml_err e = n->backward(n, g, n->gin);
+  ml__unref(g);
+  return pass_on(n, e);
 }
 
 static ml_err start(ml_tensor *loss, ml_tensor *g) {
@@ -284,11 +305,19 @@ static ml_err start(ml_tensor *loss, ml_tensor *g) {
   return ML_OK;
 }
 
-/* Back through all nodes, whose order is known, unless e says that something failed before. */
-static ml_err walk(ml_node *const *at, int64_t n, ml_tensor *loss, bool again, ml_err e) {
-  for (int64_t i = 0; i < n; i++) {
-    ml_node *node = at[i];
+static ml_err answer(ml_node *n);
+
+/*
+ * Back through all nodes from the i-th on, whose order is known, unless e says that something
+ * failed before. ML_CALL: stopped before a node whose gradient the caller computes.
+ */
+static ml_err walk(ml_node *const *at, int64_t n, int64_t *i, ml_tensor *loss, bool again,
+                   ml_err e) {
+  for (; *i < n; ++*i) {
+    ml_node *node = at[*i];
     if (e == ML_OK && node->g && !again) e = check_versions(node);
+    if (e == ML_OK && node->g && asked && node->wanted) e = answer(node);
+    if (e == ML_OK && node->g && node->backward == ml__call_out) return ML_CALL;
     if (e == ML_OK && node->g) e = run_node(node);
     if (node->g) {
       ml__unref(node->g);
@@ -347,7 +376,8 @@ static ml_err back_again(const ml_call *c) {
   bool was_on = ml__grad_on;
   ml__grad_on = false;
   fusing = t->updates != NULL;
-  ml_err e = settle(t->updates, t->n_updates, walk(t->at, t->n, loss, true, ML_OK));
+  int64_t i = 0;
+  ml_err e = settle(t->updates, t->n_updates, walk(t->at, t->n, &i, loss, true, ML_OK));
   fusing = false;
   ml__grad_on = was_on;
   return e;
@@ -379,42 +409,317 @@ static ml_err note_back(ml_tensor *loss, ml_tensor *grad, const nodes *order,
 
 /* -- backward -- */
 
-static ml_err run(ml_tensor *loss, const ml_ref *grad, const ml_update *updates, int n) {
-  static nodes order; /* kept between calls: no allocation in a steady loop */
-  ml_tensor *g = NULL;
-  if (grad) ML_TRY(ml__get(&g, grad));
-  ML_TRY(check_updates(updates, n));
-  ML_TRY(start(loss, g));
-  order.n = 0;
-  bool was_on = ml__grad_on;
-  struct ml_program *recording = ml__recording;
-  ml__grad_on = false;
-  uint64_t pass = next_pass++;
-  ml_err e = collect(&order, loss->node, pass);
-  if (e == ML_OK) claim(updates, n, pass);
-  if (e == ML_OK && recording) e = note_back(loss, g, &order, updates, n);
+/* A backward that runs. One inside another: what an operation's gradient in Lua may call. */
+enum { DEEPEST = 16 };
+typedef struct pass {
+  nodes order; /* kept between calls: no allocation in a steady loop */
+  int64_t at;
+  ml_tensor *loss;
+  const ml_update *updates;
+  int n;
+  bool was_on;
+  struct ml_program *recording;
+  bool graph; /* what it computes is recorded, too */
+  ml_tensor **asked;
+  const ml_ref *of; /* asked for, and how many */
+  int n_of;
+} pass;
+static pass passes[DEEPEST];
+static int running; /* how many */
+
+/* The gradient of a node's output is complete, and was asked for. */
+static ml_err answer(ml_node *n) {
+  ml_tensor *g = ml__ref(n->g);
+  return accumulate(&asked[n->wanted - 1], g);
+}
+
+static void drop_answers(pass *p);
+
+static void ask(const pass *p, bool on) {
+  ml_tensor *t;
+  for (int i = 0; i < p->n_of; i++) {
+    if (ml__get(&t, &p->of[i]) < 0) continue;
+    if (t->node) t->node->wanted = on ? i + 1 : 0;
+    else t->wanted = on ? i + 1 : 0;
+  }
+}
+
+static void enter(const pass *p, bool graph) {
+  ml__grad_on = graph;
   ml__recording = NULL; /* what it calls belongs to it */
-  fusing = updates != NULL;
-  e = settle(updates, n, walk(order.at, order.n, loss, false, e));
-  fusing = false;
-  ml__recording = recording;
-  ml__grad_on = was_on;
+  fusing = p->updates != NULL;
+  asked = p->asked;
+}
+
+static ml_err leave(pass *p, ml_err e) {
+  e = settle(p->updates, p->n, e);
+  ask(p, false);
+  ml__unref(p->loss);
+  ml__recording = p->recording;
+  ml__grad_on = p->was_on;
+  running--;
+  fusing = running && passes[running - 1].updates;
+  asked = running ? passes[running - 1].asked : NULL;
   return e;
 }
 
+static ml_err go_on(pass *p, bool graph, ml_err e) {
+  enter(p, graph);
+  e = walk(p->order.at, p->order.n, &p->at, p->loss, false, e);
+  return e == ML_CALL ? e : leave(p, e);
+}
+
+static ml_err run(ml_tensor *loss, ml_tensor *g, const pass *how, bool graph) {
+  if (running == DEEPEST)
+    return ml_fail(ML_ESTATE, "backward: nested deeper than %d", (int)DEEPEST);
+  ML_TRY(check_updates(how->updates, how->n));
+  ML_TRY(start(loss, g));
+  pass *p = &passes[running++];
+  drop_answers(p);
+  nodes order = p->order;
+  *p = *how;
+  p->order = order;
+  p->order.n = p->at = 0;
+  p->loss = ml__ref(loss);
+  p->was_on = ml__grad_on;
+  p->recording = ml__recording;
+  p->graph = graph;
+  uint64_t number = next_pass++;
+  ask(p, true);
+  ml_err e = collect(&p->order, loss->node, number);
+  if (e == ML_OK) claim(p->updates, p->n, number);
+  if (e == ML_OK && p->recording) e = note_back(loss, g, &p->order, p->updates, p->n);
+  return go_on(p, graph, e);
+}
+
 ml_err ml_backward(const ml_ref *loss, const ml_ref *grad) {
-  ml_tensor *l;
+  ml_tensor *l, *g = NULL;
   ML_TRY(ml__get(&l, loss));
-  return run(l, grad, NULL, 0);
+  if (grad) ML_TRY(ml__get(&g, grad));
+  return run(l, g, &(pass){0}, false);
 }
 
 ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n) {
   ml_tensor *l;
   ML_TRY(ml__get(&l, loss));
-  return run(l, NULL, updates, n);
+  return run(l, NULL, &(pass){.updates = updates, .n = n}, false);
+}
+
+/* -- gradients by some tensors alone -- */
+
+static void drop_answers(pass *p) {
+  for (int i = 0; p->asked && i < p->n_of; i++) ml__unref(p->asked[i]);
+  free(p->asked);
+  p->asked = NULL;
+}
+
+ml_err ml_gradients(const ml_ref *loss, const ml_ref *grad, const ml_ref *of, int n, bool graph) {
+  ml_tensor *l, *g = NULL, *t;
+  ML_TRY(ml__no_capture("gradients: the step cannot look at its gradients; an optimiser can"));
+  ML_TRY(ml__get(&l, loss));
+  if (grad) ML_TRY(ml__get(&g, grad));
+  for (int i = 0; i < n; i++) {
+    ML_TRY(ml__get(&t, &of[i]));
+    if (!ml__wants(t))
+      return ml_fail(ML_EARG, "gradients: tensor #%d does not require a gradient", i + 1);
+  }
+  pass p = {.of = of, .n_of = n, .asked = calloc((size_t)n + 1, sizeof *p.asked)};
+  if (!p.asked) return ml_fail(ML_ENOMEM, "out of memory: %d gradients", n);
+  ml_err e = run(l, g, &p, graph);
+  if (e < 0 && p.asked != passes[running].asked) free(p.asked); /* it did not begin */
+  return e;
+}
+
+ml_err ml_gradients_take(ml_ref *out, int n) {
+  pass *p = &passes[running];
+  ml_err e = ML_OK;
+  for (int i = 0; i < n; i++) {
+    out[i] = (ml_ref){0, 0};
+    if (e < 0 || running == DEEPEST || i >= p->n_of || !p->asked || !p->asked[i]) continue;
+    ml_tensor *t = p->asked[i], *own = t;
+    p->asked[i] = NULL;
+    if (t->slot) { /* another handle's */
+      e = ml__alias(&own, t);
+      ml__unref(t);
+    }
+    if (e == ML_OK) e = ml__handle(&out[i], own);
+  }
+  drop_answers(p);
+  return e;
+}
+
+/* -- gradients that the caller computes -- */
+
+ml_err ml__call_out(ml_node *n, ml_tensor *g, ml_tensor **gin) { return ML_OK; }
+
+static int64_t *forgotten;
+static int64_t n_forgotten, room_forgotten;
+
+void ml__forget_call(int64_t id) {
+  if (n_forgotten == room_forgotten) {
+    int64_t room = room_forgotten ? 2 * room_forgotten : 64;
+    int64_t *more = realloc(forgotten, (size_t)room * sizeof *more);
+    if (!more) return; /* its number stays taken */
+    forgotten = more;
+    room_forgotten = room;
+  }
+  forgotten[n_forgotten++] = id;
+}
+
+int64_t ml_call_forgotten(void) { return n_forgotten ? forgotten[--n_forgotten] : 0; }
+
+static ml_err record_call(ml_tensor *out, ml_tensor *const *in, int n, const char *name,
+                          int64_t id) {
+  ml_node *node;
+  ML_TRY(ml__record(&node, name, ml__call_out, out, in, n));
+  node->scalar[0].i = id;
+  node->twice = true;
+  return ML_OK;
+}
+
+ml_err ml_call_record(ml_ref *out, const ml_ref *result, const ml_ref *in, int n, int n_saved,
+                      const char *name, int64_t id) {
+  ml_tensor *r, *y = NULL, **all = calloc((size_t)n + 1, sizeof *all);
+  ml_err e = all ? ml__no_capture("an operation whose gradient is in Lua")
+                 : ml_fail(ML_ENOMEM, "out of memory: the record of %s", name);
+  if (e == ML_OK) e = ml__get(&r, result);
+  for (int i = 0; i < n && e == ML_OK; i++) {
+    ml_tensor *t;
+    e = ml__get(&t, &in[i]);
+    if (e == ML_OK && i >= n - n_saved) e = ml__alias(&all[i], t); /* off the tape */
+    else if (e == ML_OK) all[i] = ml__ref(t);
+  }
+  if (e == ML_OK && !ml__is_float(r->info.dtype))
+    e = ml_fail(ML_EDTYPE, "%s: a gradient needs a floating-point result, got %s", name,
+                ml_dtype_name(r->info.dtype));
+  if (e == ML_OK) e = ml__contiguous(&y, r);
+  if (e == ML_OK && y == r) {
+    ml__unref(y);
+    e = ml__alias(&y, r);
+  }
+  if (e == ML_OK && ml__any_wants(all, n)) e = record_call(y, all, n, name, id);
+  else ml__forget_call(id);
+  for (int i = 0; all && i < n; i++) ml__unref(all[i]);
+  free(all);
+  if (e < 0) {
+    ml__unref(y);
+    return e;
+  }
+  return ml__handle(out, y);
+}
+
+/* t's own place on the tape goes to an alias, and t is computed from that. */
+ml_err ml_call_hook(const ml_ref *ref, int64_t id) {
+  ml_tensor *t, *before;
+  ML_TRY(ml__no_capture("a hook"));
+  ML_TRY(ml__get(&t, ref));
+  if (!t->node) return ml_fail(ML_ESTATE, "hook: the tensor is not computed on the tape");
+  ML_TRY(ml__alias(&before, t));
+  before->node = t->node;
+  before->info.requires_grad = true;
+  before->info.leaf = false;
+  t->node = NULL;
+  ml_err e = record_call(t, &before, 1, "hook", id);
+  if (e < 0) {
+    t->node = before->node;
+    before->node = NULL;
+  } else {
+    t->node->shape_only = true;
+  }
+  ml__unref(before);
+  return e;
+}
+
+static ml_err stopped(ml_node **n) {
+  pass *p = running ? &passes[running - 1] : NULL;
+  if (!p || p->at >= p->order.n || p->order.at[p->at]->backward != ml__call_out)
+    return ml_fail(ML_ESTATE, "backward: it did not stop for a gradient");
+  *n = p->order.at[p->at];
+  return ML_OK;
+}
+
+ml_err ml_backward_call(int64_t *id, ml_ref *g) {
+  ml_node *n;
+  ml_tensor *own;
+  ML_TRY(stopped(&n));
+  *id = n->scalar[0].i;
+  if (n->g->slot || n->g->refs > 1) ML_TRY(ml__alias(&own, n->g));
+  else own = ml__ref(n->g);
+  if (ml__grad_on && own != n->g && n->g->node) { /* on the tape, where that is recorded */
+    ml__unref(own);
+    ML_TRY(ml__record_view(&own, n->g, n->g->info.ndim, n->g->info.shape, n->g->info.stride, 0));
+  }
+  ml__grad_on = passes[running - 1].graph;
+  fusing = false; /* what the caller computes is its own */
+  asked = NULL;
+  return ml__handle(g, own);
+}
+
+ml_err ml_backward_saved(ml_ref *out, int i) {
+  ml_node *n;
+  ml_tensor *t;
+  ML_TRY(stopped(&n));
+  if (i < 0 || i >= n->n_in) return ml_fail(ML_EARG, "backward: no tensor #%d", i + 1);
+  ML_TRY(ml__alias(&t, n->in[i]));
+  return ml__handle(out, t);
+}
+
+ml_err ml_backward_resume(const ml_ref *gin, int n, bool failed) {
+  ml_node *node;
+  ml_tensor *t, *own;
+  ML_TRY(stopped(&node));
+  pass *p = &passes[running - 1];
+  ml_err e = failed ? ML_ESTATE : ML_OK;
+  for (int i = 0; i < n && i < node->n_in && e == ML_OK; i++) {
+    if (!gin[i].slot || !ml__wants(node->in[i])) continue;
+    e = ml__get(&t, &gin[i]);
+    if (e < 0) break;
+    const ml_info *x = &node->in[i]->info;
+    if (t->info.dtype != x->dtype || t->info.ndim != x->ndim ||
+        memcmp(t->info.shape, x->shape, sizeof(int64_t) * (size_t)x->ndim) != 0) {
+      char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
+      e = ml_fail(ML_ESHAPE, "backward of %s: gradient #%d: expected %s %s, got %s %s", node->name,
+                  i + 1, ml_dtype_name(x->dtype), ml__shape_text(a, x->ndim, x->shape),
+                  ml_dtype_name(t->info.dtype), ml__shape_text(b, t->info.ndim, t->info.shape));
+      break;
+    }
+    e = ml__contiguous(&own, t);
+    if (e == ML_OK) node->gin[i] = own;
+  }
+  enter(p, p->graph);
+  node->spent = fusing;
+  ml__unref(node->g);
+  node->g = NULL;
+  e = pass_on(node, e);
+  return go_on(p, p->graph, e);
 }
 
 /* -- leaves -- */
+
+ml_err ml_set_grad(const ml_ref *ref, const ml_ref *grad) {
+  ml_tensor *t, *g, *own;
+  ML_TRY(ml__no_capture("set_grad: gradients are the optimiser's"));
+  ML_TRY(ml__get(&t, ref));
+  ML_TRY(ml__get(&g, grad));
+  if (!t->info.leaf || !t->info.requires_grad)
+    return ml_fail(ML_ESTATE, "set_grad: expected a leaf that requires a gradient");
+  if (g->info.dtype != t->info.dtype || g->info.ndim != t->info.ndim ||
+      memcmp(g->info.shape, t->info.shape, sizeof(int64_t) * (size_t)t->info.ndim) != 0) {
+    char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
+    return ml_fail(ML_ESHAPE, "set_grad: expected %s %s, got %s %s", ml_dtype_name(t->info.dtype),
+                   ml__shape_text(a, t->info.ndim, t->info.shape), ml_dtype_name(g->info.dtype),
+                   ml__shape_text(b, g->info.ndim, g->info.shape));
+  }
+  ML_TRY(ml__new(&own, g->info.dtype, g->info.ndim, g->info.shape));
+  ml_err e = ml__copy(own, g);
+  if (e < 0) {
+    ml__unref(own);
+    return e;
+  }
+  ml__unref(t->grad);
+  t->grad = own;
+  return ML_OK;
+}
 
 ml_err ml_set_requires_grad(const ml_ref *ref, bool on) {
   ml_tensor *t;

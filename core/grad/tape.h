@@ -17,6 +17,8 @@ typedef struct ml_node {
   int32_t refs, n_in;
   uint64_t id, pass;
   bool spent;           /* an optimiser's step used it up */
+  bool twice;           /* its backward can be recorded, too: gradients of gradients */
+  int32_t wanted;       /* its output's place, from 1, among those the backward was asked for */
   bool shape_only;      /* backward reads no values: a view, whose base may have changed since */
   struct ml_node *next; /* of lists, while freeing */
   ml_tensor *saved[ML_MAX_SAVED];
@@ -33,6 +35,10 @@ uint64_t ml__next_node(void); /* the id that the next node will have */
 
 static inline bool ml__wants(const ml_tensor *t) { return t && t->info.requires_grad; }
 bool ml__any_wants(ml_tensor *const *in, int n);
+
+/* The backward of operations whose gradient the caller of ml_backward computes (call.c). */
+ml_err ml__call_out(ml_node *n, ml_tensor *g, ml_tensor **gin);
+void ml__forget_call(int64_t id);
 
 /* Puts `out` on the tape as computed from `in`. On failure nothing is recorded. */
 ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_tensor *out,

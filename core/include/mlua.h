@@ -34,7 +34,8 @@ enum {
   ML_EFORMAT = -7, /* a file's contents are wrong: message has file and line or offset */
   ML_ERANGE = -8,  /* an id or index outside its table */
   ML_ESTATE = -9,  /* called at the wrong time */
-  ML_END = 1       /* not an error: a sequence is over */
+  ML_END = 1,      /* not an error: a sequence is over */
+  ML_CALL = 2      /* not an error: a backward waits for a gradient that its caller computes */
 };
 
 const char *ml_error(void);

@@ -69,6 +69,31 @@ ml_err ml_detach(ml_ref *out, const ml_ref *t); /* the same elements, off the ta
  * or of the updates, may have been delivered. */
 ml_err ml_backward(const ml_ref *loss, const ml_ref *grad);
 ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n);
+
+/*
+ * Gradients that the caller computes. Where a backward (or ml_gradients) comes to such an operation
+ * it returns ML_CALL: ml_backward_call has the operation's id and the gradient of its output,
+ * ml_backward_saved what was saved with it, and ml_backward_resume takes the gradients by its inputs
+ * (slot 0: none) and goes on, to ML_OK, the next ML_CALL, or an error; with failed it gives up.
+ */
+ml_err ml_backward_call(int64_t *id, ml_ref *g);
+ml_err ml_backward_saved(ml_ref *out, int i); /* the i-th tensor of the record, from 0, off tape */
+ml_err ml_backward_resume(const ml_ref *gin, int n, bool failed);
+/* out: the result, recorded as computed from in[0, n), of which the last n_saved are only kept. */
+ml_err ml_call_record(ml_ref *out, const ml_ref *result, const ml_ref *in, int n, int n_saved,
+                      const char *name, int64_t id);
+/* t's gradient goes through the caller, as one of an operation of one input. */
+ml_err ml_call_hook(const ml_ref *t, int64_t id);
+/* An id whose operation is no longer there, each once; 0: no more. */
+int64_t ml_call_forgotten(void);
+
+/* The gradients of the loss by tensors of[0, n) alone, leaves or computed; those of leaves are left
+ * as they are. With graph what is computed is recorded. Then ml_gradients_take: slot 0 where the
+ * loss does not depend on the tensor. */
+ml_err ml_gradients(const ml_ref *loss, const ml_ref *grad, const ml_ref *of, int n, bool graph);
+ml_err ml_gradients_take(ml_ref *out, int n);
+ml_err ml_set_grad(const ml_ref *t, const ml_ref *grad); /* a copy of it, in place of t's own */
+
 /* Updates by the gradients that the parameters hold; those without are left. */
 ml_err ml_apply_updates(const ml_update *updates, int n);
 

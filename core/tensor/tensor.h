@@ -30,6 +30,7 @@ typedef struct ml_tensor {
   struct ml_node *node; /* what computed it, if that is on the tape */
   int32_t node_output;
   int32_t uses;                   /* by nodes of the running backward */
+  int32_t wanted;                 /* a leaf's place, from 1, among those a backward was asked for */
   uint64_t pass;                  /* the backward that `uses` belongs to */
   struct ml_tensor *grad;         /* of a leaf */
   const struct ml_update *update; /* set while a fused optimiser step runs */
