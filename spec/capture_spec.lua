@@ -156,7 +156,8 @@ describe("a captured step", function()
     local random = require("mlua.data.random").open { rows = 70, n_dense = 4, tables = TABLES,
       lookups = 5, seed = 4 }
     local loaders = { assert(random:loader { batch = 8 }), assert(random:loader { batch = 8 }) }
-    local models = { { dlrm("rwsadagrad", { lr = 0.1 })() }, { dlrm("rwsadagrad", { lr = 0.1 })() } }
+    local make = dlrm("rwsadagrad", { lr = 0.1 })
+    local models = { { make() }, { make() } }
     local steps = { clicks(unpack(models[1])), (ml.capture(clicks(unpack(models[2])))) }
     local losses = { {}, {} }
     for i = 1, 2 do
@@ -191,7 +192,7 @@ describe("a captured step", function()
     assert.equal(bits(averages[1]), bits(averages[2]))
   end)
 
-  it("has them with weights that are shared, views, fills, writes and constants in the step", function()
+  it("has them with shared weights, views, fills, writes and constants in the step", function()
     same_bits(function()
       local model = nn.MLP.new { sizes = { 4, 4, 4 }, last = "none", seed = 5, stream = 1 }
       return model, optim.adam(model, { lr = 0.01 })
@@ -320,8 +321,9 @@ describe("what would go wrong silently is refused:", function()
   local w = ml.ones(2):requires_grad()
   local computed = w * 2
   local opt = optim.sgd({ w }, { lr = 0.1 })
-  local random = require("mlua.data.random").open { rows = 8, n_dense = 1, tables = { 3 }, seed = 4 }
+  local random = require("mlua.data.random").open { rows = 8, n_dense = 1, tables = { 3 } }
   local loader = assert(random:loader { batch = 4 })
+  local writes = "the step writes into one of its arguments"
   local reads = "the step reads values (item, at, totable, printing)"
   for name, case in pairs {
     ["item"] = { function(t) return t:sum():item() end, reads },
@@ -334,8 +336,8 @@ describe("what would go wrong silently is refused:", function()
     ["looking at gradients"] = { function() return w:grad() end, "cannot look at its gradients" },
     ["the norm of gradients"] = { function() optim.clip_grad_norm({ w }, 1) end, "clip by value" },
     ["keeping"] = { function(t) return (t * 2):keep() end, "keep: a tensor of the step" },
-    ["writing into an argument"] = { function(t) t:fill(3) end, "writes into one of its arguments" },
-    ["writing into a part of one"] = { function(t) t[1] = 3 end, "writes into one of its arguments" },
+    ["writing into an argument"] = { function(t) t:fill(3) end, writes },
+    ["writing into a part of one"] = { function(t) t[1] = 3 end, writes },
     ["a tensor on the tape outside"] = { function() return computed:sum() end, "detach it first" },
     ["a rate set inside"] = { function() opt:set_lr(0.5) end, "set_lr inside the step" },
     ["asking for gradients inside"] = { function() ml.ones(1):requires_grad() end,

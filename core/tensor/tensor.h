@@ -33,8 +33,8 @@ typedef struct ml_tensor {
   uint64_t pass;                  /* the backward that `uses` belongs to */
   struct ml_tensor *grad;         /* of a leaf */
   const struct ml_update *update; /* set while a fused optimiser step runs */
-  ml_storage own; /* what a tensor that is no view has for storage */
-  _Alignas(64) char room[64]; /* and its elements, where they are few */
+  ml_storage own;                 /* what a tensor that is no view has for storage */
+  _Alignas(64) char room[64];     /* and its elements, where they are few */
 } ml_tensor;
 
 enum {
@@ -98,7 +98,7 @@ typedef struct ml_call {
   ml_tensor **in; /* NULL where an optional argument was absent */
   int64_t n_list; /* the first of `in` are a list of that many */
   ml_scalar *scalar;
-  void *own;         /* of this call, or NULL */
+  void *own; /* of this call, or NULL */
   void (*drop)(void *own);
   int64_t n_in;
 } ml_call;
@@ -109,7 +109,7 @@ extern int ml__recording_depth;          /* of the scope that the step runs in *
 ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const *list,
                 int64_t n_list, ml_tensor *const *in, int64_t n_in, const ml_scalar *scalar, int n,
                 const ml_tensor *loose);
-void ml__pin(const ml_tensor *t); /* an input is seen by what depends on its shape */
+void ml__pin(const ml_tensor *t);        /* an input is seen by what depends on its shape */
 ml_err ml__no_capture(const char *what); /* ML_ESTATE while a step is being captured */
 /* For calls that write into t by scalars, or by src (or NULL), too. */
 static inline ml_err ml__note_write(ml_err (*run)(const ml_call *), ml_tensor *t, ml_tensor *src,
@@ -138,7 +138,7 @@ static inline ml_err ml__get(ml_tensor **out, const ml_ref *ref) { /* borrowed; 
   *out = s ? s->tensor : NULL;
   return s ? ML_OK : ml__stale();
 }
-ml_err ml__handle(ml_ref *out, ml_tensor *t);       /* takes the reference over */
+ml_err ml__handle(ml_ref *out, ml_tensor *t); /* takes the reference over */
 /* Lets the handle stand for another tensor; the reference of the one before goes to the caller. */
 ml_tensor *ml__exchange(const ml_ref *ref, ml_tensor *t);
 int ml__scope_of(const ml_tensor *t, ml_ref *ref); /* of its handle; -1: it has none */

@@ -218,7 +218,7 @@ end
 function Step:__tostring()
   local calls = {}
   for i, r in ipairs(self.programs) do calls[i] = ("%d calls"):format(capture.calls(r.program)) end
-  return ("captured step: %s"):format(#calls == 0 and "not yet recorded" or table.concat(calls, ", "))
+  return "captured step: " .. (#calls == 0 and "not yet recorded" or table.concat(calls, ", "))
 end
 
 --- Capture a step: a function that is recorded when it is first called, and replayed then.

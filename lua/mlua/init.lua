@@ -62,9 +62,9 @@ ml.build_info = core.build_info
 -- @treturn boolean  the setting before
 function ml.reference(on) return core.C.ml_use_reference(on and true or false) end
 
-local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim", param = "mlua.param", metric = "mlua.metric",
-               safetensors = "mlua.safetensors", npy = "mlua.npy", json = "mlua.json",
-               data = "mlua.data" }
+local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
+               param = "mlua.param", metric = "mlua.metric", safetensors = "mlua.safetensors",
+               npy = "mlua.npy", json = "mlua.json", data = "mlua.data" }
 
 return setmetatable(ml, {
   __index = function(t, name)

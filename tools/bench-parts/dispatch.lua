@@ -1,6 +1,6 @@
 --- What one small operation costs: x + y of a few elements, and a small layer with its backward.
 --
--- "with gradient" is the sum computed and put on the tape; "and back" is that and the backward of it,
+-- "with gradient" is the sum computed and put on the tape; "and back" is that and its backward,
 -- which adds to x's gradient. The layer is relu(x w' + b) of [4, 8] and [8, 8], summed, and the
 -- backward that adds to the gradients of w and b.
 local ml = require "mlua"

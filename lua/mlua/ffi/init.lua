@@ -115,7 +115,7 @@ local depth = 0 -- of scopes; libmlua's own count follows it
 
 -- Tensors outside any scope, by slot, in a weak table; false where there is none. The collector
 -- clears the entries of those that nobody holds, and the next operation frees their slots: a
--- finaliser on each would take five times longer.
+-- finaliser on each would take eight times longer.
 local live, gens, top = setmetatable({}, { __mode = "v" }), {}, 0
 local due = false -- a collection has ended since the last sweep
 
@@ -227,8 +227,10 @@ function core.scope(fn, ...)
   if type(fn) ~= "function" then
     core.misuse(("bad argument #1 to 'scope' (expected a function, got %s)"):format(type(fn)))
   end
-  local now, top = coroutine.running() or false, owners[depth]
-  if top and top ~= now and coroutine.status(top) == "suspended" then core.misuse(YIELDED) end
+  local now, owner = coroutine.running() or false, owners[depth]
+  if owner and owner ~= now and coroutine.status(owner) == "suspended" then
+    core.misuse(YIELDED)
+  end
   local d = C.ml_scope_begin()
   if d < 0 then raise() end
   depth = d
