@@ -227,6 +227,7 @@ end
 -- @treturn function    the captured step: arguments and results are fn's, results as copies
 -- @treturn Step        its records: `forget()`, and text for people
 -- @raise the captured step: what fn raises; what cannot be captured; a tensor in use that was freed
+-- @function capture
 return function(fn, o)
   check.arg(type(fn) == "function", 1, "capture", "fn: expected a function, got %s", check.what(fn))
   o = check.options(o, { programs = "number" }, 2, "capture")

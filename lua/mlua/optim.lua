@@ -230,8 +230,8 @@ end
 -- @tparam number lr
 -- @tparam ?number group  its number; else of all
 function Optimizer:set_lr(lr, group)
-  if lr == self.lr and #self.groups == 1 and group == nil then return end
   core.no_capture "set_lr inside the step would set it once only; set it before the step is called"
+  if lr == self.lr and #self.groups == 1 and group == nil then return end
   check.arg(type(lr) == "number" and lr >= 0 and lr < math.huge, 1, "set_lr",
     "lr: expected a number of at least 0, got %s", check.what(lr))
   local updates = self.updates
