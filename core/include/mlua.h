@@ -111,7 +111,7 @@ ml_err ml_tensor_assign(const ml_ref *t, int ndim, const int64_t *shape, const i
 
 /* -- elements by number -- */
 
-/* ML_ESTATE where t must not be written into: it is computed, and on the tape. */
+/* ML_ESTATE where t must not be written into: it is computed and on the tape, or broadcast. */
 ml_err ml_tensor_writable(const ml_ref *t);
 /* i64 [n]: the numbers, in row order from 0, of a bool tensor's true elements. */
 ml_err ml_mask_ids(ml_ref *out, const ml_ref *mask);
@@ -141,6 +141,9 @@ typedef struct ml_memory {
 
 ml_memory *ml_memory_stats(void);
 void ml_memory_trim(void); /* gives cached blocks back */
+/* Sets and returns the bytes that tensors may take. 0: what the machine has, or its control group
+ * allows, as at first; negative: as before. What asks for more gets ML_ENOMEM at once. */
+int64_t ml_memory_limit(int64_t bytes);
 /* For tests: the nth allocation from now (elements, headers, records, handles) fails. 0: none. */
 void ml_memory_fail_at(int64_t n);
 

@@ -61,7 +61,8 @@ ml_err ml__check_view(const ml_tensor *t, int ndim, const int64_t *shape, const 
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src);
 void ml__fill(ml_tensor *t, double value);
 ml_err ml__planned(int dtype); /* ML_EDTYPE for bf16 and f16: they are stored and converted, yet */
-ml_err ml__writable(const ml_tensor *t, const char *verb); /* ML_ESTATE if computed, on the tape */
+/* ML_ESTATE if it is computed and on the tape, or broadcast. */
+ml_err ml__writable(const ml_tensor *t, const char *verb);
 static inline ml_tensor *ml__ref(ml_tensor *t) {
   if (t) t->refs++;
   return t;

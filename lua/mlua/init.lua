@@ -50,6 +50,19 @@ function ml.memory()
            tensors = tonumber(m.tensors), resident = tonumber(core.C.ml_resident()) }
 end
 
+--- The bytes that tensors may take, set first where one is given; an operation that asks for more
+-- raises "out of memory …". At first it is what the machine has, or its control group allows.
+-- @tparam ?number bytes  0 for that again
+-- @treturn number
+function ml.memory_limit(bytes)
+  if bytes ~= nil then
+    if type(bytes) ~= "number" or bytes % 1 ~= 0 or bytes < 0 or bytes > 2 ^ 53 then
+      core.bad_argument(1, "memory_limit", "bytes", "a whole number of at least 0", bytes)
+    end
+  end
+  return tonumber(core.C.ml_memory_limit(bytes or -1))
+end
+
 --- Seconds on a clock that only goes forward.
 function ml.clock() return core.C.ml_clock() end
 

@@ -127,7 +127,7 @@ end
 
 --- Converted to another dtype; itself where it already has it. No gradient goes through it.
 function Tensor:to(dtype)
-  if self:dtype() == dtype then return self end
+  if core.dtypes[core.info(self).dtype] == dtype then return self end
   if core.info(self).requires_grad and C.ml_grad_enabled() then
     misuse "to: a conversion has no gradient; detach() first"
   end
@@ -138,11 +138,11 @@ end
 
 --- Copy another tensor's elements (or a number) into this one, broadcast and converted.
 function Tensor:copy(from)
+  core.info(self)
   if not is_tensor(from) then
     if type(from) ~= "number" then bad_argument(1, "copy", "from", "a tensor or a number", from) end
     return self:fill(from)
   end
-  core.info(self)
   check(C.ml_tensor_copy(self, from))
   return self
 end
@@ -237,6 +237,7 @@ end
 
 -- A number on one side of an operation between two tensors.
 local function lift(value, like)
+  if not is_tensor(like) then return value end -- the operation refuses both
   return tensor.full(value, { dtype = like:dtype() })
 end
 

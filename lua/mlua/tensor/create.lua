@@ -211,10 +211,10 @@ local function fill_from(v, shape, level, write, path)
   for i = 1, #v do fill_from(v[i], shape, level + 1, write, path .. "[" .. i .. "]") end
 end
 
-local function all_boolean(v)
+local function all_boolean(v, level)
   if type(v) ~= "table" then return type(v) == "boolean" end
   for i = 1, #v do
-    if not all_boolean(v[i]) then return false end
+    if level == 8 or not all_boolean(v[i], level + 1) then return false end -- lists may hold themselves
   end
   return #v > 0
 end
@@ -229,7 +229,7 @@ function create.of(values, dtype)
   if type(dtype) == "table" then dtype = check_options(dtype, "tensor").dtype end
   local shape = {}
   measure(values, shape, 1)
-  dtype = dtype or all_boolean(values) and "bool" or "f32"
+  dtype = dtype or all_boolean(values, 0) and "bool" or "f32"
   local narrow = WHOLE[dtype] and true -- rounded once, from f64
   local t = new(shape, narrow and "f64" or dtype)
   local p, at, range = core.pointer(t), 0, RANGE[dtype]
