@@ -67,9 +67,9 @@ static bool whole(double v) { return v == floor(v) && fabs(v) < 0x1p63; }
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift) {
   bool integers = x->info.dtype == ML_I64 || x->info.dtype == ML_I32 || x->info.dtype == ML_U8;
   if (integers && !(whole(scale) && whole(shift)))
-    return ml_fail(ML_EARG,
-                   "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",
-                   whole(scale) ? 3 : 2, ml_dtype_name(x->info.dtype), whole(scale) ? shift : scale);
+    return ml_fail(
+        ML_EARG, "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",
+        whole(scale) ? 3 : 2, ml_dtype_name(x->info.dtype), whole(scale) ? shift : scale);
   return ml__shape_like(nd, shape, x);
 }
 

@@ -22,8 +22,8 @@ typedef struct block {
 } block;
 
 static block *lists[CLASSES];
-static const int64_t COLLECT_LEAST = 64 << 20;
-static ml_memory stats = {.collect_at = 64 << 20};
+enum { COLLECT_LEAST = 48 << 20 };
+static ml_memory stats = {.collect_at = COLLECT_LEAST};
 int64_t ml__deny_at;
 
 static int64_t limit_set;
@@ -63,10 +63,9 @@ void ml_memory_trim(void) {
 }
 
 static ml_err refuse(int64_t bytes) {
-  return ml_fail(ML_ENOMEM,
-                 "out of memory on cpu: %lld bytes asked, %lld in use, %lld cached, %lld allowed",
-                 (long long)bytes, (long long)stats.live, (long long)stats.cached,
-                 (long long)limit());
+  return ml_fail(
+      ML_ENOMEM, "out of memory on cpu: %lld bytes asked, %lld in use, %lld cached, %lld allowed",
+      (long long)bytes, (long long)stats.live, (long long)stats.cached, (long long)limit());
 }
 
 /* More than the machine has is refused here: the system might promise it, and end the program when

@@ -287,15 +287,16 @@ function Meta.__index(t, key)
   if method ~= nil then return method end
   if type(key) == "string" and not index.is_text(key) then
     local text = require "mlua.text"
-    misuse(("a tensor has no field '%s'%s"):format(key, text.did_you_mean(key, text.keys(Tensor))))
+    misuse(("a tensor has no field %s%s"):format(core.what(key),
+      text.did_you_mean(key, text.keys(Tensor))))
   end
   return index.get(t, key)
 end
 
 function Meta.__newindex(t, key, value)
   if type(key) == "string" and not index.is_text(key) then
-    misuse(("a tensor's field '%s' cannot be set; use put(value, …), fill(value) or copy(from)")
-      :format(key))
+    misuse(("a tensor's field %s cannot be set; use put(value, …), fill(value) or copy(from)")
+      :format(core.what(key)))
   end
   index.set(t, key, value)
 end

@@ -170,8 +170,9 @@ local function pool()
   for _, v in pairs(hostile.others()) do list[#list + 1] = v end
   for _, v in pairs(hostile.stale()) do list[#list + 1] = v end
   for _, v in ipairs {
-    ml.ones(2, 3), ml.ones(2, 3):requires_grad(), ml.ones(2, 3):requires_grad() * 2, ml.ones(3, 2):transpose(),
-    ml.ones({}), ml.ones(0), ml.ones(2, 0), hostile.giant(), hostile.giant "i64",
+    ml.ones(2, 3), ml.ones(2, 3):requires_grad(), ml.ones(2, 3):requires_grad() * 2,
+    ml.ones(3, 2):transpose(), ml.ones({}), ml.ones(0), ml.ones(2, 0), hostile.giant(),
+    hostile.giant "i64",
     ml.ones({ 1, 1, 1, 1, 1, 1, 1, 1 }), ml.full(9e15, 2, 3, { dtype = "i64" }),
     ml.full(-1, 3, { dtype = "i32" }), ml.ones(2, 3, { dtype = "bool" }),
     ml.ones(2, 3, { dtype = "bf16" }), ml.full(0 / 0, 4),

@@ -102,7 +102,7 @@ local depth = 0 -- of scopes; libmlua's own count follows it
 local function relieve()
   collectgarbage()
   collectgarbage() -- finalisers of the first run let go of what the second finds
-  memory.collect_at = math.max(64 * 2 ^ 20, 2 * tonumber(memory.live))
+  memory.collect_at = math.max(48 * 2 ^ 20, 2 * tonumber(memory.live)) -- as core/tensor/alloc.c
 end
 
 --- Take charge of a handle that C has just made.

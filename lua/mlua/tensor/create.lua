@@ -214,7 +214,8 @@ end
 local function all_boolean(v, level)
   if type(v) ~= "table" then return type(v) == "boolean" end
   for i = 1, #v do
-    if level == 8 or not all_boolean(v[i], level + 1) then return false end -- lists may hold themselves
+    -- by the level: a list may hold itself
+    if level == 8 or not all_boolean(v[i], level + 1) then return false end
   end
   return #v > 0
 end
