@@ -61,15 +61,19 @@ ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a) {
   return ML_OK;
 }
 
-/* Whether an integer can hold it. */
-static bool whole(double v) { return v == floor(v) && fabs(v) < 0x1p63; }
-
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift) {
-  bool integers = x->info.dtype == ML_I64 || x->info.dtype == ML_I32 || x->info.dtype == ML_U8;
-  if (integers && !(whole(scale) && whole(shift)))
-    return ml_fail(
-        ML_EARG, "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",
-        whole(scale) ? 3 : 2, ml_dtype_name(x->info.dtype), whole(scale) ? shift : scale);
+  bool whole = x->info.dtype == ML_I64 || x->info.dtype == ML_I32 || x->info.dtype == ML_U8;
+  if (whole && (scale != floor(scale) || shift != floor(shift)))
+    return ml_fail(ML_EARG,
+                   "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",
+                   scale != floor(scale) ? 2 : 3, ml_dtype_name(x->info.dtype),
+                   scale != floor(scale) ? scale : shift);
+  for (int k = 0; k < 2 && whole; k++) { /* u8 - 1 is fine */
+    double v = fabs(k ? shift : scale);
+    if (ml_dtype_round(x->info.dtype, v) != v || v >= 0x1p63)
+      return ml_fail(ML_ERANGE, "%.14g is not in the range of %s; convert the tensor first",
+                     k ? shift : scale, ml_dtype_name(x->info.dtype));
+  }
   return ml__shape_like(nd, shape, x);
 }
 
