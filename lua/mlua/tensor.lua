@@ -344,7 +344,10 @@ local function in_place(name)
 end
 
 --- Set all elements to 0.
-function Tensor:zero_() return self:fill(0) end
+function Tensor:zero_()
+  core.info(self)
+  return self:fill(0)
+end
 Tensor.fill_, Tensor.copy_ = Tensor.fill, Tensor.copy
 
 local Meta = {}

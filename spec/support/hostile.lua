@@ -57,9 +57,7 @@ function hostile.relatives(x)
   if leaf then x = x:detach() end
   local shape, list = x:shape(), {}
   local function add(name, t)
-    if leaf and t:is_contiguous() and (t:dtype() == "f32" or t:dtype() == "f64") then
-      t:requires_grad()
-    end
+    if leaf and t:is_contiguous() and t:dtype():match "f%d" then t:requires_grad() end
     list[name] = t
   end
   for _, dtype in ipairs { "f64", "f32", "bf16", "f16", "i64", "i32", "u8", "bool" } do

@@ -6,9 +6,11 @@
 -- @source ONNX operator schemas, github.com/onnx/onnx docs/Changelog.md
 local ml = require "mlua"
 
+local Tensor = require "mlua.tensor".Tensor
+
 local onnx = {}
 
--- ONNX's type → { the function of mlua that it needs, inputs and attributes → outputs }.
+-- ONNX's type → { the function or method that it needs, inputs and attributes → outputs }.
 local NODES = {}
 
 local function node(name, needs, run) NODES[name] = { needs = needs, run = run } end
@@ -121,10 +123,10 @@ node("Pad", "pad", function(a, x)
     pads[#pads + 1], pads[#pads + 2] = a.pads[d], a.pads[n + d]
   end
   while pads[#pads] == 0 and pads[#pads - 1] == 0 do pads[#pads], pads[#pads - 1] = nil, nil end
-  return ml.pad(x, pads, { mode = a.mode, value = a.value })
+  return x:pad(pads, a.mode, a.value)
 end)
 
-node("Tile", "tile", function(_, x, repeats) return ml.tile(x, repeats:totable()) end)
+node("Tile", "tile", function(_, x, repeats) return x:tile(repeats:totable()) end)
 
 -- -- products, layers --
 
@@ -151,20 +153,20 @@ node("ConvTranspose", "conv_transpose", function(a, x, w, b)
 end)
 
 node("AveragePool", "avg_pool", function(a, x)
-  return ml.avg_pool(x, { kernel = a.kernel_shape, stride = a.strides, padding = padding(a.pads) })
+  return ml.avg_pool(x, a.kernel_shape, { stride = a.strides, padding = padding(a.pads),
+                                          count_include_pad = false })
 end)
 
 node("MaxPool", "max_pool", function(a, x)
-  return (ml.max_pool(x, { kernel = a.kernel_shape, stride = a.strides,
-                           padding = padding(a.pads) }))
+  return ml.max_pool(x, a.kernel_shape, { stride = a.strides, padding = padding(a.pads) })
 end)
 
-node("BatchNormalization", "batch_norm", function(a, x, scale, bias, mean, var)
-  return ml.batch_norm(x, mean, var, scale, bias, { eps = a.epsilon })
+node("BatchNormalization", "batch_norm_fixed", function(a, x, scale, bias, mean, var)
+  return ml.batch_norm_fixed(x, mean, var, scale, bias, a.epsilon)
 end)
 
-node("InstanceNormalization", "instance_norm", function(a, x, scale, bias)
-  return ml.instance_norm(x, scale, bias, { eps = a.epsilon })
+node("InstanceNormalization", "group_norm", function(a, x, scale, bias)
+  return ml.group_norm(x, x:size(2), scale, bias, a.epsilon)
 end)
 
 -- -- graphs --
@@ -176,8 +178,8 @@ function onnx.lacks(graph)
   local list, seen = {}, {}
   for _, n in ipairs(graph.nodes) do
     local known = NODES[n.op]
-    if not seen[n.op] and not (known and ml[known.needs]) then
-      list[#list + 1] = known and ("%s (ml.%s)"):format(n.op, known.needs) or n.op
+    if not seen[n.op] and not (known and (ml[known.needs] or Tensor[known.needs])) then
+      list[#list + 1] = known and ("%s (%s)"):format(n.op, known.needs) or n.op
     end
     seen[n.op] = true
   end
