@@ -74,6 +74,26 @@ local function each_case(card, fn)
 end
 
 local HUGE, NAN = math.huge, 0 / 0
+-- Integers of which f64 holds every product.
+local SMALL = {
+  i64 = { 7, -7, -1, 0, 1, 3, -3, -2 ^ 31, 2 ^ 31 - 1, 2, -2 }, u8 = { 7, 0, 1, 255, 3, 254, 2 },
+}
+SMALL.i32 = SMALL.i64
+
+-- The list begun further along, and in longer steps, by its number: all pairs come up.
+local function turned(list, k)
+  local other = {}
+  for i = 1, #list do other[i] = list[(i * (2 * k - 1) + 3 * k) % #list + 1] end
+  return other
+end
+
+-- A case with whole numbers.
+local function whole(case)
+  local other = {}
+  for k, v in pairs(case) do other[k] = type(v) == "number" and math.floor(v) or v end
+  return other
+end
+
 local LIMITS = { i64 = { -2 ^ 62, 2 ^ 62 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = { 0, 255 } }
 
 describe("at the edges,", function()
@@ -101,19 +121,21 @@ describe("at the edges,", function()
         if takes(card, dtype) then
           it("computes " .. dtype .. " as f64 where that holds the result", function()
             each_case(card, function(case, label)
-              local wholes = {}
-              for k, v in pairs(case) do wholes[k] = type(v) == "number" and math.floor(v) or v end
-              local function narrow(t, k) return (t + (k % 2)):to(dtype) end
-              local ints = made(card, wholes, "i32", narrow)
-              local function widen(t, k) return narrow(t, k):to("f64") end
-              local wide = made(card, wholes, "i32", widen)
-              local got, ok, want = call(card, ints), by_reference(card, wide)
-              assert.is_true(ok)
-              got, want = flat(got), flat(want)
-              for i = 1, #want do
-                local w = want[i]
-                if w >= limits[1] and w <= limits[2] then
-                  assert.equal(w, got[i], ("%s: element %d"):format(label, i))
+              case = whole(case)
+              local function drawn(t, k) return (t + (k % 2)):to(dtype) end
+              local function chosen(t, k)
+                return sprinkled(t:to(dtype), 1, turned(SMALL[dtype], k))
+              end
+              for _, narrow in ipairs { drawn, card.each and chosen } do
+                local got = flat(call(card, (made(card, case, "i32", narrow))))
+                local ok, want = by_reference(card, (made(card, case, "i32", function(t, k)
+                  return narrow(t, k):to "f64"
+                end)))
+                assert.is_true(ok)
+                for i, w in ipairs(flat(want)) do
+                  if w >= limits[1] and w <= limits[2] then
+                    assert.equal(w, got[i], ("%s: element %d"):format(label, i))
+                  end
                 end
               end
             end)
@@ -122,13 +144,9 @@ describe("at the edges,", function()
           if card.each then
             it("wraps and divides at the ends of " .. dtype .. " as the reference", function()
               each_case(card, function(case, label)
-                local wholes = {}
-                for k, v in pairs(case) do
-                  wholes[k] = type(v) == "number" and math.floor(v) or v
-                end
                 local ends = { limits[1], limits[2], -1, 0, 1, limits[1] + 1, limits[2] - 1, 2 }
-                agree(card, (made(card, wholes, "i32", function(t, k)
-                  return sprinkled(t:to(dtype), k, ends)
+                agree(card, (made(card, whole(case), "i32", function(t, k)
+                  return sprinkled(t:to(dtype), 1, turned(ends, k))
                 end)), 0, label)
               end)
             end)
