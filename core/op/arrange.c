@@ -16,11 +16,11 @@ enum { GRAIN = 1 << 16 }; /* bytes that are worth a thread */
 enum { FLIP = ML_PAD_MODE_CIRCULAR + 1 };
 
 typedef struct map {
-  int nd;         /* axes from the first that changes to the last; at least 1 */
-  int mode[8];    /* ML_PAD_MODE_* or FLIP */
-  int64_t n[8];   /* of x */
-  int64_t to[8];  /* of y */
-  int64_t at[8];  /* y's place of x's first element */
+  int nd;        /* axes from the first that changes to the last; at least 1 */
+  int mode[8];   /* ML_PAD_MODE_* or FLIP */
+  int64_t n[8];  /* of x */
+  int64_t to[8]; /* of y */
+  int64_t at[8]; /* y's place of x's first element */
   int64_t outer, inner;
 } map;
 
@@ -73,8 +73,7 @@ ml_err ml__shape_flip(int *nd, int64_t *shape, const ml_tensor *x, int64_t axes)
 
 ml_err ml__shape_matrices(int *nd, int64_t *shape, const char *op, const ml_tensor *x) {
   if (x->info.ndim < 2)
-    return ml_fail(ML_ESHAPE,
-                   "bad argument #1 to '%s' (x: expected at least 2 axes, got %d)", op,
+    return ml_fail(ML_ESHAPE, "bad argument #1 to '%s' (x: expected at least 2 axes, got %d)", op,
                    x->info.ndim);
   return ml__shape_like(nd, shape, x);
 }
@@ -184,8 +183,7 @@ ML_CLONES static void move(char *restrict y, const char *restrict x, int64_t n, 
   } else if (bytes == 8) {
     MOVE(uint64_t)
   } else {
-    for (int64_t i = 0; i < n; i++)
-      memcpy(y + i * bytes, x + i * step * bytes, (size_t)bytes);
+    for (int64_t i = 0; i < n; i++) memcpy(y + i * bytes, x + i * step * bytes, (size_t)bytes);
   }
 }
 
@@ -238,12 +236,12 @@ ml_err ml_flip_ref(ml_tensor *y, const ml_tensor *x, int64_t axes) {
 
 /* -- the gradient of pad -- */
 
-#define ADD(T)                                                                  \
-  if (step == 1)                                                                \
-    for (int64_t i = 0; i < n * inner; i++) ((T *)x)[i] += ((const T *)g)[i];   \
-  else                                                                          \
-    for (int64_t i = 0; i < n; i++)                                             \
-      for (int64_t k = 0; k < inner; k++)                                       \
+#define ADD(T)                                                                \
+  if (step == 1)                                                              \
+    for (int64_t i = 0; i < n * inner; i++) ((T *)x)[i] += ((const T *)g)[i]; \
+  else                                                                        \
+    for (int64_t i = 0; i < n; i++)                                           \
+      for (int64_t k = 0; k < inner; k++)                                     \
         ((T *)x)[i * step * inner + k] += ((const T *)g)[i * inner + k];
 
 ML_CLONES static void add(char *restrict x, const char *restrict g, int64_t n, int64_t step,
@@ -276,8 +274,8 @@ ml_err ml_pad_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   ML_TRY(ml__new(&gin[0], x->info.dtype, x->info.ndim, x->info.shape));
   ml__fill(gin[0], 0);
   if (g->info.count == 0) return ML_OK;
-  job j = {.m = &m, .y = gin[0]->info.data, .x = g->info.data,
-           .size = ml_dtype_size(g->info.dtype)};
+  job j = {
+      .m = &m, .y = gin[0]->info.data, .x = g->info.data, .size = ml_dtype_size(g->info.dtype)};
   int64_t part = g->info.count / m.outer * j.size;
   ml_parallel(m.outer, ML_MAX(1, GRAIN / part), add_back, &j);
   return ML_OK;

@@ -24,8 +24,8 @@ local function pads(...) return { values = { ... } } end
 return {
   {
     name = "pad",
-    doc = "x with pads[1] elements more before and pads[2] after its last axis, pads[3], pads[4] of "
-      .. "the one before it, and so on: value, or x's own; a negative count takes away.",
+    doc = "x with pads[1] elements more before and pads[2] after its last axis, pads[3], pads[4] "
+      .. "of the one before it, and so on: value, or x's own; a negative count takes away.",
     source = "modes of torch.nn.functional.pad",
     arg = {
       { "x", ALL .. "[...]" }, { "pads", "i64|i32[P]" },

@@ -30,8 +30,7 @@ static ml_err outside(const char *op, const char *name, int64_t id, int64_t i, i
 
 ml_err ml__shape_one_hot(int *nd, int64_t *shape, const ml_tensor *ids, int64_t classes) {
   if (classes < 0)
-    return ml_fail(ML_EARG,
-                   "bad argument #2 to 'one_hot' (classes: expected at least 0, got %lld)",
+    return ml_fail(ML_EARG, "bad argument #2 to 'one_hot' (classes: expected at least 0, got %lld)",
                    (long long)classes);
   if (ids->info.ndim == ML_MAX_DIM)
     return ml_fail(ML_ESHAPE, "bad argument #1 to 'one_hot' (ids: %d axes and one more)",
@@ -108,8 +107,8 @@ typedef struct bins {
 } bins;
 
 /*
- * The bin of v, which is within the edges: where evenly spaced ones would put it, or else by halving;
- * the last of bins without width.
+ * The bin of v, which is within the edges: where evenly spaced ones would put it, or else by
+ * halving.
  */
 static int64_t bin_of(const bins *b, double v, double scale) {
   const double *e = b->edges;

@@ -37,9 +37,9 @@ return {
   },
   {
     name = "searchsorted",
-    doc = "The first place, from 0, among the edges (which rise along their last axis) that is not "
-      .. "below the value; with `right`, that is above it. Edges of one axis, or one row for each of "
-      .. "values'.",
+    doc = "The first place, from 0, among the edges (which rise along their last axis) that is "
+      .. "not below the value; with `right`, that is above it. Edges of one axis, or one row for "
+      .. "each of values'.",
     arg = { { "edges", ALL .. "[...]" }, { "values", "edges[...]" }, { "right", "bool" } },
     out = { "y", "i64", shape = "search(edges, values)" },
     tol = { f32 = 0 },

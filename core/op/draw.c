@@ -25,9 +25,9 @@ typedef struct coin {
 } coin;
 
 /* Chunks begin at multiples of LANES. */
-#define TOSS(T)                                                                 \
-  for (int64_t k = 0; k < n; k++)                                               \
-    ((T *)c->y->info.data)[i + k] =                                             \
+#define TOSS(T)                     \
+  for (int64_t k = 0; k < n; k++)   \
+    ((T *)c->y->info.data)[i + k] = \
         u[k] * 0x1p-32 < (double)((const T *)c->p->info.data)[i + k] ? 1 : 0;
 
 ML_CLONES_V3 static void toss(void *ctx, int64_t begin, int64_t end) {
@@ -147,7 +147,7 @@ static ml_err check_row(int64_t possible, int64_t r, const urn *u, bool replacem
 
 ml_err ml_multinomial_ref(ml_tensor *y, const ml_tensor *weights, int64_t n, int64_t replacement,
                           int64_t seed, int64_t stream) {
-  urn u = {weights, y->info.data, n, weights->info.shape[weights->info.ndim - 1],
+  urn u = {weights,        y->info.data,    n, weights->info.shape[weights->info.ndim - 1],
            (uint64_t)seed, (uint64_t)stream};
   int64_t rows = n ? y->info.count / n : 0;
   ml_tensor *times, *ids = NULL;

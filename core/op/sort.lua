@@ -1,5 +1,5 @@
--- The order of elements along an axis: core/op/sort.c. ml.sort and ml.topk (lua/mlua/tensor/order.lua)
--- give the values, too.
+-- The order of elements along an axis: core/op/sort.c. ml.sort and ml.topk give the values, too
+-- (lua/mlua/tensor/order.lua).
 local ALL = "f64|f32|i64|i32|u8|bool"
 
 return {
@@ -19,8 +19,8 @@ return {
   },
   {
     name = "topk_ids",
-    doc = "The positions, from 0, of the k largest elements along the axis, the largest first; or of "
-      .. "the smallest. Of equal ones the first come first; NaN counts as the largest.",
+    doc = "The positions, from 0, of the k largest elements along the axis, the largest first; or "
+      .. "of the smallest. Of equal ones the first come first; NaN counts as the largest.",
     arg = {
       { "x", ALL .. "[...]" }, { "k", "int" }, { "axis", "int", -1 }, { "smallest", "bool" },
     },
