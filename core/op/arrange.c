@@ -171,11 +171,14 @@ typedef struct job {
   char value[8];
 } job;
 
-#define MOVE(T) \
-  for (int64_t i = 0; i < n; i++) ((T *)y)[i] = ((const T *)x)[i * step];
-/* n blocks of some bytes, x stepping by blocks. */
-ML_CLONES static void move(char *restrict y, const char *restrict x, int64_t n, int64_t step,
-                           int64_t bytes) {
+#define MOVE(T)                                            \
+  if (step == 0)                                           \
+    for (int64_t i = 0; i < n; i++) ((T *)y)[i] = *(T *)x; \
+  else                                                     \
+    for (int64_t i = 0; i < n; i++) ((T *)y)[i] = ((const T *)x)[-i];
+
+/* n blocks of some bytes, x stepping by 0 or -1 blocks. */
+static void move(char *restrict y, const char *restrict x, int64_t n, int step, int64_t bytes) {
   if (bytes == 1) {
     MOVE(uint8_t)
   } else if (bytes == 4) {
@@ -244,8 +247,8 @@ ml_err ml_flip_ref(ml_tensor *y, const ml_tensor *x, int64_t axes) {
       for (int64_t k = 0; k < inner; k++)                                     \
         ((T *)x)[i * step * inner + k] += ((const T *)g)[i * inner + k];
 
-ML_CLONES static void add(char *restrict x, const char *restrict g, int64_t n, int64_t step,
-                          int64_t inner, int64_t size) {
+static void add(char *restrict x, const char *restrict g, int64_t n, int64_t step, int64_t inner,
+                int64_t size) {
   if (size == sizeof(float)) {
     ADD(float)
   } else {
