@@ -69,11 +69,9 @@ function methods:topk(k, axis, largest)
   return first(self, k, axis, largest == false)
 end
 
--- Position k (from 1) of the order along an axis of n, from the end that is nearer.
-local function kth_ids(t, k, axis, n)
-  local from_top = k > n / 2
-  local ids = op.topk_ids(t, from_top and n - k + 1 or k, axis, not from_top)
-  return ids:narrow(axis, -1, -1)
+-- The positions of what is k-th (from 1) in rising order, one along the axis.
+local function kth_ids(t, k, axis)
+  return op.topk_ids(t, k, axis, true):narrow(axis, -1, -1)
 end
 
 -- The elements that ids name, one along the axis, which is dropped unless `keep`.
@@ -96,7 +94,7 @@ function methods:kthvalue(k, axis, keep)
   if not is_whole(k) or k < 1 or k > n then
     bad_argument(1, "kthvalue", "k", ("1 to %d"):format(n), k)
   end
-  return picked(self, kth_ids(self, k, axis, n), axis, keep)
+  return picked(self, kth_ids(self, k, axis), axis, keep)
 end
 
 --- The median: of an even number the lower one of the two in the middle; NaN where there is one.
@@ -110,7 +108,7 @@ function methods:median(axis, keep)
   check_bool(keep, 2, "median", "keep")
   local n = self:size(axis)
   if n == 0 then misuse(("median: axis %d is empty"):format(axis)) end
-  local ids = kth_ids(self, math.floor((n + 1) / 2), axis, n)
+  local ids = kth_ids(self, math.floor((n + 1) / 2), axis)
   local dtype = self:dtype()
   if dtype == "f32" or dtype == "f64" then
     local largest, at = first(self:detach(), 1, axis, false)
