@@ -341,6 +341,10 @@ function methods:masked_select(mask)
   local n = math.max(#a, #b)
   for d = 1, n do
     local x, y = a[d - n + #a] or 1, b[d - n + #b] or 1
+    if x ~= y and x ~= 1 and y ~= 1 then
+      misuse(("masked_select: shapes %s and %s do not broadcast"):format(shape_text(a),
+        shape_text(b)))
+    end
     shape[d] = x == 1 and y or x
   end
   local all = views.expand_to(self, shape, "masked_select")

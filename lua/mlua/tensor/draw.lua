@@ -38,6 +38,8 @@ function draw.functions.bernoulli(p, ...)
   return op.bernoulli(same, create.name_draw("bernoulli", o)):to(dtype)
 end
 
+draw.methods.bernoulli = draw.functions.bernoulli
+
 --- The numbers from 0 to n - 1 in an order drawn at random.
 -- @tparam number n
 -- @tparam ?table options  seed, stream
