@@ -181,6 +181,8 @@ typedef struct job {
 static void move(char *restrict y, const char *restrict x, int64_t n, int step, int64_t bytes) {
   if (bytes == 1) {
     MOVE(uint8_t)
+  } else if (bytes == 2) {
+    MOVE(uint16_t)
   } else if (bytes == 4) {
     MOVE(uint32_t)
   } else if (bytes == 8) {
@@ -271,17 +273,30 @@ static void add_back(void *ctx, int64_t begin, int64_t end) {
   }
 }
 
-ml_err ml_pad_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+/* dx of g's dtype, f32 or f64 */
+static ml_err pad_dx(ml_tensor **dx, ml_node *n, const ml_tensor *g) {
   ml_tensor *x = n->in[0];
   map m = pad_map(x, n->in[1], n->scalar[0].i);
-  ML_TRY(ml__new(&gin[0], x->info.dtype, x->info.ndim, x->info.shape));
-  ml__fill(gin[0], 0);
+  ML_TRY(ml__new(dx, g->info.dtype, x->info.ndim, x->info.shape));
+  ml__fill(*dx, 0);
   if (g->info.count == 0) return ML_OK;
   job j = {
-      .m = &m, .y = gin[0]->info.data, .x = g->info.data, .size = ml_dtype_size(g->info.dtype)};
+      .m = &m, .y = (*dx)->info.data, .x = g->info.data, .size = ml_dtype_size(g->info.dtype)};
   int64_t part = g->info.count / m.outer * j.size;
   ml_parallel(m.outer, ML_MAX(1, GRAIN / part), add_back, &j);
   return ML_OK;
+}
+
+ml_err ml_pad_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  int dtype = g->info.dtype;
+  if (dtype == ML_F32 || dtype == ML_F64) return pad_dx(&gin[0], n, g);
+  ml_tensor *wide = NULL, *dx = NULL; /* sums of 16-bit elements in f32 */
+  ml_err err = ml__cast(&wide, g, ML_F32);
+  if (err == ML_OK) err = pad_dx(&dx, n, wide);
+  if (err == ML_OK) err = ml__cast(&gin[0], dx, dtype);
+  ml__unref(wide);
+  ml__unref(dx);
+  return err;
 }
 
 /* -- triangles -- */

@@ -1,6 +1,6 @@
 -- What moves elements about: core/op/arrange.c. ml.pad, ml.flip, ml.roll, ml.tile and ml.tril
 -- (lua/mlua/tensor/arrange.lua) are the forms that are pleasant to call.
-local ALL = "f64|f32|i64|i32|u8|bool"
+local ALL = "f64|f32|bf16|f16|i64|i32|u8|bool"
 
 local function triangle(name, doc)
   return {

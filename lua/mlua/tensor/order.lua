@@ -23,6 +23,8 @@ local function check_bool(v, i, name, label)
   if v ~= nil and type(v) ~= "boolean" then bad_argument(i, name, label, "true or false", v) end
 end
 
+local function is_float(t) return t:dtype():find("f%d") ~= nil end
+
 -- -- sorting --
 
 --- Its elements along an axis in rising order, and their positions (from 0).
@@ -109,8 +111,7 @@ function methods:median(axis, keep)
   local n = self:size(axis)
   if n == 0 then misuse(("median: axis %d is empty"):format(axis)) end
   local ids = kth_ids(self, math.floor((n + 1) / 2), axis)
-  local dtype = self:dtype()
-  if dtype == "f32" or dtype == "f64" then
+  if is_float(self) then
     local largest, at = first(self:detach(), 1, axis, false)
     ids = op.where(op.isnan(largest), at, ids)
   end
@@ -199,16 +200,15 @@ end
 
 -- Its elements as f32 or f64, off the tape.
 local function floating(t)
-  local dtype = t:dtype()
-  if dtype == "f32" or dtype == "f64" then return t:detach() end
-  return t:detach():to("f64")
+  if t:dtype() == "f64" or not is_float(t) then return t:detach():to("f64") end
+  return t:detach():to("f32")
 end
 
 --- How many of its elements are in each of equal bins; those outside the range count nowhere.
 -- @tparam[opt=100] number bins
 -- @tparam[opt=0] number lo
 -- @tparam[opt=0] number hi  lo = hi = 0: from the smallest element to the largest
--- @treturn Tensor  [bins], its dtype; of integers, f64
+-- @treturn Tensor  [bins], f32; f64 of f64 and of integers
 function methods:histc(bins, lo, hi)
   local x = floating(self)
   return op.histogram(x, edges_of(x, bins or 100, lo, hi, "histc"))
@@ -219,7 +219,7 @@ end
 -- @tparam number|Tensor bins  equal ones, or edges, which rise
 -- @tparam ?table options  range: {lo, hi} of equal bins; weight: a tensor of its shape, summed in
 --   place of ones; density: divided by the sum and the bins' widths
--- @treturn Tensor  [bins], its dtype; of integers, f64
+-- @treturn Tensor  [bins], f32; f64 of f64 and of integers
 -- @treturn Tensor  edges, [bins + 1]
 function methods:histogram(bins, options)
   local o = check_options(options, HISTOGRAM, "histogram")
