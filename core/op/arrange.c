@@ -280,8 +280,7 @@ static ml_err pad_dx(ml_tensor **dx, ml_node *n, const ml_tensor *g) {
   ML_TRY(ml__new(dx, g->info.dtype, x->info.ndim, x->info.shape));
   ml__fill(*dx, 0);
   if (g->info.count == 0) return ML_OK;
-  job j = {
-      .m = &m, .y = (*dx)->info.data, .x = g->info.data, .size = ml_dtype_size(g->info.dtype)};
+  job j = {.m = &m, .y = (*dx)->info.data, .x = g->info.data, .size = ml_dtype_size(g->info.dtype)};
   int64_t part = g->info.count / m.outer * j.size;
   ml_parallel(m.outer, ML_MAX(1, GRAIN / part), add_back, &j);
   return ML_OK;

@@ -52,7 +52,7 @@ static ml_err check_probabilities(const ml_tensor *p) {
     double v = p->info.dtype == ML_F32 ? (double)ml_f32(p)[i] : ml_f64(p)[i];
     if (!(v >= 0 && v <= 1))
       return ml_fail(ML_EARG,
-                     "bad argument #1 to 'bernoulli' (p: expected probabilities of 0 to 1, got "
+                     "bad argument #1 to 'bernoulli' (probs: expected probabilities of 0 to 1, got "
                      "%.6g at position %lld)",
                      v, (long long)i);
   }

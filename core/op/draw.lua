@@ -4,13 +4,13 @@ local named = { { "seed", "int" }, { "stream", "int" } }
 
 return {
   {
-    name = "bernoulli", doc = "1 with the probability p, else 0.",
-    arg = { { "p", "f64|f32[...]" }, named[1], named[2] },
-    out = { "y", "p", shape = "like(p)" },
-    tol = { f32 = 0 }, domain = { p = { 0, 1 } },
+    name = "bernoulli", doc = "1 with the probability, else 0.",
+    arg = { { "probs", "f64|f32[...]" }, named[1], named[2] },
+    out = { "y", "probs", shape = "like(probs)" },
+    tol = { f32 = 0 }, domain = { probs = { 0, 1 } },
     sweep = {
-      { p = { 3, 50 }, seed = 1, stream = 2 }, { p = {}, seed = 0, stream = 0 },
-      { p = { 0, 3 }, seed = 0, stream = 0 },
+      { probs = { 3, 50 }, seed = 1, stream = 2 }, { probs = {}, seed = 0, stream = 0 },
+      { probs = { 0, 3 }, seed = 0, stream = 0 },
     },
   },
   {

@@ -53,10 +53,10 @@ describe("bernoulli", function()
   end)
 
   it("refuses what is no probability", function()
-    assert.equal("bad argument #1 to 'bernoulli' (p: expected a tensor or a number, 0 to 1, "
+    assert.equal("bad argument #1 to 'bernoulli' (probs: expected a tensor or a number, 0 to 1, "
       .. "got 1.5)", mistake(function() ml.bernoulli(1.5, 2) end))
-    assert.equal("bad argument #1 to 'bernoulli' (p: expected probabilities of 0 to 1, got nan at "
-      .. "position 1)", (mistake(function() ml.tensor({ 0, 0 / 0 }):bernoulli() end)
+    assert.equal("bad argument #1 to 'bernoulli' (probs: expected probabilities of 0 to 1, got "
+      .. "nan at position 1)", (mistake(function() ml.tensor({ 0, 0 / 0 }):bernoulli() end)
         :gsub("%-nan", "nan")))
     assert.equal("bernoulli: option seed: expected a whole number of at least 0, got -1",
       mistake(function() ml.tensor({ 0 }):bernoulli { seed = -1 } end))

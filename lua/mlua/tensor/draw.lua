@@ -24,17 +24,17 @@ end
 
 --- 1 with a probability, else 0: of a tensor of probabilities, its shape and dtype; or of one
 -- number, `bernoulli(0.3, 2, 3, { dtype = "bool" })`.
--- @tparam Tensor|number p
+-- @tparam Tensor|number probs
 -- @param ...  of a number, sizes; options: seed, stream, of a number dtype ("f32")
 -- @treturn Tensor
-function draw.functions.bernoulli(p, ...)
-  if is_tensor(p) then return op.bernoulli(p:detach(), name_draw("bernoulli", (...))) end
-  if not (type(p) == "number" and p >= 0 and p <= 1) then
-    bad_argument(1, "bernoulli", "p", "a tensor or a number, 0 to 1", p)
+function draw.functions.bernoulli(probs, ...)
+  if is_tensor(probs) then return op.bernoulli(probs:detach(), name_draw("bernoulli", (...))) end
+  if not (type(probs) == "number" and probs >= 0 and probs <= 1) then
+    bad_argument(1, "bernoulli", "probs", "a tensor or a number, 0 to 1", probs)
   end
   local sizes, o = create.sizes_and_options("bernoulli", ...)
   local dtype = o.dtype or "f32"
-  local same = create.full(p, sizes, { dtype = dtype == "f64" and "f64" or "f32" })
+  local same = create.full(probs, sizes, { dtype = dtype == "f64" and "f64" or "f32" })
   return op.bernoulli(same, create.name_draw("bernoulli", o)):to(dtype)
 end
 
