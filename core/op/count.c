@@ -112,7 +112,7 @@ typedef struct bins {
  */
 static int64_t bin_of(const bins *b, double v, double scale) {
   const double *e = b->edges;
-  int64_t n = b->n, lo = 0, hi = n, at = (int64_t)((v - e[0]) * scale);
+  int64_t n = b->n, lo = 0, hi = n, at = scale > 0 ? (int64_t)((v - e[0]) * scale) : -1;
   if (at >= 0 && at < n && e[at] <= v && v < e[at + 1]) return at;
   if (v >= e[n]) return n - 1;
   while (hi - lo > 1) {
@@ -127,8 +127,8 @@ static void count_pieces(void *ctx, int64_t begin, int64_t end) {
   const bins *b = ctx;
   const ml_info *x = &b->x->info;
   double first = b->edges[0], last = b->edges[b->n];
-  double scale = last > first && last - first <= 1e300 ? (double)b->n / (last - first) : 0;
-  if (!(scale < 1e300)) scale = 0;
+  double width = last - first, scale = (double)b->n / width;
+  if (!(width > 1e-300 && width < 1e300)) scale = 0; /* halve instead */
   for (int64_t p = begin; p < end; p++) {
     double *sums = b->sums + p * b->n;
     for (int64_t i = x->count * p / b->pieces; i < x->count * (p + 1) / b->pieces; i++) {

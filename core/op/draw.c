@@ -14,7 +14,7 @@
 #include "ml_ops.h"
 #include "philox.h"
 
-enum { GRAIN = 1 << 15, LANES = 4 * ML_PHILOX_LANES };
+enum { GRAIN = 1 << 15, RING = 1 << 12, LANES = 4 * ML_PHILOX_LANES };
 
 /* -- bernoulli -- */
 
@@ -122,12 +122,20 @@ static void draw_again(const urn *u, int64_t r, const double *sums) {
     y[i] = above(sums, last + 1, unit(u->seed, u->stream, r * u->n + i) * sums[last]);
 }
 
-/* Times as an f64 tensor, of which the smallest are taken. */
-static void ring(const urn *u, int64_t r, double *times) {
-  for (int64_t i = 0; i < u->many; i++) {
-    int64_t at = r * u->many + i;
+typedef struct clocks {
+  const urn *u;
+  int64_t row;
+  double *times;
+} clocks;
+
+/* The times of ids [begin, end) of a row, of which the smallest are taken. */
+static void ring(void *ctx, int64_t begin, int64_t end) {
+  const clocks *c = ctx;
+  const urn *u = c->u;
+  for (int64_t i = begin; i < end; i++) {
+    int64_t at = c->row * u->many + i;
     double w = ml__load(u->weights->info.data, u->weights->info.dtype, at);
-    times[i] = w > 0 ? -log1p(-unit(u->seed, u->stream, at)) / w : INFINITY;
+    c->times[i] = w > 0 ? -log1p(-unit(u->seed, u->stream, at)) / w : INFINITY;
   }
 }
 
@@ -161,7 +169,7 @@ ml_err ml_multinomial_ref(ml_tensor *y, const ml_tensor *weights, int64_t n, int
       draw_again(&u, r, ml_f64(times));
       continue;
     }
-    ring(&u, r, ml_f64(times));
+    ml_parallel(u.many, RING, ring, &(clocks){&u, r, ml_f64(times)});
     err = ml__op_topk_ids(&ids, times, n, 1, true);
     if (err == ML_OK) {
       const int64_t *from = ids->info.data;
