@@ -16,11 +16,11 @@ enum { GRAIN = 1 << 16 }; /* bytes that are worth a thread */
 enum { FLIP = ML_PAD_MODE_CIRCULAR + 1 };
 
 typedef struct map {
-  int nd;        /* axes from the first that changes to the last; at least 1 */
-  int mode[8];   /* ML_PAD_MODE_* or FLIP */
-  int64_t n[8];  /* of x */
-  int64_t to[8]; /* of y */
-  int64_t at[8]; /* y's place of x's first element */
+  int nd;                 /* axes from the first that changes to the last; at least 1 */
+  int mode[ML_MAX_DIM];   /* ML_PAD_MODE_* or FLIP */
+  int64_t n[ML_MAX_DIM];  /* of x */
+  int64_t to[ML_MAX_DIM]; /* of y */
+  int64_t at[ML_MAX_DIM]; /* y's place of x's first element */
   int64_t outer, inner;
 } map;
 
@@ -134,12 +134,16 @@ static int64_t run(const map *m, int a, int64_t i, int64_t *s, int *step) {
     case FLIP: *step = -1, *s = n - 1 - i; return left;
     case ML_PAD_MODE_CIRCULAR: *s = (k % n + n) % n; return ML_MIN(left, n - *s);
     case ML_PAD_MODE_REFLECT:
-      if (n == 1) return *step = 0, *s = 0, left;
+      if (n == 1) {
+        *step = 0, *s = 0;
+        return left;
+      }
       period = 2 * (n - 1);
       k = (k % period + period) % period;
-      if (k < n - 1) return *s = k, ML_MIN(left, n - 1 - k);
+      *s = k;
+      if (k < n - 1) return ML_MIN(left, n - 1 - k);
       *step = -1, *s = period - k;
-      return ML_MIN(left, period - k);
+      return ML_MIN(left, *s);
     default: break;
   }
   if (k >= 0 && k < n) return ML_MIN(left, n - k);
