@@ -366,8 +366,6 @@ function methods:one_hot(classes, dtype)
   return dtype and y:to(dtype) or y
 end
 
-methods.gather, methods.scatter, methods.scatter_add = op.gather, op.scatter, op.scatter_add
-
 -- -- made --
 
 --- A matrix with 1 on its diagonal: `eye(3)`, `eye(2, 3, { dtype = "f64" })`.
