@@ -235,6 +235,7 @@ end
 -- @tparam number|Tensor repeats  for all, or i64 or i32 ones for each
 -- @tparam ?number axis  none: of all elements in row order
 function methods:repeat_interleave(repeats, axis)
+  core.info(self)
   if axis == nil then return self:reshape(-1):repeat_interleave(repeats, 1) end
   axis = axis_of(self, axis, "repeat_interleave", 2)
   local n = self:size(axis)
@@ -327,6 +328,7 @@ end
 -- @tparam Tensor mask  bool
 -- @tparam number|Tensor value  a number, or a tensor of its dtype that broadcasts
 function methods:masked_fill(mask, value)
+  core.info(self)
   a_tensor(mask, 1, "masked_fill", "mask")
   if type(value) == "number" then value = create.full(value, { dtype = self:dtype() }) end
   return op.where(mask, a_tensor(value, 2, "masked_fill", "value"), self)
@@ -357,6 +359,7 @@ end
 -- @tparam ?number classes  else one more than the largest id
 -- @tparam[opt="i64"] string dtype
 function methods:one_hot(classes, dtype)
+  core.info(self)
   if classes == nil then
     if self:count() == 0 then misuse "one_hot: no ids: how many classes?" end
     classes = op.max(self):item() + 1

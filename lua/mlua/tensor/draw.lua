@@ -61,6 +61,7 @@ local MULTINOMIAL = { replacement = "boolean" }
 -- @tparam ?table options  replacement: whether an id may be drawn again; seed, stream
 -- @treturn Tensor  i64, its shape with n as the last size; without replacement in the order drawn
 function draw.methods:multinomial(n, options)
+  core.info(self)
   local seed, stream = name_draw("multinomial", options, MULTINOMIAL)
   return op.multinomial(self:detach(), n, options and options.replacement, seed, stream)
 end

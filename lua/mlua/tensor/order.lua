@@ -105,6 +105,7 @@ end
 -- @treturn Tensor  values, with a gradient
 -- @treturn Tensor  i64 positions
 function methods:median(axis, keep)
+  core.info(self)
   if axis == nil then return (self:reshape(-1):median(1)) end
   axis = axis_of(self, axis, "median", 1)
   check_bool(keep, 2, "median", "keep")
@@ -200,6 +201,7 @@ end
 
 -- Its elements as f32 or f64, off the tape.
 local function floating(t)
+  core.info(t)
   if t:dtype() == "f64" or not is_float(t) then return t:detach():to("f64") end
   return t:detach():to("f32")
 end
@@ -243,6 +245,7 @@ end
 -- @tparam[opt=0] number minlength  at least so many counts
 -- @treturn Tensor  i64 counts, or the weights' sums
 function methods:bincount(weights, minlength)
+  core.info(self)
   minlength = minlength == nil and 0 or minlength
   if not is_whole(minlength) or minlength < 0 then
     bad_argument(2, "bincount", "minlength", "a whole number of at least 0", minlength)
