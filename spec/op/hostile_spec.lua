@@ -167,8 +167,12 @@ end)
 local function pool()
   local list = {}
   for _, v in ipairs(hostile.numbers) do list[#list + 1] = v end
-  for _, v in pairs(hostile.others()) do list[#list + 1] = v end
-  for _, v in pairs(hostile.stale()) do list[#list + 1] = v end
+  for _, values in ipairs { hostile.others(), hostile.stale() } do
+    local labels = {}
+    for label in pairs(values) do labels[#labels + 1] = label end
+    table.sort(labels) -- the same draws in every run
+    for _, label in ipairs(labels) do list[#list + 1] = values[label] end
+  end
   for _, v in ipairs {
     ml.ones(2, 3), ml.ones(2, 3):requires_grad(), ml.ones(2, 3):requires_grad() * 2,
     ml.ones(3, 2):transpose(), ml.ones({}), ml.ones(0), ml.ones(2, 0), hostile.giant(),

@@ -239,14 +239,15 @@ function methods:repeat_interleave(repeats, axis)
   if axis == nil then return self:reshape(-1):repeat_interleave(repeats, 1) end
   axis = axis_of(self, axis, "repeat_interleave", 2)
   local n = self:size(axis)
-  local each, counts = repeats, nil
+  local each, counts
   if is_tensor(repeats) then
     counts = repeats:totable()
     if type(counts) ~= "table" or #counts ~= n then
       misuse(("repeat_interleave: expected repeats of [%d], got %s"):format(n,
         shape_text(shape_of(repeats))))
     end
-    each = nil
+  else
+    each = whole(repeats, 1, "repeat_interleave", "repeats", 0)
   end
   local total = 0
   for i = 1, counts and n or 1 do

@@ -231,7 +231,10 @@ function methods:histogram(bins, options)
     edges = edges_of(x, bins, range[1], range[2], "histogram")
   end
   local weight = o.weight
-  if weight then weight = weight:detach():to(x:dtype()) end
+  if weight ~= nil then
+    core.info(weight)
+    weight = weight:detach():to(x:dtype())
+  end
   local y = op.histogram(x, edges, weight)
   if o.density then
     local n = y:count()
