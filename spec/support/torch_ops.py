@@ -32,6 +32,10 @@ def reduced(f):
     return call
 
 
+def turned(t, on):
+    return t.transpose(-1, -2) if on and t.dim() > 1 else t
+
+
 def same(name):
     return lambda s, *t: getattr(torch, name)(*t)
 
@@ -78,7 +82,7 @@ OPS.update({
     "gather": lambda s, x, i: torch.gather(x, axis(s), i.long()),
     "scatter": lambda s, x, i, src: torch.scatter(x, axis(s), i.long(), src),
     "scatter_add": lambda s, x, i, src: torch.scatter_add(x, axis(s), i.long(), src),
-    "matmul": lambda s, a, b: (a.T if s["ta"] else a) @ (b.T if s["tb"] else b),
+    "matmul": lambda s, a, b: torch.matmul(turned(a, s["ta"]), turned(b, s["tb"])),
     "mse": lambda s, x, t, w=None: F.mse_loss(x, t, reduction=s["reduction"]) if w is None
     else getattr(w * (x - t) ** 2, s["reduction"])(),
     "bce": lambda s, x, t, w=None: F.binary_cross_entropy(x, t, w, reduction=s["reduction"]),
