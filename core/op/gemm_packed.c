@@ -165,6 +165,17 @@ ML_CLONES static void product_f64(int64_t m, int64_t n, int64_t k, double alpha,
   product(8, m, n, k, alpha, a, b, add, c, ldc, pa, pb);
 }
 
+/* A thread's panels, kept for its next product: 2.4 MB at most. */
+static char *panels(size_t bytes) {
+  static _Thread_local char *kept;
+  static _Thread_local size_t size;
+  if (bytes <= size) return kept;
+  free(kept);
+  kept = aligned_alloc(64, bytes);
+  size = kept ? bytes : 0;
+  return kept;
+}
+
 ml_err ml__gemm_packed(int dtype, int64_t m, int64_t n, int64_t k, double alpha, const void *a,
                        int64_t a_down, int64_t a_right, const void *b, int64_t b_down,
                        int64_t b_right, bool add, void *c, int64_t ldc) {
@@ -178,12 +189,11 @@ ml_err ml__gemm_packed(int dtype, int64_t m, int64_t n, int64_t k, double alpha,
   int64_t rows = (ML_MIN(m, MC * 4 / size) + MR - 1) / MR * MR, depth = ML_MIN(k, (int64_t)KC);
   int64_t columns = (ML_MIN(n, (int64_t)NC) + nr - 1) / nr * nr;
   int64_t a_bytes = (rows * depth * size + 63) / 64 * 64, b_bytes = columns * depth * size;
-  char *pa = aligned_alloc(64, (size_t)(a_bytes + b_bytes));
+  char *pa = panels((size_t)(a_bytes + b_bytes));
   if (!pa) return ml_fail(ML_ENOMEM, "out of memory: panels of a matrix product");
   (size == 4 ? product_f32 : product_f64)(m, n, k, alpha, (matrix){a, a_down, a_right},
                                           (matrix){b, b_down, b_right}, add, c, ldc, pa,
                                           pa + a_bytes);
-  free(pa);
   return ML_OK;
 }
 
