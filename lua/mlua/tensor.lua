@@ -7,6 +7,7 @@ local core = require "mlua.ffi"
 
 local create = require "mlua.tensor.create"
 local index = require "mlua.tensor.index"
+local product = require "mlua.tensor.product"
 local views = require "mlua.tensor.view"
 
 local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
@@ -19,6 +20,7 @@ local axis_in, position_in = views.axis_in, views.position_in
 local tensor = {}
 local Tensor = {} -- methods
 for name, f in pairs(views.methods) do Tensor[name] = f end
+for name, f in pairs(product.methods) do Tensor[name], tensor[name] = f, f end
 
 for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
                         "seed", "arange", "of", "wrap" } do

@@ -22,6 +22,14 @@ function sweep.cards()
   return cards
 end
 
+-- Elements of matrices of this shape: a value on the diagonals, 0 elsewhere.
+local function diagonal(shape, value)
+  local n, m, list, count = shape[#shape], shape[#shape - 1], {}, 1
+  for i = 1, #shape do count = count * shape[i] end
+  for i = 0, count - 1 do list[i + 1] = math.floor(i / n) % m == i % n and value or 0 end
+  return list
+end
+
 --- Values for one tensor argument. Every one is drawn anew, by case and argument.
 function sweep.draw(shape, dtype, domain, stream, strided)
   local lo, hi = -1, 1
@@ -37,6 +45,7 @@ function sweep.draw(shape, dtype, domain, stream, strided)
   else
     t = ml.uniform(lo, hi, sizes, { dtype = dtype, seed = 7, stream = stream })
   end
+  if shape.diagonal then t = t + ml.tensor(diagonal(sizes, shape.diagonal), dtype):reshape(sizes) end
   return flip and t:transpose(-1, -2) or t
 end
 local draw = sweep.draw
