@@ -13,8 +13,8 @@ ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, 
                 int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 
 /*
- * C[M,N] = alpha A B, added to C where `add`, in f32 or f64, on the calling thread: by our own loops
- * (gemm_packed.c). A's and B's rows lie `down` apart, their columns `right`, in elements; any
+ * C[M,N] = alpha A B, added to C where `add`, in f32 or f64, on the calling thread: by our own
+ * loops (gemm_packed.c). A's and B's rows lie `down` apart, their columns `right`, in elements; any
  * strides do. Its sums do not depend on cuts of M and N.
  */
 ml_err ml__gemm_packed(int dtype, int64_t m, int64_t n, int64_t k, double alpha, const void *a,

@@ -7,7 +7,7 @@ local function card(name, doc, o)
 end
 
 local SQUARE = { "a", "f64|f32[...]" }
--- diagonal: what the sweep adds to the diagonals of drawn matrices, so that they are far from singular
+-- diagonal: what the sweep adds to the diagonals of what it draws: far from singular
 local function square(n, ...) return { n, n, diagonal = 4, ... } end
 
 return {
@@ -62,8 +62,8 @@ return {
     grad = "eigh_backward", keep = true,
     sweep = { { a = square(1) }, { a = square(4) }, { a = { 2, 3, 3 } }, { a = square(0) } },
   }),
-  card("linalg_svd", "U [M, K], S [K], falling, and V' [K, N] with U diag(S) V' = a, K = min(M, N); "
-    .. "the largest element of each column of U is positive.", {
+  card("linalg_svd", "U [M, K], S [K], falling, and V' [K, N] with U diag(S) V' = a, "
+    .. "K = min(M, N); the largest element of each column of U is positive.", {
     arg = { SQUARE }, out = { "y", "a", shape = 'packed("svd", a)' },
     grad = "svd_backward", keep = true,
     sweep = { { a = square(1) }, { a = square(3) }, { a = { 2, 4, 3 } }, { a = { 2, 3, 4 } },

@@ -10,8 +10,8 @@
  * faster (gemm_packed.c).
  *
  * Results do not depend on the number of threads: the cuts depend on shapes alone, but for those of
- * gemm_packed, whose sums do not depend on the cuts. Where the weight's gradient is wanted for an SGD
- * update only, dw is added to the weights with alpha = -lr and never stored.
+ * gemm_packed, whose sums do not depend on the cuts. Where the weight's gradient is wanted for an
+ * SGD update only, dw is added to the weights with alpha = -lr and never stored.
  */
 #include "op/linear.h"
 

@@ -3,7 +3,7 @@
  *
  * Three ways to a product, chosen by dtype, shape and strides (and the machine's instructions):
  *   loops   vectors and products of few multiplications
- *   packed  our own blocked product (gemm_packed.c): f64; f32 of any strides, and where it is faster
+ *   packed  our own blocked product (gemm_packed.c): f64; f32 of odd strides, or where faster
  *   sgemm   oneDNN's, on one thread, for the rest of f32
  * The first two sum the same way wherever C is cut, and are cut into as many blocks as there are
  * threads; sgemm may not, and is cut by shape alone. So no result depends on the number of threads.

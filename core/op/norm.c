@@ -1,6 +1,6 @@
 /*
- * norm: y = (sum |x|^p)^(1/p) along one axis or over all; max |x| for p = inf, min |x| for -inf, the
- * count of what is not 0 for p = 0.
+ * norm: y = (sum |x|^p)^(1/p) along one axis or over all; max |x| for p = inf, min |x| for -inf,
+ * the count of what is not 0 for p = 0.
  *
  *   x  f64 or f32, in row order; sums in double, in 64 parts side by side where the axis is the
  *   last, in pieces where it is long: cut by shape alone.

@@ -22,6 +22,14 @@ function sweep.cards()
   return cards
 end
 
+--- Whether this machine has what a card `needs`: "lapack".
+function sweep.have(needs)
+  assert(needs == "lapack")
+  local ok, message = pcall(ml.op.det, ml.ones(1, 1))
+  assert(ok or message:find("needs LAPACK", 1, true), message)
+  return ok
+end
+
 -- Elements of matrices of this shape: a value on the diagonals, 0 elsewhere.
 local function diagonal(shape, value)
   local n, m, list, count = shape[#shape], shape[#shape - 1], {}, 1
@@ -45,7 +53,9 @@ function sweep.draw(shape, dtype, domain, stream, strided)
   else
     t = ml.uniform(lo, hi, sizes, { dtype = dtype, seed = 7, stream = stream })
   end
-  if shape.diagonal then t = t + ml.tensor(diagonal(sizes, shape.diagonal), dtype):reshape(sizes) end
+  if shape.diagonal then
+    t = t + ml.tensor(diagonal(sizes, shape.diagonal), dtype):reshape(sizes)
+  end
   return flip and t:transpose(-1, -2) or t
 end
 local draw = sweep.draw

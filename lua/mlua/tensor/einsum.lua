@@ -37,18 +37,20 @@ end
 
 -- The letters of an operand as names of its axes, "..." opened into as many as it lacks.
 local function named(list, ndim, position)
-  local names, open = {}, ndim - #list
-  for _, c in ipairs(list) do if c == "..." then open = open + 1 end end
+  local names, dots = {}, 0
+  for _, c in ipairs(list) do if c == "..." then dots = dots + 1 end end
+  local open = ndim - (#list - dots)
+  if dots > 1 or open < 0 or (dots == 0 and open > 0) then
+    misuse(("bad argument #%d to 'einsum' (expected %s, got %d axes)"):format(position,
+      dots > 1 and "'...' once" or (dots == 1 and "at least %d axes" or "%d axes")
+        :format(#list - dots), ndim))
+  end
   for _, c in ipairs(list) do
     if c == "..." then
-      for d = -math.max(open, 0), -1 do names[#names + 1] = d end
+      for d = -open, -1 do names[#names + 1] = d end
     else
       names[#names + 1] = c
     end
-  end
-  if #names ~= ndim then
-    misuse(("bad argument #%d to 'einsum' (expected %s%d axes, got %d)"):format(position,
-      open < 0 and #names > ndim and "at least " or "", #list, ndim))
   end
   return names
 end
@@ -190,7 +192,7 @@ local function checked_output(right, known, ellipsis)
 end
 
 --- A sum of products, its axes named by letters: `einsum("bij,bjk->bik", x, y)`.
--- Each tensor's axes are named in turn, "..." stands for any number of leading ones, which broadcast.
+-- Each tensor's axes are named in turn; "..." stands for any number of them, which broadcast.
 -- Names left out after "->" are summed over; without "->" all that come once are kept, in the order
 -- of the alphabet. A name that one tensor has twice takes its diagonal. Sizes of 1 broadcast.
 -- Tensors are contracted from the left, two at a time.

@@ -130,7 +130,7 @@ function methods.cross(a, b, axis)
     local j, k = i % 3 + 1, (i + 1) % 3 + 1
     list[i] = op.sub(op.mul(part(a, d, j), part(b, e, k)), op.mul(part(a, d, k), part(b, e, j)))
   end
-  return op.cat(list, math.max(#p, #q) - (#p - d) )
+  return op.cat(list, math.max(#p, #q) - (#p - d))
 end
 
 --- The elements whose positions along two axes are the same, as a new last axis: a view.
@@ -138,7 +138,8 @@ end
 -- @tparam[opt=-1] number second
 function methods:diagonal(first, second)
   local shape, stride = layout(self)
-  local a, b = axis_in(#shape, first or -2, "diagonal"), axis_in(#shape, second or -1, "diagonal", 2)
+  local a = axis_in(#shape, first or -2, "diagonal")
+  local b = axis_in(#shape, second or -1, "diagonal", 2)
   if a == b then misuse(("diagonal: axis %d twice"):format(a)) end
   local size, step = math.min(shape[a], shape[b]), stride[a] + stride[b]
   for _, d in ipairs { math.max(a, b), math.min(a, b) } do
