@@ -17,7 +17,9 @@
 
 enum { LOOPS, PACKED, SGEMM };
 enum {
-  FEW = 1 << 9,   /* multiplications up to which loops are the fastest */
+  FEW = 1 << 9, /* multiplications up to which loops are the fastest */
+  LARGE =
+      1 << 12,    /* times ML__CUT: multiplications of a cut for sgemm, which copies anew in each */
   STRIP = 1 << 11 /* columns of C that loops keep at hand */
 };
 
@@ -101,15 +103,14 @@ static void choose(work *w) {
 
 /* -- cuts -- */
 
-/* Blocks of C, of ML__CUT multiplications at least: of shapes alone for sgemm, some 512 x 512;
+/* Blocks of C, of ML__CUT multiplications at least: of shapes alone for sgemm, some LARGE;
    else as many as threads. Between more rows and more columns, the squarer. */
 static void cut(work *w) {
   const ml_products *p = &w->p;
   int64_t step_m = w->way == LOOPS ? 1 : 6, step_n = w->way == LOOPS ? 64 : 16;
   int64_t most = (int64_t)((double)p->m * (double)p->n * (double)p->k / ML__CUT), parts;
   if (w->way == SGEMM) {
-    parts = ((p->m + 511) / 512) * ((p->n + 511) / 512);
-    parts = ML_MAX(parts, 2);
+    parts = ML_MAX(2, most / LARGE & ~1);
   } else {
     parts = (ml_threads() + p->batch - 1) / p->batch;
   }
