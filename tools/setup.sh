@@ -7,6 +7,7 @@ build_packages="gcc libc6-dev cmake ninja-build pkg-config luajit libluajit-5.1-
 # For mlua.linalg, which opens LAPACKE when it is first used: all else works without.
 optional_packages="liblapacke libopenblas0-serial"
 test_packages="lua-busted lua-check clang-format tmux"
+docs_packages="lua-ldoc lua-discount"
 
 say() { printf '%s\n' "$*" >&2; }
 
