@@ -107,24 +107,6 @@ ml_err ml__shape_along(int *nd, int64_t *shape, const char *op, const ml_tensor 
   return ml__shape_like(nd, shape, x);
 }
 
-ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b, int64_t ta,
-                        int64_t tb) {
-  if (a->info.shape[ta ? 0 : 1] != b->info.shape[tb ? 1 : 0]) {
-    char want[ML_SHAPE_TEXT], got[ML_SHAPE_TEXT];
-    int64_t k = a->info.shape[ta ? 0 : 1];
-    ml__shape_text(want, 1, &k);
-    want[strlen(want) - 1] = 0;
-    return ml_fail(ML_ESHAPE,
-                   tb ? "bad argument #2 to 'matmul' (b: expected [*, %s], got %s)"
-                      : "bad argument #2 to 'matmul' (b: expected [%s, *], got %s)",
-                   want + 1, ml__shape_text(got, 2, b->info.shape));
-  }
-  *nd = 2;
-  shape[0] = a->info.shape[ta ? 1 : 0];
-  shape[1] = b->info.shape[tb ? 0 : 1];
-  return ML_OK;
-}
-
 ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, int64_t axis) {
   int a = 0;
   ML_TRY(ml__axis(&a, "cat", 2, xs[0], axis));

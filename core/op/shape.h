@@ -46,6 +46,13 @@ ml_err ml__shape_search(int *nd, int64_t *shape, const ml_tensor *edges, const m
 /* -- in draw.c -- */
 ml_err ml__shape_multinomial(int *nd, int64_t *shape, const ml_tensor *weights, int64_t n);
 
+ml_err ml__shape_norm(int *nd, int64_t *shape, const ml_tensor *x, double p, int64_t axis,
+                      int64_t keep);
+/* linear algebra (linalg.c): a of square matrices; b of as many rows; several results in a row */
+ml_err ml__shape_square(int *nd, int64_t *shape, const char *op, const ml_tensor *a);
+ml_err ml__shape_system(int *nd, int64_t *shape, const char *op, const ml_tensor *a,
+                        const ml_tensor *b);
+ml_err ml__shape_packed(int *nd, int64_t *shape, const char *op, const ml_tensor *a);
 /* The axis as 0..ndim-1. */
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
 

@@ -6,6 +6,7 @@
 --     print(x:grad())
 -- @module mlua
 local core = require "mlua.ffi"
+local product = require "mlua.tensor.product"
 local tensor = require "mlua.tensor"
 local text = require "mlua.tensor.text"
 
@@ -28,6 +29,8 @@ end
 for name, f in pairs(core.op) do -- those that take numbers, too, in tensor's form
   if ml[name] == nil then ml[name] = tensor[name] or f end
 end
+
+for name, f in pairs(product.methods) do ml[name] = f end
 
 --- mlua's version.
 ml._VERSION = core.version()
@@ -83,7 +86,7 @@ function ml.reference(on) return core.C.ml_use_reference(on and true or false) e
 
 local lazy = { nn = "mlua.nn", optim = "mlua.optim", param = "mlua.param", metric = "mlua.metric",
                safetensors = "mlua.safetensors", npy = "mlua.npy", json = "mlua.json",
-               data = "mlua.data" }
+               data = "mlua.data", linalg = "mlua.linalg", einsum = "mlua.tensor.einsum" }
 
 return setmetatable(ml, {
   __index = function(t, name)

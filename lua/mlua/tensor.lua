@@ -10,6 +10,7 @@ local create = require "mlua.tensor.create"
 local draw = require "mlua.tensor.draw"
 local index = require "mlua.tensor.index"
 local order = require "mlua.tensor.order"
+local product = require "mlua.tensor.product"
 local views = require "mlua.tensor.view"
 
 local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
@@ -27,6 +28,7 @@ for _, more in ipairs { arrange, draw, order } do
   for name, f in pairs(more.methods) do Tensor[name], tensor[name] = f, f end
   for name, f in pairs(more.functions) do tensor[name] = f end
 end
+for name, f in pairs(product.methods) do Tensor[name], tensor[name] = f, f end
 
 for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
                         "randint", "seed", "arange", "of", "wrap" } do

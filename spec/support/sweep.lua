@@ -22,6 +22,22 @@ function sweep.cards()
   return cards
 end
 
+--- Whether this machine has what a card `needs`: "lapack".
+function sweep.have(needs)
+  assert(needs == "lapack")
+  local ok, message = pcall(ml.op.det, ml.ones(1, 1))
+  assert(ok or message:find("needs LAPACK", 1, true), message)
+  return ok
+end
+
+-- Elements of matrices of this shape: a value on the diagonals, 0 elsewhere.
+local function diagonal(shape, value)
+  local n, m, list, count = shape[#shape], shape[#shape - 1], {}, 1
+  for i = 1, #shape do count = count * shape[i] end
+  for i = 0, count - 1 do list[i + 1] = math.floor(i / n) % m == i % n and value or 0 end
+  return list
+end
+
 --- Values for one tensor argument. Every one is drawn anew, by case and argument.
 function sweep.draw(shape, dtype, domain, stream, strided)
   local lo, hi = -1, 1
@@ -36,6 +52,9 @@ function sweep.draw(shape, dtype, domain, stream, strided)
     t = ml.uniform(lo, hi + 1, sizes, { dtype = "f64", seed = 7, stream = stream }):to(dtype)
   else
     t = ml.uniform(lo, hi, sizes, { dtype = dtype, seed = 7, stream = stream })
+  end
+  if shape.diagonal then
+    t = t + ml.tensor(diagonal(sizes, shape.diagonal), dtype):reshape(sizes)
   end
   return flip and t:transpose(-1, -2) or t
 end

@@ -32,8 +32,51 @@ def reduced(f):
     return call
 
 
+def turned(t, on):
+    return t.transpose(-1, -2) if on and t.dim() > 1 else t
+
+
 def same(name):
     return lambda s, *t: getattr(torch, name)(*t)
+
+
+def symmetric(a):
+    return (a + a.transpose(-1, -2)) / 2
+
+
+def turned_signs(v, w=None):
+    """The first of the largest elements of every column of v positive; rows of w along with them."""
+    most = v.detach().abs()
+    at = (most >= most.amax(-2, keepdim=True) * (1 - 1e-6)).double().argmax(-2, keepdim=True)
+    sign = torch.sign(v.detach().gather(-2, at)) if v.numel() else v[..., :1, :]
+    return v * sign, None if w is None else w * sign.transpose(-1, -2)
+
+
+def rows(batch, *parts):
+    sizes = [int(torch.tensor(t.shape[len(batch):]).prod()) if t.dim() > len(batch) else 1
+             for t in parts]
+    return torch.cat([t.reshape(*batch, n) for t, n in zip(parts, sizes)], -1)
+
+
+def eigh(s, a):
+    w, v = torch.linalg.eigh(symmetric(a))
+    return rows(a.shape[:-2], w, turned_signs(v)[0] if v.numel() else v)
+
+
+def svd(s, a):
+    u, d, vt = torch.linalg.svd(a, full_matrices=False)
+    if u.numel() and vt.numel():
+        u, vt = turned_signs(u, vt)
+    return rows(a.shape[:-2], u, d, vt)
+
+
+def triangular(s, a, b):
+    return torch.linalg.solve_triangular(turned(a, s["ta"]), b, upper=s["upper"] != s["ta"])
+
+
+def norm(s, x):
+    p, n = float(s["p"]), s["axis"]
+    return torch.linalg.vector_norm(x, p, dim=None if n == 0 else axis(s), keepdim=s["keep"])
 
 
 def functional(name, *scalars):
@@ -58,7 +101,7 @@ OPS.update({
     "hard_sigmoid": functional("hardsigmoid"),
     "hard_swish": functional("hardswish"),
     "hard_shrink": functional("hardshrink", "lambda"),
-    "clamp": lambda s, x: torch.clamp(x, s["lo"], s["hi"]),
+    "clamp": lambda s, x: torch.clamp(x, float(s["lo"]), float(s["hi"])),
     "affine": lambda s, x: x * s["scale"] + s["shift"],
     "prelu": lambda s, a, b: torch.where(a > 0, a, a * b),
     "sum": reduced(torch.sum),
@@ -89,7 +132,16 @@ OPS.update({
     "bincount": lambda s, x: torch.bincount(x.long(), minlength=int(s["bins"])),
     "histogram": lambda s, x, edges, w=None: torch.histogram(x, edges, weight=w)[0],
     "searchsorted": lambda s, edges, v: torch.searchsorted(edges, v, right=s["right"]),
-    "matmul": lambda s, a, b: (a.T if s["ta"] else a) @ (b.T if s["tb"] else b),
+    "matmul": lambda s, a, b: torch.matmul(turned(a, s["ta"]), turned(b, s["tb"])),
+    "norm": norm,
+    "cholesky": lambda s, a: torch.linalg.cholesky(symmetric(a)),
+    "solve": lambda s, a, b: torch.linalg.solve(turned(a, s["ta"]), b),
+    "solve_triangular": triangular,
+    "det": lambda s, a: torch.linalg.det(a),
+    "linalg_slogdet": lambda s, a: torch.stack(tuple(torch.linalg.slogdet(a)), -1),
+    "linalg_qr": lambda s, a: rows(a.shape[:-2], *torch.linalg.qr(a)),
+    "linalg_eigh": eigh,
+    "linalg_svd": svd,
     "mse": lambda s, x, t, w=None: F.mse_loss(x, t, reduction=s["reduction"]) if w is None
     else getattr(w * (x - t) ** 2, s["reduction"])(),
     "bce": lambda s, x, t, w=None: F.binary_cross_entropy(x, t, w, reduction=s["reduction"]),

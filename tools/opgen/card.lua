@@ -17,7 +17,7 @@
 --   strided          true: implementations take any strides; else inputs are made contiguous
 --   grad             by argument, an expression over g, the arguments, the output and operations;
 --                    or the name of a C function; absent: not differentiable
---   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua)
+--   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua); needs: "lapack", of the machine
 
 local each = require "opgen.each"
 
