@@ -7,6 +7,7 @@ return {
   },
   out = { "y", "input", shape = 'loss("bce", input, target, weight)' },
   grad = "bce_backward",
+  constant = { target = true, weight = true },
   tol = { f32 = 1e-5 },
   domain = { input = { 0.1, 0.9 }, target = { 0, 1 }, weight = { 0.5, 2 } },
   sweep = {

@@ -6,6 +6,7 @@ return {
   },
   out = { "y", "input", shape = 'loss("bce_logits", input, target, weight)' },
   grad = "bce_logits_backward",
+  constant = { target = true, weight = true },
   tol = { f32 = 1e-5 },
   domain = { input = { -3, 3 }, target = { 0, 1 }, weight = { 0.5, 2 } },
   sweep = {

@@ -6,6 +6,7 @@ return {
   },
   out = { "y", "input", shape = 'loss("mse", input, target, weight)' },
   grad = "mse_backward",
+  constant = { target = true, weight = true },
   tol = { f32 = 1e-5 },
   domain = { input = { -2, 2 }, target = { -2, 2 }, weight = { 0.5, 2 } },
   sweep = {

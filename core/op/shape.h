@@ -28,6 +28,21 @@ ml_err ml__shape_gather(int *nd, int64_t *shape, const char *op, const ml_tensor
                         const ml_tensor *indices, const ml_tensor *src, int64_t axis);
 ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *e,
                              int64_t itself);
+/* -- in norm.c -- */
+/* x's own, checked: parameters of its last `axes` axes (argument `at`), or by channel */
+ml_err ml__shape_norm_last(int *nd, int64_t *shape, const char *op, const ml_tensor *x,
+                           const ml_tensor *w, const ml_tensor *b, int64_t axes, int at);
+ml_err ml__shape_group_norm(int *nd, int64_t *shape, const ml_tensor *x, int64_t groups,
+                            const ml_tensor *w, const ml_tensor *b);
+ml_err ml__shape_batch_norm(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *w,
+                            const ml_tensor *b, const ml_tensor *mean, const ml_tensor *var);
+ml_err ml__shape_batch_norm_fixed(int *nd, int64_t *shape, const ml_tensor *x,
+                                  const ml_tensor *mean, const ml_tensor *var, const ml_tensor *w,
+                                  const ml_tensor *b);
+/* [groups, 2]: what is kept for the backward */
+ml_err ml__shape_stats(int *nd, int64_t *shape, int64_t groups);
+ml_err ml__shape_row_stats(int *nd, int64_t *shape, const ml_tensor *x, int64_t axes);
+
 /* The axis as 0..ndim-1. */
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
 

@@ -82,8 +82,9 @@ end
 --- Whether a card has a gradient by the argument.
 function sweep.differentiable(card, name)
   if not card.grad then return false end
+  if card.constant and card.constant[name] then return false end
   if type(card.grad) == "table" then return card.grad[name] ~= nil end
-  return name ~= "target" and name ~= "weight" -- of losses, which say so themselves
+  return true
 end
 
 return sweep

@@ -87,6 +87,50 @@ OPS.update({
 })
 
 
+def optional(s, tensors, *names):
+    """The tensors of a case by name, None where they were left out."""
+    given = dict(zip(s["names"], tensors))
+    return [given.get(name) for name in names]
+
+
+def layer_norm(s, *t):
+    x, w, b = optional(s, t, "x", "weight", "bias")
+    return F.layer_norm(x, x.shape[x.dim() - int(s["axes"]):], w, b, s["eps"])
+
+
+def rms_norm(s, *t):
+    x, w = optional(s, t, "x", "weight")
+    axes = list(range(-int(s["axes"]), 0))
+    y = x * torch.rsqrt((x * x).mean(axes, keepdim=True) + s["eps"])
+    return y if w is None else y * w
+
+
+def group_norm(s, *t):
+    x, w, b = optional(s, t, "x", "weight", "bias")
+    return F.group_norm(x, int(s["groups"]), w, b, s["eps"])
+
+
+def batch_norm(s, *t):
+    x, w, b = optional(s, t, "x", "weight", "bias")
+    if not x.numel():  # PyTorch refuses
+        return x * w.reshape(1, -1, 1) + b.reshape(1, -1, 1)
+    return F.batch_norm(x, None, None, w, b, True, s["momentum"], s["eps"])
+
+
+def batch_norm_fixed(s, *t):
+    x, mean, var, w, b = optional(s, t, "x", "mean", "var", "weight", "bias")
+    return F.batch_norm(x, mean, var, w, b, False, 0, s["eps"])
+
+
+OPS.update({
+    "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "group_norm": group_norm,
+    "batch_norm": batch_norm,
+    "batch_norm_fixed": batch_norm_fixed,
+})
+
+
 def worst(ours, theirs):
     if list(ours.shape) != list(theirs.shape):
         return "shape %s, PyTorch's %s" % (list(ours.shape), list(theirs.shape))
@@ -105,7 +149,7 @@ def main():
         if case["op"] not in OPS:
             print(case["op"], "unknown")
             continue
-        s = case["scalars"]
+        s = dict(case["scalars"], names=case["tensors"])
         tensors = [raw["%d.%s" % (i, name)].clone() for name in case["tensors"]]
         for name, t in zip(case["tensors"], tensors):
             if name in case["wants"]:
