@@ -8,8 +8,14 @@
 ml_err ml__shape_each(int *nd, int64_t *shape, const char *op, int n, const ml_tensor *const *in);
 ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a);
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift);
+/* a single element, or p's where the reduction is 2 (none); q: of p's last axes */
 ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
-                      const ml_tensor *y, const ml_tensor *w);
+                      const ml_tensor *y, const ml_tensor *w, const ml_tensor *q,
+                      int64_t reduction);
+/* in cross_entropy.c: a loss by class, p [C] or [N, C, …]; one number a position */
+ml_err ml__shape_classes(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
+                         const ml_tensor *y, const ml_tensor *w, int64_t reduction);
+ml_err ml__shape_positions(int *nd, int64_t *shape, const ml_tensor *p);
 /* axis: from 1, negative from the end, 0 all; kept as size 1 where keep; of `least` elements */
 ml_err ml__shape_reduce(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis,
                         int64_t keep, int64_t least);

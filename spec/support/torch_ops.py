@@ -32,6 +32,10 @@ def reduced(f):
     return call
 
 
+def reduce(s, y):
+    return y if s["reduction"] == "none" else getattr(y, s["reduction"])()
+
+
 def same(name):
     return lambda s, *t: getattr(torch, name)(*t)
 
@@ -82,8 +86,13 @@ OPS.update({
     "mse": lambda s, x, t, w=None: F.mse_loss(x, t, reduction=s["reduction"]) if w is None
     else getattr(w * (x - t) ** 2, s["reduction"])(),
     "bce": lambda s, x, t, w=None: F.binary_cross_entropy(x, t, w, reduction=s["reduction"]),
-    "bce_logits": lambda s, x, t, w=None: F.binary_cross_entropy_with_logits(
-        x, t, w, reduction=s["reduction"]),
+    "l1": lambda s, x, t: F.l1_loss(x, t, reduction=s["reduction"]),
+    "huber": lambda s, x, t: F.huber_loss(x, t, s["reduction"], s["delta"]),
+    "smooth_l1": lambda s, x, t: F.smooth_l1_loss(x, t, reduction=s["reduction"], beta=s["beta"]),
+    "hinge": lambda s, x, t: reduce(s, torch.clamp(s["margin"] - t * x, min=0)),
+    "hinge_embedding": lambda s, x, t: F.hinge_embedding_loss(x, t, s["margin"],
+                                                              reduction=s["reduction"]),
+    "kl_div": lambda s, x, t: F.kl_div(x, t, reduction=s["reduction"], log_target=s["log_target"]),
 })
 
 
@@ -122,7 +131,38 @@ def batch_norm_fixed(s, *t):
     return F.batch_norm(x, mean, var, w, b, False, 0, s["eps"])
 
 
+def bce_logits(s, *t):
+    x, y, w, q = optional(s, t, "input", "target", "weight", "pos_weight")
+    return F.binary_cross_entropy_with_logits(x, y, w, reduction=s["reduction"], pos_weight=q)
+
+
+def focal(s, x, t):
+    p, ce = torch.sigmoid(x), F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    y = ce * (1 - p * t - (1 - p) * (1 - t)) ** s["gamma"]
+    return reduce(s, y if s["alpha"] < 0 else y * (s["alpha"] * t + (1 - s["alpha"]) * (1 - t)))
+
+
+def target_of(t):
+    return t if t.is_floating_point() else t.long()
+
+
+def cross_entropy(s, *t):
+    x, y, w = optional(s, t, "input", "target", "weight")
+    return F.cross_entropy(x, target_of(y), w, ignore_index=int(s["ignore_index"]),
+                           reduction=s["reduction"], label_smoothing=s["label_smoothing"])
+
+
+def nll_loss(s, *t):
+    x, y, w = optional(s, t, "input", "target", "weight")
+    return F.nll_loss(x, y.long(), w, ignore_index=int(s["ignore_index"]),
+                      reduction=s["reduction"])
+
+
 OPS.update({
+    "bce_logits": bce_logits,
+    "focal": focal,
+    "cross_entropy": cross_entropy,
+    "nll_loss": nll_loss,
     "layer_norm": layer_norm,
     "rms_norm": rms_norm,
     "group_norm": group_norm,
