@@ -49,6 +49,11 @@ ml_err ml__shape_batch_norm_fixed(int *nd, int64_t *shape, const ml_tensor *x,
 ml_err ml__shape_stats(int *nd, int64_t *shape, int64_t groups);
 ml_err ml__shape_row_stats(int *nd, int64_t *shape, const ml_tensor *x, int64_t axes);
 
+/* -- in attention.c -- */
+ml_err ml__shape_attention(int *nd, int64_t *shape, const ml_tensor *q, const ml_tensor *k,
+                           const ml_tensor *v, const ml_tensor *mask);
+ml_err ml__shape_attention_rows(int *nd, int64_t *shape, const ml_tensor *q);
+
 /* The axis as 0..ndim-1. */
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
 

@@ -158,7 +158,21 @@ def nll_loss(s, *t):
                       reduction=s["reduction"])
 
 
+def attention(s, *t):
+    q, k, v, mask = optional(s, t, "q", "k", "v", "mask")
+    score = q @ k.transpose(-1, -2) * (s["scale"] or q.shape[-1] ** -0.5)
+    if mask is not None:
+        score = score.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else score + mask
+    if s["causal"]:
+        score = score.masked_fill(~torch.ones_like(score, dtype=torch.bool).tril(), -torch.inf)
+    y = torch.softmax(score, -1)
+    if s["p"] > 0:  # draws are mlua's own
+        return None
+    return torch.nan_to_num(y) @ v
+
+
 OPS.update({
+    "scaled_dot_product_attention": attention,
     "bce_logits": bce_logits,
     "focal": focal,
     "cross_entropy": cross_entropy,
@@ -195,6 +209,8 @@ def main():
             if name in case["wants"]:
                 t.requires_grad_()
         y = OPS[case["op"]](s, *tensors)
+        if y is None:  # of draws of its own
+            continue
         parts = [worst(raw["%d.=" % i], y.detach())]
         if case["wants"]:
             (y * raw["%d.w" % i]).sum().backward()
