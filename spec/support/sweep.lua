@@ -56,6 +56,8 @@ function sweep.arguments(card, case, dtype, strided)
         floats[#floats + 1] = { list = list, at = k, name = name }
       end
       args[i] = list
+    elseif spec:match("%[") and v and v.bool then
+      args[i] = draw(v.bool, "i32", { 0, 1 }, 100 * i, false):to("bool")
     elseif spec:match("%[") and v and v.float then -- where integers would do, too
       args[i] = draw(v.float, dtype, { 0, 1 }, 100 * i, strided)
       floats[#floats + 1] = { list = args, at = i, name = name }
