@@ -14,12 +14,17 @@ local function params(card, form)
       p[#p + 1] = many .. a.name
       p[#p + 1] = "int64_t n_" .. a.name
     elseif a.kind == "tensor" then
-      p[#p + 1] = tensor .. a.name
+      p[#p + 1] = (a.state and form == "impl" and "ml_tensor *" or tensor) .. a.name
     else
       p[#p + 1] = (a.kind == "number" and "double " or "int64_t ") .. a.name
     end
   end
   return table.concat(p, ", ")
+end
+
+-- The outputs that an implementation fills.
+local function outputs(card)
+  return "ml_tensor *" .. card.result.name .. (card.saved and ", ml_tensor *" .. card.saved[1] or "")
 end
 
 local function names(card, tensor)
@@ -35,8 +40,8 @@ local function prototypes(card)
   local n, out = card.name, card.result.name
   return format("ml_err ml_%s(ml_ref *%s, %s);", n, out, params(card, "ref")),
     format("ml_err ml__op_%s(ml_tensor **%s, %s);", n, out, params(card, "in")),
-    format("ml_err ml_%s_ref(ml_tensor *%s, %s);", n, out, params(card, "impl")),
-    format("ml_err ml_%s_cpu(ml_tensor *%s, %s);", n, out, params(card, "impl"))
+    format("ml_err ml_%s_ref(%s, %s);", n, outputs(card), params(card, "impl")),
+    format("ml_err ml_%s_cpu(%s, %s);", n, outputs(card), params(card, "impl"))
 end
 
 local function in_order(card)
@@ -108,9 +113,41 @@ local function checks(card, put)
         t.name, t.pattern, v)
       put("%s}", pad)
     end
+    if t.state then
+      put('$(pad)if (!$v->info.contiguous || $v->node) return ml_fail(ML_EARG, "bad argument '
+        .. "#$position to '$op' ($v: expected contiguous, and not computed on the tape)\");",
+        { pad = pad, v = v, position = t.position, op = card.name })
+    end
     if t.list or t.optional then put("  }") end
   end
   return index
+end
+
+-- Whether a backward will come, as a C expression: what is saved for it depends on that.
+local function any_wants(card, put)
+  put("  bool wants = false;")
+  for _, t in ipairs(card.tensors) do
+    if t.list then
+      put("  for (int64_t k = 0; k < n_$n; k++) wants = wants || ml__wants($n[k]);", { n = t.name })
+    elseif not t.state then
+      put("  wants = wants || ml__wants(%s);", t.name)
+    end
+  end
+end
+
+-- The shape by a rule, and the tensor.
+local function saved_tensor(card, put)
+  local s = card.saved
+  local like = card.by_name[s[2]]
+  local dtype = like and format("%s->info.dtype", like.list and like.name .. "[0]" or like.name)
+    or "ML_" .. s[2]:upper()
+  local rule, call = s.shape:match("^([%w_]+)%((.*)%)$")
+  put("  ml_tensor *kept = NULL;")
+  any_wants(card, put)
+  put("  if (err == ML_OK && ml__grad_on && wants) {")
+  put("    err = ml__shape_%s(&nd, shape, %s);", rule, call)
+  put("    if (err == ML_OK) err = ml__new(&kept, %s, nd, shape);", dtype)
+  put("  }")
 end
 
 local function keeps_output(card)
@@ -254,6 +291,7 @@ local function internal(card, put)
   end
   put("  ml_tensor *made = NULL;")
   put("  ml_err err = ml__result(&made, %s, nd, shape);", dtype)
+  if card.saved then saved_tensor(card, put) end
   if not card.strided then
     for _, t in ipairs(card.tensors) do
       if not t.list then
@@ -267,7 +305,7 @@ local function internal(card, put)
     call[#call + 1] = copied and "c_" .. a.name or a.name
     if a.list then call[#call + 1] = "n_" .. a.name end
   end
-  local args = table.concat(call, ", ")
+  local args = (card.saved and "kept, " or "") .. table.concat(call, ", ")
   put("  if (err == ML_OK) {")
   if card.cpu then
     put("    if (!ml__reference_on && (1u << %s->info.dtype & (%s)))", main, mask(card.cpu))
@@ -297,7 +335,7 @@ local function internal(card, put)
       end
     else
       local all = {}
-      for _, t in ipairs(card.tensors) do all[#all + 1] = card.strided and t.name or t.name end
+      for _, t in ipairs(card.tensors) do all[#all + 1] = t.state and "NULL" or t.name end
       put("    ml_tensor *in[] = {%s};", table.concat(all, ", "))
       put("    int64_t n_in = %d;", #card.tensors)
     end
@@ -306,6 +344,7 @@ local function internal(card, put)
     put('      err = ml__record(&node, "%s", %s, made, in, (int)n_in);', n,
       type(card.grad) == "string" and "ml_" .. card.grad or n .. "_backward")
     if keeps_output(card) then put("      if (err == ML_OK) err = ml__save(node, 0, made);") end
+    if card.saved then put("      if (err == ML_OK) err = ml__save(node, 1, kept);") end
     for i, s in ipairs(card.scalars) do
       put("      if (err == ML_OK) node->scalar[%d].%s = %s;", i - 1,
         s.kind == "number" and "d" or "i", s.name)
@@ -319,6 +358,7 @@ local function internal(card, put)
       if not t.list then put("  ml__unref(c_%s);", t.name) end
     end
   end
+  if card.saved then put("  ml__unref(kept);") end
   put("  if (err < 0) ml__unref(made);")
   put("  else *out = made;")
   put("  return err;")

@@ -4,12 +4,20 @@ local linear = require "mlua.nn.linear"
 
 local nn = { Module = require "mlua.nn.module", Linear = linear.Linear, MLP = linear.MLP }
 local lazy = { TableCollection = "mlua.nn.tables", DLRM = "mlua.nn.dlrm",
+               Dropout = "mlua.nn.dropout", functional = "mlua.nn.functional",
                initialise = "mlua.nn.initialise" }
+local several = { ["mlua.nn.norm"] = { "LayerNorm", "RMSNorm", "BatchNorm", "GroupNorm",
+                                       "InstanceNorm" },
+                  ["mlua.nn.embedding"] = { "Embedding", "EmbeddingBag" } } -- classes of a module
+for module, names in pairs(several) do
+  for _, name in ipairs(names) do lazy[name] = module end
+end
 
 return setmetatable(nn, {
   __index = function(t, name)
     if not lazy[name] then return nil end
     local loaded = require(lazy[name])
+    if several[lazy[name]] then loaded = loaded[name] end
     rawset(t, name, loaded)
     return loaded
   end,

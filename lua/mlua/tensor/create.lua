@@ -112,6 +112,14 @@ function create.seed(n)
   seed, stream = n, 0
 end
 
+--- The seed, and the next stream that no draw has had since it was set.
+-- @treturn number
+-- @treturn number
+function create.next_stream()
+  stream = stream + 1
+  return seed, stream - 1
+end
+
 local function draw(op, labels, from, a, b, ...)
   if type(a) ~= "number" then bad_argument(1, op, labels[1], "a number", a) end
   if type(b) ~= "number" then bad_argument(2, op, labels[2], "a number", b) end
@@ -125,7 +133,8 @@ local function draw(op, labels, from, a, b, ...)
   end
   local t = new(sizes, o.dtype)
   if not k then
-    k, stream = stream, stream + 1
+    local _
+    _, k = create.next_stream()
   end
   check(from(t, a, b, s, k))
   return t
