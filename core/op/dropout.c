@@ -5,7 +5,7 @@
  *
  * Whether element i is kept is named by (seed, stream, draw, i / span): word i % 64 / 16 of Philox's
  * counter draw 2^36 + i / 64 * 16 + i % 16, in a half of the streams that nothing else draws from;
- * kept where it is at least p 2^32. Nothing is stored: the backward is the same on g.
+ * kept where its upper 31 bits are at least p (2^31 - 1). Nothing is stored: the backward is the same on g.
  * Srivastava et al. 2014; inverted, as PyTorch's.
  */
 #include "op/dropout.h"
@@ -13,7 +13,7 @@
 #include "ml_ops.h"
 #include "philox.h"
 
-enum { BLOCK = 64, GRAIN = 1 << 15 };
+enum { BLOCK = 64, ROOM = 1024, GRAIN = 1 << 15 };
 #define APART (UINT64_C(1) << 63)
 
 ml_err ml__drop(ml_drop *d, const char *op, int at, double p, int64_t seed, int64_t stream,
@@ -31,29 +31,31 @@ ml_err ml__drop(ml_drop *d, const char *op, int at, double p, int64_t seed, int6
   return ML_OK;
 }
 
-/* Factors of the block of 64 that begins at element 64 b. */
-static inline __attribute__((always_inline)) void block(const ml_drop *d, int64_t b,
-                                                        float *restrict factor) {
-  uint32_t w[4][ML_PHILOX_LANES], limit = (uint32_t)(int64_t)(d->p * 4294967295.0);
+/* Factors of the blocks of 64 that begin at elements 64 b, 64 (b + 1), … below 64 end. */
+ML_CLONES_V3 static void blocks(const ml_drop *d, int64_t b, int64_t end, float *factor) {
+  uint32_t w[4][ML_PHILOX_LANES];
+  int32_t limit = (int32_t)(d->p * 2147483647.0);
   float scale = d->scale;
-  ml__philox_block(d->seed, d->stream, d->draw + (uint64_t)b * ML_PHILOX_LANES, w);
-  for (int k = 0; k < 4; k++)
-    for (int l = 0; l < ML_PHILOX_LANES; l++)
-      factor[k * ML_PHILOX_LANES + l] = w[k][l] >= limit ? scale : 0;
+  for (; b < end; b++, factor += BLOCK) {
+    ml__philox_block(d->seed, d->stream, d->draw + (uint64_t)b * ML_PHILOX_LANES, w);
+    const uint32_t *word = &w[0][0];
+    for (int i = 0; i < BLOCK; i++) factor[i] = (int32_t)(word[i] >> 1) >= limit ? scale : 0;
+  }
 }
 
-ML_CLONES_V3 static void factors(const ml_drop *d, int64_t first, int64_t n, float *factor) {
+/* Part of a block: n factors from element i on. */
+static void rest(const ml_drop *d, int64_t i, int64_t n, float *factor) {
   float one[BLOCK];
-  for (int64_t i = first, end = first + n; i < end;) {
-    int64_t b = i / BLOCK, in = i - b * BLOCK, k = ML_MIN(end - i, BLOCK - in);
-    if (k == BLOCK) {
-      block(d, b, factor + (i - first));
-    } else {
-      block(d, b, one);
-      for (int64_t m = 0; m < k; m++) factor[i - first + m] = one[in + m];
-    }
-    i += k;
-  }
+  blocks(d, i / BLOCK, i / BLOCK + 1, one);
+  for (int64_t k = 0; k < n; k++) factor[k] = one[i % BLOCK + k];
+}
+
+static void factors(const ml_drop *d, int64_t first, int64_t n, float *factor) {
+  int64_t head = ML_MIN(n, (BLOCK - first % BLOCK) % BLOCK), whole = (n - head) / BLOCK;
+  if (head > 0) rest(d, first, head, factor);
+  blocks(d, (first + head) / BLOCK, (first + head) / BLOCK + whole, factor + head);
+  head += whole * BLOCK;
+  if (head < n) rest(d, first + head, n - head, factor + head);
 }
 
 void ml__drop_factors(const ml_drop *d, int64_t first, int64_t n, float *factor) {
@@ -74,9 +76,9 @@ typedef struct job {
 /* Spans, or elements where the span is 1. */
 ML_CLONES static void each_f32(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  float factor[BLOCK];
-  for (int64_t i = begin; i < end; i += BLOCK) {
-    int64_t n = ML_MIN(end - i, (int64_t)BLOCK);
+  float factor[ROOM];
+  for (int64_t i = begin; i < end; i += ROOM) {
+    int64_t n = ML_MIN(end - i, (int64_t)ROOM);
     const float *restrict x = ml_f32(j->x) + i * j->span;
     float *restrict y = ml_f32(j->y) + i * j->span;
     ml__drop_factors(&j->d, i, n, factor);

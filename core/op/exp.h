@@ -8,11 +8,12 @@
 #define ML_INLINE static inline __attribute__((always_inline))
 
 /*
- * e^x for x up to 88, to 2e-7 of it; 0 below -87.3, where f32 has no normal numbers; NaN stays.
- * x = n ln 2 + r, |r| <= ln 2 / 2; e^r by its series up to r^6, whose rest is below 1.7e-7.
+ * e^x for x up to 88, to 2e-7 of it; 0 below -87.7, where f32 has no normal numbers; NaN stays.
+ * x = n ln 2 + r, |r| <= ln 2 / 2; e^r by its series up to r^6, whose rest is below 1.7e-7. At n =
+ * -127 the exponent's bits are all 0, and so is 2^n.
  */
 ML_INLINE float ml__exp32(float x) {
-  float held = x < -87.3f ? -87.3f : x;
+  float held = x < -88.02f ? -88.02f : x;
   float shifted = held * 1.44269504f + 0x1.8p23f, n = shifted - 0x1.8p23f;
   float r = held - n * 0.693145752f;
   r -= n * 1.42860677e-6f;
@@ -23,8 +24,7 @@ ML_INLINE float ml__exp32(float x) {
   bits = (int32_t)((uint32_t)(bits + 127) << 23);
   float scale;
   memcpy(&scale, &bits, sizeof scale);
-  y *= scale;
-  return x < -87.3f ? 0 : y;
+  return y * scale;
 }
 
 /* The largest of n elements, -inf of none; NaN are passed over. */
@@ -39,17 +39,21 @@ ML_INLINE float ml__largest32(int64_t n, const float *restrict x) {
   return top;
 }
 
-/* sum e^(x - top), in double; the terms into y where keep. */
+/* sum e^(x - top): eight terms in f32, those sums in double; the terms into y where keep. */
 ML_INLINE double ml__exps32(int64_t n, const float *restrict x, float top, const int keep,
                             float *restrict y) {
   double lane[16] = {0}, sum = 0;
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
-    for (int k = 0; k < 16; k++) {
-      float e = ml__exp32(x[i + k] - top);
-      if (keep) y[i + k] = e;
-      lane[k] += (double)e;
+  for (; i + 128 <= n; i += 128) {
+    float part[16] = {0};
+    for (int m = 0; m < 128; m += 16) {
+      for (int k = 0; k < 16; k++) {
+        float e = ml__exp32(x[i + m + k] - top);
+        if (keep) y[i + m + k] = e;
+        part[k] += e;
+      }
     }
+    for (int k = 0; k < 16; k++) lane[k] += (double)part[k];
   }
   for (; i < n; i++) {
     float e = ml__exp32(x[i] - top);
