@@ -54,6 +54,13 @@ ml_err ml__shape_attention(int *nd, int64_t *shape, const ml_tensor *q, const ml
                            const ml_tensor *v, const ml_tensor *mask);
 ml_err ml__shape_attention_rows(int *nd, int64_t *shape, const ml_tensor *q);
 
+/* -- in recurrent.c; gates 1, 3 or 4 -- */
+ml_err ml__shape_recurrent(int *nd, int64_t *shape, const char *op, const ml_tensor *z,
+                           const ml_tensor *w, const ml_tensor *b, const ml_tensor *h0,
+                           const ml_tensor *c0, int64_t gates);
+ml_err ml__shape_recurrent_kept(int *nd, int64_t *shape, const ml_tensor *z);
+ml_err ml__shape_gru_kept(int *nd, int64_t *shape, const ml_tensor *z);
+
 /* The axis as 0..ndim-1. */
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
 

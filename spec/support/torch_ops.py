@@ -2,8 +2,8 @@
 
 Usage: torch_ops.py FILE.safetensors, whose metadata "cases" is a JSON list of
 { op, tensors: names in order, scalars: { name: value }, wants: names with a gradient }.
-Tensors are called "CASE.NAME"; "CASE.=" is mlua's result, "CASE.w" what it is multiplied with before
-the sum that gradients are of, "CASE.d.NAME" mlua's gradients.
+Tensors are called "CASE.NAME"; "CASE.=" is mlua's result, "CASE.loss" what it is multiplied with
+before the sum that gradients are of, "CASE.d.NAME" mlua's gradients.
 Prints a line a case: op, largest difference (relative where values pass 1), or "unknown op".
 """
 
@@ -172,7 +172,42 @@ def attention(s, *t):
     return torch.nan_to_num(y) @ v
 
 
+def recurrent(cell):
+    """A layer of PyTorch's gates, step by step: cell(z, h w' + b, h, c) gives h, c."""
+    def layer(s, *t):
+        z, w, b, h, c = optional(s, t, "z", "w", "b", "h0", "c0")
+        zero = z.new_zeros(z.shape[1], w.shape[1])
+        h, c = zero if h is None else h, zero if c is None else c
+        hs, cs = [None] * len(z), [None] * len(z)
+        for i in (reversed if s["reverse"] else list)(range(len(z))):
+            q = h @ w.T if b is None else h @ w.T + b
+            h, c = hs[i], cs[i] = cell(s, z[i], q, h, c)
+        empty = z.new_zeros(0, *zero.shape) * z.sum()
+        hs, cs = (torch.stack(v) if len(z) else empty for v in (hs, cs))
+        return torch.stack([hs, cs]) if cell is lstm_cell else hs
+    return layer
+
+
+def lstm_cell(s, z, q, h, c):
+    i, f, g, o = (z + q).chunk(4, 1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def gru_cell(s, z, q, h, c):
+    (zr, zs, zn), (qr, qs, qn) = z.chunk(3, 1), q.chunk(3, 1)
+    n, s = torch.tanh(zn + (zr + qr).sigmoid() * qn), (zs + qs).sigmoid()
+    return (1 - s) * n + s * h, c
+
+
+def rnn_cell(s, z, q, h, c):
+    return getattr(z + q, s["act"])(), c
+
+
 OPS.update({
+    "lstm": recurrent(lstm_cell),
+    "gru": recurrent(gru_cell),
+    "rnn": recurrent(rnn_cell),
     "scaled_dot_product_attention": attention,
     "bce_logits": bce_logits,
     "focal": focal,
@@ -214,7 +249,7 @@ def main():
             continue
         parts = [worst(raw["%d.=" % i], y.detach())]
         if case["wants"]:
-            (y * raw["%d.w" % i]).sum().backward()
+            (y * raw["%d.loss" % i]).sum().backward()
             for name, t in zip(case["tensors"], tensors):
                 if name in case["wants"]:
                     grad = t.grad if t.grad is not None else torch.zeros_like(t)
