@@ -8,7 +8,20 @@ local lazy = { TableCollection = "mlua.nn.tables", DLRM = "mlua.nn.dlrm",
                initialise = "mlua.nn.initialise" }
 local several = { ["mlua.nn.norm"] = { "LayerNorm", "RMSNorm", "BatchNorm", "GroupNorm",
                                        "InstanceNorm" },
-                  ["mlua.nn.embedding"] = { "Embedding", "EmbeddingBag" } } -- classes of a module
+                  ["mlua.nn.embedding"] = { "Embedding", "EmbeddingBag" },
+                  ["mlua.nn.containers"] = { "Sequential", "ModuleList", "ModuleDict", "Lambda",
+                                             "Identity" },
+                  ["mlua.nn.activation"] = {
+                    "ReLU", "ReLU6", "LeakyReLU", "PReLU", "ELU", "SELU", "GELU", "SiLU", "Sigmoid",
+                    "LogSigmoid", "Tanh", "Softplus", "Softsign", "Hardsigmoid", "Hardswish",
+                    "Hardshrink", "Hardtanh", "Softmax", "LogSoftmax", "GLU", "SwiGLU" },
+                  ["mlua.nn.recurrent"] = { "RNN", "LSTM", "GRU", "RNNCell", "LSTMCell",
+                                            "GRUCell" },
+                  ["mlua.nn.attention"] = { "MultiheadAttention", "Rotary", "SinusoidalEncoding",
+                                            "LearnedEncoding" },
+                  ["mlua.nn.transformer"] = {
+                    "TransformerEncoderLayer", "TransformerEncoder", "TransformerDecoderLayer",
+                    "TransformerDecoder" } } -- classes of a module
 for module, names in pairs(several) do
   for _, name in ipairs(names) do lazy[name] = module end
 end

@@ -119,6 +119,25 @@ function Module:eval()
   return self
 end
 
+--- Call a function with every module inside, then with this one: `model:apply(init)`.
+-- @tparam function f  takes a module
+-- @treturn Module     itself
+function Module:apply(f)
+  check.arg(type(f) == "function", 1, "apply", "f: expected a function, got %s", check.what(f))
+  for _, c in ipairs(self._children) do c.value:apply(f) end
+  f(self)
+  return self
+end
+
+--- Ask for no gradients by its parameters, or again for them: what is frozen is not trained.
+-- @tparam[opt=true] boolean on
+-- @treturn Module  itself
+function Module:freeze(on)
+  check.type(on, 1, "freeze", "on", "boolean|nil")
+  for _, p in ipairs(self:named_parameters()) do p.tensor:requires_grad(on == false) end
+  return self
+end
+
 --- All parameters, as optimisers take them.
 -- @treturn table  list of tensors
 function Module:parameters()
