@@ -219,10 +219,11 @@ local function project(self, q, k, v)
 end
 
 -- One mask of a mask [L, S] (or what broadcasts to [B, heads, L, S]) and of keys [B, S].
-local function joined_mask(mask, keys, b, s)
+local function joined_mask(mask, keys, b, s, dtype)
   if mask ~= nil and not is_tensor(mask) then
     bad(4, "MultiheadAttention", "mask: expected a tensor, got %s", what(mask))
   end
+  if mask and mask:dtype() ~= "bool" then mask = mask:to(dtype == "f64" and "f64" or "f32") end
   if keys == nil then return mask end
   if not is_tensor(keys) or keys:dtype() ~= "bool" or shape_text(keys) ~= ("[%d, %d]"):format(b, s)
   then
@@ -265,8 +266,8 @@ function MultiheadAttention:forward(q, k, v, o)
   if d and self.training then
     p, seed, stream, draw = d.p, d.seed, d.stream, op.count_up(d.count)
   end
-  local y = op.scaled_dot_product_attention(qs, ks, vs_, joined_mask(o.mask, o.key_mask, b, s),
-    o.causal or false, 0, p, seed, stream, draw) -- [B, heads, L, wide]
+  local y = op.scaled_dot_product_attention(qs, ks, vs_, joined_mask(o.mask, o.key_mask, b, s,
+    q:dtype()), o.causal or false, 0, p, seed, stream, draw) -- [B, heads, L, wide]
   y = self.batch_first and y:permute(1, 3, 2, 4) or y:permute(3, 1, 2, 4)
   y = self.out_proj:forward(y:reshape(b * l, self.dim)):reshape(q:shape())
   core.set_context(nil)

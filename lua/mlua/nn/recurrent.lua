@@ -35,13 +35,12 @@ local KINDS = {
   end },
 }
 
-local function options_of(o, class, more)
+local function known_options(class, more)
   local known = { inputs = "number", hidden = "number", bias = "boolean", dtype = "string",
                   seed = "number", stream = "number" }
   for k, v in pairs(more) do known[k] = v end
   if class:match "^RNN" then known.activation = "string" end
-  o = check.options(o, known, 1, class)
-  return o
+  return known
 end
 
 local function set_sizes(self, o, class)
@@ -83,10 +82,11 @@ end
 
 local function layer_class(name)
   local kind, Class = KINDS[name], Module.class(name)
+  local known = known_options(name, { layers = "number", batch_first = "boolean",
+                                      dropout = "number", bidirectional = "boolean" })
 
   function Class.new(o)
-    o = options_of(o, name, { layers = "number", batch_first = "boolean", dropout = "number",
-                              bidirectional = "boolean" })
+    o = check.options(o, known, 1, name)
     local self = Class.create()
     set_sizes(self, o, name)
     self.layers = check.int(o.layers or 1, 1, name, "layers", 1)
@@ -198,9 +198,10 @@ layer_class "LSTM"
 local function cell_class(name)
   local kind, Class = KINDS[name], Module.class(name .. "Cell")
   local class = name .. "Cell"
+  local known = known_options(class, {})
 
   function Class.new(o)
-    o = options_of(o, class, {})
+    o = check.options(o, known, 1, class)
     local self = Class.create()
     set_sizes(self, o, class)
     add_weights(self, o, kind.gates, self.inputs, "", o.stream and 1024 * o.stream)
