@@ -51,7 +51,7 @@ INLINE double value(const int kind, double x, double t, double q, double a, doub
     case HINGE: return most(a - t * x, 0);
     case HINGE_EMBEDDING: return t == 1 ? x : most(a - x, 0);
     case KL: return t == 0 ? 0 * x : t * (log(t) - x);
-    case KL_LOG: return exp(t) * (t - x);
+    case KL_LOG: return t == -INFINITY ? 0 * x : exp(t) * (t - x);
     default: {
       double p = sigmoid(x), of = p * t + (1 - p) * (1 - t);
       double ce = most(x, 0) - x * t + soft(x);
