@@ -1,5 +1,6 @@
 return {
-  doc = "Sums, means or largest elements of table rows over bags of ids, for all tables in one call.",
+  doc = "Sums, means or largest elements of table rows over bags of ids, for all tables in one "
+    .. "call.",
   source = "semantics of PyTorch's EmbeddingBag (sum, mean, max, per_sample_weights)",
   arg = {
     { "tables", "list f64|f32[R_,D]" }, -- one per table, any number of rows
@@ -11,6 +12,7 @@ return {
   },
   out = { "y", "tables", shape = "bags(tables, n_tables, indices, offsets, weights)" }, -- [B,T,D]
   cpu = "f32",
+  promote = false, -- a table is large, and its rows are updated in place
   grad = "embedding_bags_backward",
   tol = { f32 = 1e-5 },
   domain = { indices = { 0, 2 } },

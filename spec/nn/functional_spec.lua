@@ -19,7 +19,8 @@ describe("nn.functional", function()
     local o = { seed = 1, stream = 2 }
     assert.same(F.dropout(x, 0.5, o):totable(), F.dropout(x, 0.5, o):totable())
     assert.is_not.same(F.dropout(x):totable(), F.dropout(x):totable())
-    assert.equal("bad argument #3 to 'dropout' (unknown option 'trainig', did you mean 'training'?)",
+    assert.equal("bad argument #3 to 'dropout' (unknown option 'trainig', did you mean "
+      .. "'training'?)",
       mistake(function() F.dropout(x, 0.5, { trainig = true }) end))
   end)
 
@@ -45,7 +46,9 @@ describe("nn.functional", function()
       for e = 1, 6 do near(b[l][e], a[l][e]) end
     end
     assert.equal("scaled_dot_product_attention: [2, 5, 8] does not broadcast to [3, 5, 8]",
-      mistake(function() F.scaled_dot_product_attention(ml.zeros(3, 4, 8), ml.zeros(2, 5, 8), v[1]) end))
+      mistake(function()
+        F.scaled_dot_product_attention(ml.zeros(3, 4, 8), ml.zeros(2, 5, 8), v[1])
+      end))
   end)
 
   it("ranks by margins", function()
@@ -79,7 +82,8 @@ def v(k): return torch.sin(torch.arange(20, dtype=torch.float64) * 0.9 + k).resh
 t = torch.tensor([1., -1., 1., -1., 1.], dtype=torch.float64)
 for name, f in {
     "triplet": lambda a, b, c: F.triplet_margin_loss(a, b, c, margin=0.8),
-    "triplet swap 3": lambda a, b, c: F.triplet_margin_loss(a, b, c, p=3, swap=True, reduction="sum"),
+    "triplet swap 3": lambda a, b, c: F.triplet_margin_loss(a, b, c, p=3, swap=True,
+                                                             reduction="sum"),
     "cosine": lambda a, b, c: F.cosine_embedding_loss(a, b, t, margin=0.2),
     "ranking": lambda a, b, c: F.margin_ranking_loss(a, b, t.reshape(5, 1), margin=0.3),
 }.items():

@@ -14,7 +14,8 @@ local function flat(t) return t:contiguous():reshape(-1):totable() end
 
 describe("nn norms", function()
   it("begin with weight 1 and bias 0, as far as they have them", function()
-    for _, m in ipairs { nn.LayerNorm.new { shape = 3 }, nn.GroupNorm.new { groups = 1, channels = 3 },
+    for _, m in ipairs { nn.LayerNorm.new { shape = 3 },
+                         nn.GroupNorm.new { groups = 1, channels = 3 },
                          nn.BatchNorm.new { channels = 3 },
                          nn.InstanceNorm.new { channels = 3, affine = true } } do
       assert.same({ 1, 1, 1 }, m.weight:totable())

@@ -77,7 +77,8 @@ describe("cross_entropy", function()
   it("of even logits is the logarithm of the number of classes", function()
     near(l3, ml.cross_entropy(ml.zeros(4, 3), ids { 0, 1, 2, 0 }):item())
     near(l3, ml.cross_entropy(ml.full(1e4, 3), ids(2)):item())
-    near(l3, ml.cross_entropy(ml.zeros(2, 3, 5), ids { { 0, 1, 2, 1, 0 }, { 0, 0, 0, 0, 0 } }):item())
+    local many = ids { { 0, 1, 2, 1, 0 }, { 0, 0, 0, 0, 0 } }
+    near(l3, ml.cross_entropy(ml.zeros(2, 3, 5), many):item())
   end)
 
   it("weighs classes, and divides by the weights met", function()
@@ -125,14 +126,14 @@ describe("cross_entropy", function()
   end)
 
   it("names a label outside the classes, and shapes that do not fit", function()
-    assert.equal("bad argument #2 to 'cross_entropy' (target: id 3 at position 1 is outside 0 to 2)",
-      mistake(function() ml.cross_entropy(ml.zeros(2, 3), ids { 0, 3 }) end))
+    assert.equal("bad argument #2 to 'cross_entropy' (target: id 3 at position 1 is outside 0 "
+      .. "to 2)", mistake(function() ml.cross_entropy(ml.zeros(2, 3), ids { 0, 3 }) end))
     assert.equal("bad argument #2 to 'cross_entropy' (target: expected [2], got [3])",
       mistake(function() ml.cross_entropy(ml.zeros(2, 3), ids { 0, 1, 1 }) end))
     assert.equal("bad argument #3 to 'cross_entropy' (weight: expected [3], got [2])",
       mistake(function() ml.cross_entropy(ml.zeros(2, 3), ids { 0, 1 }, ml.ones(2)) end))
-    assert.equal("bad argument #2 to 'cross_entropy' (target: expected ids or f32, got f64)",
-      mistake(function() ml.cross_entropy(ml.zeros(2, 3), ml.zeros(2, 3, { dtype = "f64" })) end))
+    assert.equal("bad argument #2 to 'cross_entropy' (target: expected [2, 3], got [2])",
+      mistake(function() ml.cross_entropy(ml.zeros(2, 3), ml.zeros(2)) end))
     assert.equal("bad argument #6 to 'cross_entropy' (label_smoothing: expected 0 to 1, got 2)",
       mistake(function() ml.cross_entropy(ml.zeros(1, 3), ids { 0 }, nil, "sum", 0, 2) end))
     assert.equal("bad argument #2 to 'nll_loss' (target: id -1 at position 0 is outside 0 to 2)",

@@ -1,7 +1,7 @@
 --- What layers and losses compute, without state: operations, and what is put together from them.
 --
--- Every operation is a function here (`functional.cross_entropy`, `functional.layer_norm`: see their
--- reference page); those below take options as a table.
+-- Every operation is a function here (`functional.cross_entropy`, `functional.layer_norm`: see
+-- their reference page); those below take options as a table.
 -- @module mlua.nn.functional
 local check = require "mlua.check"
 local core = require "mlua.ffi"
