@@ -5,9 +5,9 @@
  *   mask   broadcasts to [.., L, S]: added; or bool, true where a row sees a column
  *   causal row l sees columns up to l     scale  0: 1 / sqrt(E)
  *
- * A row that sees nothing gives zeros. Vaswani et al. 2017, eq. 1. In f32 the L x S matrix is never
- * there (attention_blocks.c); kept for the backward is z, the logarithm of a row's sum of exponents.
- * Here: shapes, the reference, in double, which takes f64 too, and who computes.
+ * A row that sees nothing gives zeros. Vaswani et al. 2017, eq. 1. In f32 the L x S matrix is
+ * never there (attention_blocks.c); kept for the backward is z, the logarithm of a row's sum of
+ * exponents. Here: shapes, the reference, in double, which takes f64 too, and who computes.
  */
 #include "op/attention.h"
 
@@ -32,8 +32,9 @@ ml_err ml__shape_attention(int *nd, int64_t *shape, const ml_tensor *q, const ml
   for (int i = 0; i < 2; i++) {
     const ml_tensor *t = of[i];
     bool fits = t->info.ndim == n && memcmp(t->info.shape, q->info.shape, lead) == 0;
-    if (fits) fits = i ? t->info.shape[n - 2] == k->info.shape[n - 2]
-                       : t->info.shape[n - 1] == q->info.shape[n - 1];
+    if (fits)
+      fits = i ? t->info.shape[n - 2] == k->info.shape[n - 2]
+               : t->info.shape[n - 1] == q->info.shape[n - 1];
     if (!fits)
       return ml_fail(ML_ESHAPE, "bad argument #%d to '%s' (%s: %s does not fit %s %s)", i + 2, op,
                      i ? "v" : "k", ml__shape_text(a, t->info.ndim, t->info.shape), i ? "k" : "q",
@@ -49,9 +50,6 @@ ml_err ml__shape_attention(int *nd, int64_t *shape, const ml_tensor *q, const ml
     return ml_fail(ML_ESHAPE, "bad argument #4 to '%s' (mask: %s does not broadcast to %s)", op,
                    ml__shape_text(a, mask->info.ndim, mask->info.shape),
                    ml__shape_text(b, n, shape));
-  if (mask && mask->info.dtype != ML_BOOL && mask->info.dtype != q->info.dtype)
-    return ml_fail(ML_EDTYPE, "bad argument #4 to '%s' (mask: expected bool or %s, got %s)", op,
-                   ml_dtype_name(q->info.dtype), ml_dtype_name(mask->info.dtype));
   shape[n - 1] = v->info.shape[n - 1];
   return ML_OK;
 }
@@ -89,9 +87,13 @@ void ml__attention_hide(const ml_attention *a, int64_t head, int64_t row, int64_
     if (a->mask->info.dtype == ML_BOOL) {
       const uint8_t *m = (const uint8_t *)a->mask->info.data + at;
       for (int64_t i = 0; i < n; i++) score[i] = m[i * across] ? score[i] : -INFINITY;
-    } else {
+    } else if (a->mask->info.dtype == ML_F32) {
       const float *m = ml_f32(a->mask) + at;
       for (int64_t i = 0; i < n; i++) score[i] += m[i * across];
+    } else {
+      const ml_info *m = &a->mask->info;
+      for (int64_t i = 0; i < n; i++)
+        score[i] += (float)ml__load(m->data, m->dtype, at + i * across);
     }
   }
   for (int64_t i = ML_MAX(0, row + 1 - s0); a->causal && i < n; i++) score[i] = -INFINITY;
@@ -190,17 +192,22 @@ static ml_err reference_backward(ml_attention *a) {
 static ml_attention describe(const ml_tensor *q, const ml_tensor *k, const ml_tensor *v,
                              const ml_tensor *mask, int64_t causal, double scale) {
   int n = q->info.ndim;
-  ml_attention a = {.heads = 1, .l = q->info.shape[n - 2], .s = k->info.shape[n - 2],
-                    .e = q->info.shape[n - 1], .ev = v->info.shape[n - 1], .q = q, .k = k, .v = v,
-                    .mask = mask, .causal = causal != 0};
+  ml_attention a = {.heads = 1,
+                    .l = q->info.shape[n - 2],
+                    .s = k->info.shape[n - 2],
+                    .e = q->info.shape[n - 1],
+                    .ev = v->info.shape[n - 1],
+                    .q = q,
+                    .k = k,
+                    .v = v,
+                    .mask = mask,
+                    .causal = causal != 0};
   for (int d = 0; d < n - 2; d++) a.heads *= q->info.shape[d];
   a.scale = scale != 0 ? scale : 1 / sqrt((double)ML_MAX(1, a.e));
   return a;
 }
 
-static bool slow(const ml_attention *a) {
-  return ml__reference_on || a->q->info.dtype != ML_F32;
-}
+static bool slow(const ml_attention *a) { return ml__reference_on || a->q->info.dtype != ML_F32; }
 
 ml_err ml_scaled_dot_product_attention_ref(ml_tensor *y, ml_tensor *kept, const ml_tensor *q,
                                            const ml_tensor *k, const ml_tensor *v,

@@ -6,7 +6,7 @@
 #include "op/dropout.h"
 
 typedef struct ml_attention {
-  int64_t heads, l, s, e, ev; /* heads: all leading axes; q [heads, l, e], k [.., s, e], v [.., s, ev] */
+  int64_t heads, l, s, e, ev; /* q [heads, l, e], k [heads, s, e], v [heads, s, ev] */
   const ml_tensor *q, *k, *v; /* contiguous */
   const ml_tensor *mask;      /* broadcast to [.., l, s], any strides; or NULL */
   bool causal;

@@ -1,10 +1,10 @@
 /*
- * attention_blocks: attention in f32 by blocks of ROWS rows and COLUMNS columns, whose scores stay in
- * cache; the L x S matrix is never there.
+ * attention_blocks: attention in f32 by blocks of ROWS rows and COLUMNS columns, whose scores stay
+ * in cache; the L x S matrix is never there.
  *
  * Forward (Dao et al. 2022, arXiv:2205.14135; Milakov & Gimelshein 2018): a row keeps the largest
- * score m so far, the sum of exponents and the weighed values by it; where a block raises m, both are
- * scaled by e^(old m - m). Backward: p = e^(score - z) again, and with D = sum(g y) of a row
+ * score m so far, the sum of exponents and the weighed values by it; where a block raises m, both
+ * are scaled by e^(old m - m). Backward: p = e^(score - z) again, and with D = sum(g y) of a row
  *   dv = p' g,  ds = p (g v' - D),  dq = scale ds k,  dk = scale ds' q.
  *
  * Cut by heads and blocks of rows; the backward by heads where there are MANY, else twice, by rows
@@ -119,7 +119,8 @@ ml_err ml__attention_forward(ml_attention *a) {
 
 /* -- backward -- */
 
-ML_CLONES static void probabilities(int64_t n, const float *restrict x, float z, float *restrict p) {
+ML_CLONES static void probabilities(int64_t n, const float *restrict x, float z,
+                                    float *restrict p) {
   for (int64_t i = 0; i < n; i++) p[i] = ml__exp32(x[i] - z);
 }
 
@@ -190,8 +191,7 @@ static void run(ml_attention *a, int64_t begin, int64_t end, int part) {
   for (int64_t i = begin; i < end && e == ML_OK; i++) {
     if (part == 0) e = blocks(a, i, 0, a->l, 0, a->s, true, true, room);
     int64_t l0 = i % by_l * ROWS, s0 = i % by_s * COLUMNS;
-    if (part == 1)
-      e = blocks(a, i / by_l, l0, ML_MIN(a->l, l0 + ROWS), 0, a->s, true, false, room);
+    if (part == 1) e = blocks(a, i / by_l, l0, ML_MIN(a->l, l0 + ROWS), 0, a->s, true, false, room);
     if (part == 2)
       e = blocks(a, i / by_s, 0, a->l, s0, ML_MIN(a->s, s0 + COLUMNS), false, true, room);
   }

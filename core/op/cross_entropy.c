@@ -12,8 +12,8 @@
  * positions where targets are probabilities, as in PyTorch.
  *
  * z is kept for the backward, no probabilities are: x is read once each way (twice where a position
- * does not fit into cache), dx written. f32 sums in double. Rows where the classes lie side by side,
- * else tiles of positions.
+ * does not fit into cache), dx written. f32 sums in double. Rows where the classes lie side by
+ * side, else tiles of positions.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -62,11 +62,7 @@ ml_err ml__shape_classes(int *nd, int64_t *shape, const char *op, const ml_tenso
     if (d != at) positions[k++] = p->info.shape[d];
   const int64_t *want = whole(y) ? positions : p->info.shape;
   int want_n = whole(y) ? n - 1 : n;
-  if (!whole(y) && y->info.dtype != p->info.dtype)
-    return ml_fail(ML_EDTYPE, "bad argument #2 to '%s' (target: expected ids or %s, got %s)", op,
-                   ml_dtype_name(p->info.dtype), ml_dtype_name(y->info.dtype));
-  if (y->info.ndim != want_n ||
-      memcmp(y->info.shape, want, sizeof(int64_t) * (size_t)want_n) != 0)
+  if (y->info.ndim != want_n || memcmp(y->info.shape, want, sizeof(int64_t) * (size_t)want_n) != 0)
     return misfit(op, 2, "target", want_n, want, y);
   if (w && (w->info.ndim != 1 || w->info.shape[0] != p->info.shape[at]))
     return misfit(op, 3, "weight", 1, p->info.shape + at, w);
@@ -81,6 +77,17 @@ ml_err ml__shape_positions(int *nd, int64_t *shape, const ml_tensor *p) {
   for (int d = 0; d < p->info.ndim; d++)
     if (d != (p->info.ndim == 1 ? 0 : 1)) shape[0] *= p->info.shape[d];
   return ML_OK;
+}
+
+/* Ids as they are, probabilities in x's dtype; in row order. */
+static ml_err as_target(ml_tensor **out, ml_tensor *t, const ml_tensor *x) {
+  if (whole(t) || t->info.dtype == x->info.dtype) return ml__contiguous(out, t);
+  ML_TRY(ml__new(out, x->info.dtype, t->info.ndim, t->info.shape));
+  ml_err e = ml__copy(*out, t);
+  if (e == ML_OK) return e;
+  ml__unref(*out);
+  *out = NULL;
+  return e;
 }
 
 static job describe(const char *name, const ml_tensor *x, const ml_tensor *t, const ml_tensor *w) {
@@ -130,8 +137,8 @@ static double divisor(const job *j) {
 
 /* q_c at a position (of sample n, place s). */
 static double share(const job *j, int64_t position, int64_t at, int64_t c) {
-  double t = j->ids ? (id_at(j, position) == c ? 1 : 0)
-                    : ml__load(j->t->info.data, j->t->info.dtype, at);
+  double t =
+      j->ids ? (id_at(j, position) == c ? 1 : 0) : ml__load(j->t->info.data, j->t->info.dtype, at);
   return weight(j, c) * ((1 - j->smooth) * t + j->smooth / (double)j->c);
 }
 
@@ -144,7 +151,8 @@ static void reference(job *j, int64_t position) {
     if (j->z) ml__store(j->z, d, position, 0);
     return;
   }
-  for (int64_t c = 0; c < j->c; c++) top = fmax(top, ml__load(j->x->info.data, d, first + c * j->s));
+  for (int64_t c = 0; c < j->c; c++)
+    top = fmax(top, ml__load(j->x->info.data, d, first + c * j->s));
   for (int64_t c = 0; c < j->c; c++)
     sum += exp(ml__load(j->x->info.data, d, first + c * j->s) - top);
   if (j->logits) z = top + log(sum);
@@ -192,7 +200,6 @@ ML_CLONES static double dot(int64_t n, const float *restrict a, const float *res
   return sum;
 }
 
-/* sum a b c; c NULL: sum a b. */
 ML_CLONES static double dot3(int64_t n, const float *restrict a, const float *restrict b,
                              const float *restrict c) {
   double lane[16] = {0}, sum = 0;
@@ -242,8 +249,7 @@ ML_CLONES static void slope_row(int64_t n, const float *restrict x, float a, flo
                                 float rest, const float *restrict w, const float *restrict t,
                                 float *restrict dx) {
   if (t)
-    for (int64_t c = 0; c < n; c++)
-      dx[c] = a * ml__exp32(x[c] - z) - w[c] * (even + rest * t[c]);
+    for (int64_t c = 0; c < n; c++) dx[c] = a * ml__exp32(x[c] - z) - w[c] * (even + rest * t[c]);
   else if (even != 0)
     for (int64_t c = 0; c < n; c++) dx[c] = a * ml__exp32(x[c] - z) - w[c] * even;
   else
@@ -329,8 +335,8 @@ ML_CLONES static void tile_slope(const job *j, int64_t n, const float *restrict 
     float w = j->ones[c], first = even * w;
     if (t)
       for (int i = 0; i < n; i++)
-        dx[c * s + i] = a[i] * ml__exp32(x[c * s + i] - z[i]) -
-                        scale[i] * (first + rest * w * t[c * s + i]);
+        dx[c * s + i] =
+            a[i] * ml__exp32(x[c * s + i] - z[i]) - scale[i] * (first + rest * w * t[c * s + i]);
     else
       for (int i = 0; i < n; i++)
         dx[c * s + i] = a[i] * ml__exp32(x[c * s + i] - z[i]) - scale[i] * first;
@@ -407,14 +413,18 @@ static ml_err forward(job *j, ml_tensor *y) {
 
 ml_err ml_cross_entropy_ref(ml_tensor *y, ml_tensor *kept, const ml_tensor *x, const ml_tensor *t,
                             const ml_tensor *w, int64_t reduction, int64_t ignore, double smooth) {
-  job j = describe("cross_entropy", x, t, w);
+  ml_tensor *own;
   if (!(smooth >= 0 && smooth <= 1))
     return ml_fail(ML_EARG,
                    "bad argument #6 to 'cross_entropy' (label_smoothing: expected 0 to 1, got %g)",
                    smooth);
+  ML_TRY(as_target(&own, (ml_tensor *)t, x));
+  job j = describe("cross_entropy", x, own, w);
   j.reduction = reduction, j.ignore = ignore, j.smooth = smooth, j.logits = true;
   j.z = kept ? kept->info.data : NULL;
-  return forward(&j, y);
+  ml_err e = forward(&j, y);
+  ml__unref(own);
+  return e;
 }
 
 /* One element of a row at each position, and no others: -w x at the id. */
@@ -449,7 +459,7 @@ static ml_err backward(ml_node *n, ml_tensor *g, ml_tensor **gin, bool logits) {
   if (ml__wants(n->in[1])) return ml_fail(ML_ESTATE, "%s: no gradient by the target", n->name);
   if (ml__wants(n->in[2])) return ml_fail(ML_ESTATE, "%s: no gradient by the weight", n->name);
   ml_err e = ml__contiguous(&x, n->in[0]);
-  if (e == ML_OK) e = ml__contiguous(&t, n->in[1]);
+  if (e == ML_OK) e = as_target(&t, n->in[1], x);
   if (e == ML_OK && n->in[2]) e = ml__contiguous(&w, n->in[2]);
   if (e == ML_OK) e = ml__new(&gin[0], x->info.dtype, x->info.ndim, x->info.shape);
   if (e == ML_OK && x->info.count > 0) {

@@ -45,7 +45,7 @@ return {
     doc = "-sum_c q_c ln softmax(x)_c at every position of x [C] or [N, C, …], q the target: ids "
       .. "from 0, or probabilities of x's shape; weight [C] by class, labels smoothed over all.",
     source = "PyTorch's cross_entropy; smoothing: Szegedy et al. 2015, arXiv:1512.00567, section 7",
-    arg = { input, { "target", "i32|i64|f64|f32[...]" }, weight, reduction, ignore,
+    arg = { input, { "target", "i32|i64|f64|f32|bf16|f16[...]" }, weight, reduction, ignore,
             { "label_smoothing", "number", 0 } },
     out = { "y", "input", shape = 'classes("cross_entropy", input, target, weight, reduction)' },
     saved = { "z", "input", shape = "positions(input)" },

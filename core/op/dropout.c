@@ -3,9 +3,10 @@
  *
  *   x, y  any shape    draw  one i32 or i64, absent: 0    span  elements that go together, in a row
  *
- * Whether element i is kept is named by (seed, stream, draw, i / span): word i % 64 / 16 of Philox's
- * counter draw 2^36 + i / 64 * 16 + i % 16, in a half of the streams that nothing else draws from;
- * kept where its upper 31 bits are at least p (2^31 - 1). Nothing is stored: the backward is the same on g.
+ * Whether element i is kept is named by (seed, stream, draw, i / span): word i % 64 / 16 of
+ * Philox's counter draw 2^36 + i / 64 * 16 + i % 16, in a half of the streams that nothing else
+ * draws from; kept where its upper 31 bits are at least p (2^31 - 1). Nothing is stored: the
+ * backward is the same on g.
  * Srivastava et al. 2014; inverted, as PyTorch's.
  */
 #include "op/dropout.h"
@@ -23,9 +24,9 @@ ml_err ml__drop(ml_drop *d, const char *op, int at, double p, int64_t seed, int6
   if (draw && draw->info.count != 1)
     return ml_fail(ML_ESHAPE, "%s: draw: expected one element, got %lld", op,
                    (long long)draw->info.count);
-  int64_t now = !draw                             ? 0
+  int64_t now = !draw                        ? 0
                 : draw->info.dtype == ML_I64 ? *(const int64_t *)draw->info.data
-                                                  : *(const int32_t *)draw->info.data;
+                                             : *(const int32_t *)draw->info.data;
   *d = (ml_drop){(uint64_t)seed, (uint64_t)stream | APART, (uint64_t)now << 36, p,
                  p < 1 ? (float)(1 / (1 - p)) : 0};
   return ML_OK;
@@ -95,8 +96,10 @@ ML_CLONES static void each_f32(void *ctx, int64_t begin, int64_t end) {
 static ml_err start(job *j, int64_t *spans, ml_tensor *y, const ml_tensor *x, double p,
                     int64_t seed, int64_t stream, const ml_tensor *draw, int64_t span) {
   if (span < 1 || x->info.count % span != 0)
-    return ml_fail(ML_EARG, "bad argument #6 to 'dropout' (span: %lld does not divide %lld "
-                   "elements)", (long long)span, (long long)x->info.count);
+    return ml_fail(ML_EARG,
+                   "bad argument #6 to 'dropout' (span: %lld does not divide %lld "
+                   "elements)",
+                   (long long)span, (long long)x->info.count);
   *j = (job){.x = x, .y = y, .span = span};
   *spans = x->info.count / span;
   return ml__drop(&j->d, "dropout", 2, p, seed, stream, draw);

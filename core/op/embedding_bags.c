@@ -205,7 +205,8 @@ ml_err ml_embedding_bags_cpu(ml_tensor *y, ml_tensor *const *tables, int64_t n,
                              const ml_tensor *indices, const ml_tensor *offsets,
                              const ml_tensor *weights, int64_t mode, int64_t padding) {
   job j = {.s = ml__bags(tables, n, indices, offsets, weights, mode, padding),
-           .tables = tables, .y = ml_f32(y)};
+           .tables = tables,
+           .y = ml_f32(y)};
   ML_TRY(check_offsets(&j.s, weights));
   int64_t total = n * j.s.samples, per = j.s.count / ML_MAX(total, 1) + 1;
   ml_parallel(total, ML_MAX(1, 8192 / (per * ML_MAX(j.s.width, 1))) * 8, chunk, &j);

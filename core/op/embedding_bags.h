@@ -33,6 +33,7 @@ ml_bags ml__bags(ml_tensor *const *tables, int64_t n, const ml_tensor *indices,
                  const ml_tensor *offsets, const ml_tensor *weights, int64_t mode, int64_t padding);
 /* best[d]: the id of the bag [from, to) whose row has the largest element d, the first of equal
    ones, NaN above all; -1 where no id counts. Ids in range. */
-void ml__bag_best(const ml_bags *s, const ml_tensor *table, int64_t from, int64_t to, int64_t *best);
+void ml__bag_best(const ml_bags *s, const ml_tensor *table, int64_t from, int64_t to,
+                  int64_t *best);
 
 #endif

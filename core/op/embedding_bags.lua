@@ -1,5 +1,6 @@
 return {
-  doc = "Sums, means or largest elements of table rows over bags of ids, for all tables in one call.",
+  doc = "Sums, means or largest elements of table rows over bags of ids, for all tables in one "
+    .. "call.",
   source = "semantics of PyTorch's EmbeddingBag (sum, mean, max, per_sample_weights)",
   arg = {
     { "tables", "list f64|f32[R_,D]" }, -- one per table, any number of rows

@@ -248,8 +248,8 @@ static void reference(ml_node *n, const ml_bags *s, ml_tensor *g, ml_tensor *wei
           ml__store(gin[t]->info.data, dtype, at,
                     ml__load(gin[t]->info.data, dtype, at) + scale * w * v);
       }
-      if (gin[s->tables + 2]) ml__store(gin[s->tables + 2]->info.data, dtype, i,
-                  padding && s->offsets ? 0 : scale * dot);
+      if (gin[s->tables + 2])
+        ml__store(gin[s->tables + 2]->info.data, dtype, i, padding && s->offsets ? 0 : scale * dot);
     }
   }
 }
@@ -266,7 +266,9 @@ static ml_err prepare(job *j, bool slow) {
   for (int64_t t = 0; t < tables; t++) {
     ml_tensor *p, *state, *table = n->in[t];
     const ml_update *u =
-        slow || j->s.max || j->s.width > WIDEST || table->info.shape[0] > UINT32_MAX ? NULL : ml__fused(table);
+        slow || j->s.max || j->s.width > WIDEST || table->info.shape[0] > UINT32_MAX
+            ? NULL
+            : ml__fused(table);
     if (u) {
       ML_TRY(ml__check_update(u, &p, &state));
       j->update[t] = u;
@@ -310,8 +312,7 @@ ml_err ml_embedding_bags_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   if (e == ML_OK && n->in[tables + 1]) e = ml__contiguous(&offsets, n->in[tables + 1]);
   if (e == ML_OK && n->in[tables + 2]) e = ml__contiguous(&weights, n->in[tables + 2]);
   if (e == ML_OK) {
-    j.s = ml__bags(n->in, tables, indices, offsets, weights, n->scalar[0].i,
-                   n->scalar[1].i);
+    j.s = ml__bags(n->in, tables, indices, offsets, weights, n->scalar[0].i, n->scalar[1].i);
     e = prepare(&j, slow);
   }
   if (e == ML_OK && ml__wants(n->in[tables + 2])) {

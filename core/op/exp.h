@@ -17,8 +17,8 @@ ML_INLINE float ml__exp32(float x) {
   float shifted = held * 1.44269504f + 0x1.8p23f, n = shifted - 0x1.8p23f;
   float r = held - n * 0.693145752f;
   r -= n * 1.42860677e-6f;
-  float y = 1 + r * (1 + r * (0.5f + r * (1 / 6.f + r * (1 / 24.f + r * (1 / 120.f +
-                                                                        r * (1 / 720.f))))));
+  float y =
+      1 + r * (1 + r * (0.5f + r * (1 / 6.f + r * (1 / 24.f + r * (1 / 120.f + r * (1 / 720.f))))));
   int32_t bits;
   memcpy(&bits, &shifted, sizeof bits);
   bits = (int32_t)((uint32_t)(bits + 127) << 23);

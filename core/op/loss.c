@@ -51,7 +51,7 @@ INLINE double value(const int kind, double x, double t, double q, double a, doub
     case HINGE: return most(a - t * x, 0);
     case HINGE_EMBEDDING: return t == 1 ? x : most(a - x, 0);
     case KL: return t == 0 ? 0 * x : t * (log(t) - x);
-    case KL_LOG: return exp(t) * (t - x);
+    case KL_LOG: return t == -INFINITY ? 0 * x : exp(t) * (t - x);
     default: {
       double p = sigmoid(x), of = p * t + (1 - p) * (1 - t);
       double ce = most(x, 0) - x * t + soft(x);
@@ -136,12 +136,12 @@ INLINE double block(const int kind, const job *j, int64_t at, int64_t n) {
   return sum;
 }
 
-#define RUN(KIND)                                                                      \
-  ML_CLONES static double run_##KIND(const job *j, int64_t begin, int64_t end) {       \
-    double sum = 0;                                                                    \
-    for (int64_t i = begin; i < end; i += BLOCK)                                       \
-      sum += block(KIND, j, i, ML_MIN(end - i, (int64_t)BLOCK));                       \
-    return sum;                                                                        \
+#define RUN(KIND)                                                                \
+  ML_CLONES static double run_##KIND(const job *j, int64_t begin, int64_t end) { \
+    double sum = 0;                                                              \
+    for (int64_t i = begin; i < end; i += BLOCK)                                 \
+      sum += block(KIND, j, i, ML_MIN(end - i, (int64_t)BLOCK));                 \
+    return sum;                                                                  \
   }
 RUN(BCE)
 RUN(LOGITS)
@@ -230,20 +230,20 @@ static ml_err backward(ml_node *n, ml_tensor *g, ml_tensor **gin, job j) {
 }
 
 #define T const ml_tensor *
-#define WEIGHTED(NAME, KIND)                                                        \
-  ml_err ml_##NAME##_ref(ml_tensor *y, T x, T t, T w, int64_t reduction) {          \
+#define WEIGHTED(NAME, KIND)                                                                \
+  ml_err ml_##NAME##_ref(ml_tensor *y, T x, T t, T w, int64_t reduction) {                  \
     return forward(y, (job){.kind = KIND, .x = x, .t = t, .w = w, .reduction = reduction}); \
-  }                                                                                 \
-  ml_err ml_##NAME##_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {          \
-    return backward(n, g, gin, (job){.kind = KIND});                                \
+  }                                                                                         \
+  ml_err ml_##NAME##_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {                  \
+    return backward(n, g, gin, (job){.kind = KIND});                                        \
   }
 /* With one number. */
-#define NUMBER(NAME, KIND)                                                                     \
-  ml_err ml_##NAME##_ref(ml_tensor *y, T x, T t, int64_t reduction, double a) {                \
-    return forward(y, (job){.kind = KIND, .x = x, .t = t, .reduction = reduction, .a = a});    \
-  }                                                                                            \
-  ml_err ml_##NAME##_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {                     \
-    return backward(n, g, gin, (job){.kind = KIND, .a = n->scalar[1].d});                      \
+#define NUMBER(NAME, KIND)                                                                  \
+  ml_err ml_##NAME##_ref(ml_tensor *y, T x, T t, int64_t reduction, double a) {             \
+    return forward(y, (job){.kind = KIND, .x = x, .t = t, .reduction = reduction, .a = a}); \
+  }                                                                                         \
+  ml_err ml_##NAME##_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {                  \
+    return backward(n, g, gin, (job){.kind = KIND, .a = n->scalar[1].d});                   \
   }
 
 WEIGHTED(bce, BCE)
@@ -268,15 +268,16 @@ ml_err ml_l1_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
 }
 
 ml_err ml_kl_div_ref(ml_tensor *y, T x, T t, int64_t reduction, int64_t log_target) {
-  return forward(y, (job){.kind = log_target ? KL_LOG : KL, .x = x, .t = t, .reduction = reduction});
+  return forward(y,
+                 (job){.kind = log_target ? KL_LOG : KL, .x = x, .t = t, .reduction = reduction});
 }
 ml_err ml_kl_div_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   return backward(n, g, gin, (job){.kind = n->scalar[1].i ? KL_LOG : KL});
 }
 
 ml_err ml_focal_ref(ml_tensor *y, T x, T t, int64_t reduction, double alpha, double gamma) {
-  return forward(y, (job){.kind = FOCAL, .x = x, .t = t, .reduction = reduction, .a = alpha,
-                          .b = gamma});
+  return forward(
+      y, (job){.kind = FOCAL, .x = x, .t = t, .reduction = reduction, .a = alpha, .b = gamma});
 }
 ml_err ml_focal_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   return backward(n, g, gin, (job){.kind = FOCAL, .a = n->scalar[1].d, .b = n->scalar[2].d});

@@ -1,6 +1,7 @@
 -- Losses of an input and a target, element by element, averaged, summed or as they are: loss.c.
 local T = "f64|f32[...]"
-local input, target, weight = { "input", T }, { "target", "input[...]" }, { "weight?", "input[...]" }
+local input, target = { "input", T }, { "target", "input[...]" }
+local weight = { "weight?", "input[...]" }
 local reduction = { "reduction", "choice:mean|sum|none", "mean" }
 
 local function copy(case, more)
@@ -38,7 +39,8 @@ local function loss(name, doc, o)
     name = name, doc = doc, source = o.source, arg = arg,
     out = { "y", "input", shape = ('loss("%s", input, target, %s, %s, reduction)'):format(name,
       o.weight and "weight" or "NULL", o.pos_weight and "pos_weight" or "NULL") },
-    grad = name .. "_backward", constant = { target = not o.symmetric, weight = true, pos_weight = true },
+    grad = name .. "_backward",
+    constant = { target = not o.symmetric, weight = true, pos_weight = true },
     tol = { f32 = 1e-5 }, domain = o.domain, sweep = sweep,
   }
 end
@@ -55,12 +57,15 @@ return {
     { weight = true, pos_weight = true, domain = domain({ -3, 3 }, { 0, 1 }) }),
   loss("mse", "Squared error: w (x - t)^2.",
     { weight = true, symmetric = true, domain = domain({ -2, 2 }, { -2, 2 }) }),
-  loss("l1", "Absolute error: |x - t|.", { symmetric = true, domain = domain({ -2, 2 }, { -2, 2 }) }),
+  loss("l1", "Absolute error: |x - t|.",
+    { symmetric = true, domain = domain({ -2, 2 }, { -2, 2 }) }),
   loss("huber", "d^2 / 2 up to d = |x - t| = delta, then delta (d - delta / 2).",
-    { source = "Huber 1964", symmetric = true, arg = { { "delta", "number", 1 } }, case = { delta = 1 },
+    { source = "Huber 1964", symmetric = true,
+      arg = { { "delta", "number", 1 } }, case = { delta = 1 },
       other = { delta = 0.7 }, domain = domain({ -2, 2 }, { -2, 2 }) }),
   loss("smooth_l1", "d^2 / (2 beta) up to d = |x - t| = beta, then d - beta / 2.",
-    { source = "Girshick 2015, arXiv:1504.08083", symmetric = true, arg = { { "beta", "number", 1 } },
+    { source = "Girshick 2015, arXiv:1504.08083", symmetric = true,
+      arg = { { "beta", "number", 1 } },
       case = { beta = 1 }, other = { beta = 0.5 }, domain = domain({ -2, 2 }, { -2, 2 }) }),
   loss("hinge", "max(0, margin - t x), for targets -1 and 1.",
     { arg = { { "margin", "number", 1 } }, case = { margin = 1 },

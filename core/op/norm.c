@@ -35,8 +35,8 @@ static ml_err misfit(const char *op, int i, const char *name, int nd, const int6
 }
 
 static bool fits(const ml_tensor *t, int nd, const int64_t *shape) {
-  return !t || (t->info.ndim == nd &&
-                memcmp(t->info.shape, shape, sizeof(int64_t) * (size_t)nd) == 0);
+  return !t ||
+         (t->info.ndim == nd && memcmp(t->info.shape, shape, sizeof(int64_t) * (size_t)nd) == 0);
 }
 
 ml_err ml__shape_norm_last(int *nd, int64_t *shape, const char *op, const ml_tensor *x,
@@ -135,7 +135,8 @@ static double load(const ml_tensor *t, int64_t i, double otherwise) {
 static ml_err reference(ml_norm *j) {
   int64_t groups = ml__norm_groups(j), count = j->x->info.count;
   double m = (double)ml__norm_members(j), *sums = calloc((size_t)(2 * groups + 1), sizeof *sums);
-  if (!sums) return ml_fail(ML_ENOMEM, "out of memory: statistics of %lld groups", (long long)groups);
+  if (!sums)
+    return ml_fail(ML_ENOMEM, "out of memory: statistics of %lld groups", (long long)groups);
   for (int64_t i = 0; !j->fixed && i < count; i++) sums[2 * group_of(j, i)] += load(j->x, i, 0) / m;
   for (int64_t i = 0; !j->fixed && i < count; i++) {
     double *s = sums + 2 * group_of(j, i), d = load(j->x, i, 0) - (j->rms ? 0 : s[0]);
@@ -201,24 +202,27 @@ static ml_err forward(ml_norm *j, ml_tensor *kept) {
     if (!j->stats)
       return ml_fail(ML_ENOMEM, "out of memory: statistics of %lld groups", (long long)groups);
   }
-  ml_err e = slow(j)                         ? reference(j)
-             : !j->across && j->s < LONG     ? ml__norm_rows(j)
-             : j->s >= LONG                  ? ml__norm_channels(j)
-                                             : ml__norm_columns(j);
+  ml_err e = slow(j)                     ? reference(j)
+             : !j->across && j->s < LONG ? ml__norm_rows(j)
+             : j->s >= LONG              ? ml__norm_channels(j)
+                                         : ml__norm_columns(j);
   free(own);
   return e;
 }
 
 static ml_norm by_last(const ml_tensor *x, int64_t axes) {
   int at = x->info.ndim - (int)axes;
-  return (ml_norm){.n = product(x, 0, at), .c = product(x, at, x->info.ndim), .s = 1, .groups = 1,
-                   .x = x};
+  return (ml_norm){
+      .n = product(x, 0, at), .c = product(x, at, x->info.ndim), .s = 1, .groups = 1, .x = x};
 }
 
 static ml_norm by_channel(const ml_tensor *x, int64_t groups) {
-  return (ml_norm){.n = x->info.shape[0], .c = x->info.shape[1],
-                   .s = product(x, 2, x->info.ndim), .groups = groups ? groups : 1,
-                   .across = groups == 0, .x = x};
+  return (ml_norm){.n = x->info.shape[0],
+                   .c = x->info.shape[1],
+                   .s = product(x, 2, x->info.ndim),
+                   .groups = groups ? groups : 1,
+                   .across = groups == 0,
+                   .x = x};
 }
 
 static ml_err layer_norm(ml_tensor *y, ml_tensor *stats, const ml_tensor *x, const ml_tensor *w,
@@ -256,7 +260,8 @@ static ml_err batch_norm(ml_tensor *y, ml_tensor *stats, const ml_tensor *x, con
   double m = (double)ml__norm_members(&j), *own = NULL;
   if (!stats) {
     own = j.stats = malloc((size_t)(j.c + 1) * 2 * sizeof *own);
-    if (!own) return ml_fail(ML_ENOMEM, "out of memory: statistics of %lld channels", (long long)j.c);
+    if (!own)
+      return ml_fail(ML_ENOMEM, "out of memory: statistics of %lld channels", (long long)j.c);
   }
   ml_err e = forward(&j, stats);
   for (int64_t c = 0; e == ML_OK && x->info.count > 0 && c < j.c; c++) {
@@ -288,12 +293,12 @@ static ml_err batch_norm_fixed(ml_tensor *y, ml_tensor *stats, const ml_tensor *
   return e;
 }
 
-#define BOTH(NAME, PARAMS, ...)                                        \
-  ml_err ml_##NAME##_ref(ml_tensor *y, ml_tensor *stats, PARAMS) {     \
-    return NAME(y, stats, __VA_ARGS__);                                \
-  }                                                                    \
-  ml_err ml_##NAME##_cpu(ml_tensor *y, ml_tensor *stats, PARAMS) {     \
-    return NAME(y, stats, __VA_ARGS__);                                \
+#define BOTH(NAME, PARAMS, ...)                                    \
+  ml_err ml_##NAME##_ref(ml_tensor *y, ml_tensor *stats, PARAMS) { \
+    return NAME(y, stats, __VA_ARGS__);                            \
+  }                                                                \
+  ml_err ml_##NAME##_cpu(ml_tensor *y, ml_tensor *stats, PARAMS) { \
+    return NAME(y, stats, __VA_ARGS__);                            \
   }
 #define T const ml_tensor *
 #define AND ,
@@ -331,10 +336,10 @@ static ml_err backward(ml_norm j, ml_node *n, ml_tensor *g, ml_tensor **gin, int
     if (j.dw) ml__fill(j.dw, 0);
     if (j.db) ml__fill(j.db, 0);
   } else if (e == ML_OK) {
-    e = slow(&j)                       ? reference_backward(&j)
-        : !j.across && j.s < LONG      ? ml__norm_rows_backward(&j)
-        : j.s >= LONG                  ? ml__norm_channels_backward(&j)
-                                       : ml__norm_columns_backward(&j);
+    e = slow(&j)                  ? reference_backward(&j)
+        : !j.across && j.s < LONG ? ml__norm_rows_backward(&j)
+        : j.s >= LONG             ? ml__norm_channels_backward(&j)
+                                  : ml__norm_columns_backward(&j);
   }
   ml__unref(x);
   ml__unref(cw);

@@ -1,6 +1,7 @@
 -- Normalisation: over the last axes, over groups of channels, over the batch (core/op/norm.c).
 local T = "f64|f32[...]"
 local w, b = { "weight?", "x[...]" }, { "bias?", "x[...]" }
+local state = "state f64|f32|bf16|f16[...]" -- running statistics stay as they are
 local eps = { "eps", "number", 1e-5 }
 
 return {
@@ -63,7 +64,7 @@ return {
     doc = "(x - mean) / sqrt(var + eps) * weight + bias of x [N, C, …] by channel over the batch; "
       .. "mean and var, where given, move on by `momentum` towards the batch's.",
     source = "Ioffe & Szegedy 2015, arXiv:1502.03167; PyTorch's running statistics",
-    arg = { { "x", T }, w, b, { "mean?", "state x[...]" }, { "var?", "state x[...]" },
+    arg = { { "x", T }, w, b, { "mean?", state }, { "var?", state },
             { "momentum", "number", 0.1 }, eps },
     out = { "y", "x", shape = "batch_norm(x, weight, bias, mean, var)" },
     saved = { "stats", "f64", shape = "stats(x->info.shape[1])" },

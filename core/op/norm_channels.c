@@ -3,9 +3,9 @@
  * batch_norm over images and the like.
  *
  * A segment is one channel of one sample, s elements in a row; its parameters are two numbers, so
- * that every pass is y = a x + b or dx = p g + q x + r. Segments are cut in pieces, which are summed
- * in double. Where there are groups enough, a group is one chunk: its second pass finds it in cache
- * if it fits there.
+ * that every pass is y = a x + b or dx = p g + q x + r. Segments are cut in pieces, which are
+ * summed in double. Where there are groups enough, a group is one chunk: its second pass finds it
+ * in cache if it fits there.
  */
 #include <stdlib.h>
 
@@ -16,8 +16,8 @@ enum { PIECE = 16384, LANES = 16, MANY = 16 };
 typedef struct job {
   ml_norm *of;
   bool back;
-  int64_t cuts;   /* pieces of a segment */
-  double (*sum)[2]; /* by piece: of x - k and its squares; backward: of g, and of g h */
+  int64_t cuts;      /* pieces of a segment */
+  double (*sum)[2];  /* by piece: of x - k and its squares; backward: of g, and of g h */
   double (*mean)[2]; /* by group, backward: of g w, and of g w h */
 } job;
 

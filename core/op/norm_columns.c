@@ -1,8 +1,8 @@
 /*
  * norm_columns: batch_norm in f32 where a channel has few elements in a sample, [N, C] among them.
  *
- * A sample is a row of width c s. Rows are cut in chunks that sum each column in double; the chunks'
- * sums are added in their order, then the s columns of a channel. Two passes over memory.
+ * A sample is a row of width c s. Rows are cut in chunks that sum each column in double; the
+ * chunks' sums are added in their order, then the s columns of a channel. Two passes over memory.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -123,8 +123,8 @@ static ml_err run(job *j, ml_norm *o) {
       ml__norm_finish(o, stats, m, k[i], j->part[c], j->part[n + c], &var);
     double a = o->fixed ? 0 : j->part[c] * w / m, b = o->fixed ? 0 : j->part[n + c] * w / m;
     double r = stats[1], shift = o->b ? (double)ml_f32(o->b)[c] : 0;
-    j->line[i] = j->back ? ml__line(stats[0], -r * r * b, -r * a)
-                         : ml__line(stats[0], r * w, shift);
+    j->line[i] =
+        j->back ? ml__line(stats[0], -r * r * b, -r * a) : ml__line(stats[0], r * w, shift);
     j->p[i] = (float)(r * w);
   }
   if (!j->back || o->dx) ml_parallel(rows, j->chunk, apply_rows, j);

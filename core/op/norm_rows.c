@@ -213,7 +213,8 @@ ml_err ml__norm_rows_backward(ml_norm *o) {
   ML_TRY(prepare(&j, o));
   int64_t n = j.period * j.d, most = ML_MAX(16384 / ML_MAX(1, n), (o->n + 127) / 128);
   j.chunk = ML_MAX(ML_MAX(most, (int64_t)1), ML_MIN((int64_t)BLOCK, o->n)) * j.period;
-  int64_t chunks = (j.rows + j.chunk - 1) / j.chunk, bytes = chunks * 2 * n * (int64_t)sizeof(double);
+  int64_t chunks = (j.rows + j.chunk - 1) / j.chunk,
+          bytes = chunks * 2 * n * (int64_t)sizeof(double);
   ml_err e = o->dw || o->db ? ml__alloc((void **)&j.part, bytes) : ML_OK;
   if (e == ML_OK) {
     ml_parallel(j.rows, j.chunk, backward, &j);

@@ -100,24 +100,24 @@ ML_INLINE double largest_f64(int64_t n, const double *x) {
 ML_INLINE double exp_f64(double x) { return exp(x); }
 
 /* Sums of a, and of a b where b is there, in lanes of double. */
-#define SUMS(T, D)                                                                          \
-  ML_INLINE double total_##D(int64_t n, const T *restrict a) {                              \
-    double lane[16] = {0}, sum = 0;                                                         \
-    int64_t i = 0;                                                                          \
-    for (; i + 16 <= n; i += 16)                                                            \
-      for (int k = 0; k < 16; k++) lane[k] += (double)a[i + k];                             \
-    for (; i < n; i++) sum += (double)a[i];                                                 \
-    for (int k = 0; k < 16; k++) sum += lane[k];                                            \
-    return sum;                                                                             \
-  }                                                                                         \
-  ML_INLINE double dot_##D(int64_t n, const T *restrict a, const T *restrict b) {           \
-    double lane[16] = {0}, sum = 0;                                                         \
-    int64_t i = 0;                                                                          \
-    for (; i + 16 <= n; i += 16)                                                            \
-      for (int k = 0; k < 16; k++) lane[k] += (double)a[i + k] * (double)b[i + k];          \
-    for (; i < n; i++) sum += (double)a[i] * (double)b[i];                                  \
-    for (int k = 0; k < 16; k++) sum += lane[k];                                            \
-    return sum;                                                                             \
+#define SUMS(T, D)                                                                 \
+  ML_INLINE double total_##D(int64_t n, const T *restrict a) {                     \
+    double lane[16] = {0}, sum = 0;                                                \
+    int64_t i = 0;                                                                 \
+    for (; i + 16 <= n; i += 16)                                                   \
+      for (int k = 0; k < 16; k++) lane[k] += (double)a[i + k];                    \
+    for (; i < n; i++) sum += (double)a[i];                                        \
+    for (int k = 0; k < 16; k++) sum += lane[k];                                   \
+    return sum;                                                                    \
+  }                                                                                \
+  ML_INLINE double dot_##D(int64_t n, const T *restrict a, const T *restrict b) {  \
+    double lane[16] = {0}, sum = 0;                                                \
+    int64_t i = 0;                                                                 \
+    for (; i + 16 <= n; i += 16)                                                   \
+      for (int k = 0; k < 16; k++) lane[k] += (double)a[i + k] * (double)b[i + k]; \
+    for (; i < n; i++) sum += (double)a[i] * (double)b[i];                         \
+    for (int k = 0; k < 16; k++) sum += lane[k];                                   \
+    return sum;                                                                    \
   }
 
 #define ROWS(T, D)                                                                                \

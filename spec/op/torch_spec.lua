@@ -8,7 +8,8 @@ local sweep = require "spec.support.sweep"
 local python = os.getenv "MLUA_PEER_PYTHON" or "/usr/bin/python3"
 -- mlua's own, or compared elsewhere: their specs are spec/nn, and tools/oracle for DLRM's.
 local own = {
-  cat = true, count_up = true, dot_interaction = true, dropout = true, embedding_bags = true, expand = true, index_select = true,
+  cat = true, count_up = true, dot_interaction = true, dropout = true,
+  embedding_bags = true, expand = true, index_select = true,
   linear = true, sum_to = true, -- and draws of their own
 }
 

@@ -24,7 +24,8 @@ end
 
 -- The outputs that an implementation fills.
 local function outputs(card)
-  return "ml_tensor *" .. card.result.name .. (card.saved and ", ml_tensor *" .. card.saved[1] or "")
+  local saved = card.saved and ", ml_tensor *" .. card.saved[1] or ""
+  return "ml_tensor *" .. card.result.name .. saved
 end
 
 local function names(card, tensor)
@@ -123,7 +124,7 @@ local function checks(card, put)
   return index
 end
 
--- Whether a backward will come, as a C expression: what is saved for it depends on that.
+-- Whether a backward will come: what is saved for it depends on that.
 local function any_wants(card, put)
   put("  bool wants = false;")
   for _, t in ipairs(card.tensors) do
@@ -162,7 +163,7 @@ end
 local function promotion(card, put)
   local group, of_result = card.meeting, false
   for _, t in ipairs(group) do of_result = of_result or t.name == card.result.like end
-  put("static ml_err $(op)_promoted(ml_tensor **out, ml_promotion promotion, $params) {",
+  put("static ml_err $(op)_promoted(ml_tensor **out, ml_promotion met, $params) {",
     { op = card.name, params = params(card, "in") })
   local call = {}
   for _, a in ipairs(card.args) do call[a.name] = a.name end
@@ -181,9 +182,9 @@ local function promotion(card, put)
   for _, t in ipairs(group) do
     if t.list then
       put("  for (int64_t k = 0; k < n_$name && err == ML_OK; k++)", { name = t.name })
-      put("    err = ml__cast(&p_$name[k], $name[k], promotion.compute);", { name = t.name })
+      put("    err = ml__cast(&p_$name[k], $name[k], met.compute);", { name = t.name })
     else
-      put("  if (err == ML_OK && $name) err = ml__cast(&p_$name, $name, promotion.compute);",
+      put("  if (err == ML_OK && $name) err = ml__cast(&p_$name, $name, met.compute);",
         { name = t.name })
     end
   end
@@ -192,7 +193,7 @@ local function promotion(card, put)
     list[#list + 1] = call[a.name]
     if a.list then list[#list + 1] = "n_" .. a.name end
   end
-  put(of_result and "  if (promotion.result == promotion.compute) ml__into = into;" or "  ml__into = into;")
+  put(of_result and "  if (met.result == met.compute) ml__into = into;" or "  ml__into = into;")
   put("  if (err == ML_OK) err = ml__op_%s(&made, %s);", card.name, table.concat(list, ", "))
   for _, t in ipairs(group) do
     if t.list then
@@ -204,8 +205,8 @@ local function promotion(card, put)
   end
   put("  if (err < 0) return err;")
   if of_result then
-    put("  if (promotion.result != promotion.compute) ml__into = into;")
-    put("  err = ml__cast(out, made, promotion.result);")
+    put("  if (met.result != met.compute) ml__into = into;")
+    put("  err = ml__cast(out, made, met.result);")
     put("  ml__unref(made);")
   else
     put("  *out = made;")
@@ -233,9 +234,9 @@ local function promote_first(card, put)
     if a.list then given[#given + 1] = "n_" .. a.name end
   end
   put("  if (bits & (bits - 1) || (bits && !(bits & (%s)))) {", group[1].mask)
-  put("    ml_promotion promotion = ml__promote(bits, %s, %s);", group[1].mask,
+  put("    ml_promotion met = ml__promote(bits, %s, %s);", group[1].mask,
     card.each and "true" or "false")
-  put("    if (promotion.compute >= 0) return %s_promoted(out, promotion, %s);", card.name,
+  put("    if (met.compute >= 0) return %s_promoted(out, met, %s);", card.name,
     table.concat(given, ", "))
   put("  }")
 end

@@ -14,7 +14,8 @@ local Dropout = Module.class "Dropout"
 
 --- x / (1 - p), but 0 with probability p, in training; x itself otherwise.
 -- @tparam ?table o  p (0.5); by "element" or "channel" ("element"): whether the elements of one
---   channel of [N, C, …] go together; seed and stream, which name the draws, else the next of ml.seed
+--   channel of [N, C, …] go together; seed and stream, which name the draws, else the next
+--   of ml.seed
 -- @treturn Dropout  buffer count, i64 [1]
 -- @source Srivastava et al. 2014, JMLR 15; by channel: Tompson et al. 2015, arXiv:1411.4280
 function Dropout.new(o)

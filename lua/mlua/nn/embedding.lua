@@ -8,10 +8,7 @@ local tensor = require "mlua.tensor"
 local embedding_bags = core.op.embedding_bags
 
 -- The table, N(0, 1), the padding's row 0.
-local function make_table(self, o, class)
-  check.int(o.rows, 1, class, "rows", 1)
-  check.int(o.dim, 1, class, "dim", 1)
-  if o.padding ~= nil then check.int(o.padding, 1, class, "padding", 0, o.rows - 1) end
+local function make_table(self, o)
   self.rows, self.dim, self.padding = o.rows, o.dim, o.padding
   local weight = self:parameter("weight", tensor.normal(0, 1, o.rows, o.dim,
     { dtype = o.dtype, seed = o.seed, stream = o.stream }))
@@ -28,8 +25,11 @@ local Embedding = Module.class "Embedding"
 function Embedding.new(o)
   o = check.options(o, { rows = "number", dim = "number", padding = "number", dtype = "string",
                          seed = "number", stream = "number" }, 1, "Embedding")
+  check.int(o.rows, 1, "Embedding", "rows", 1)
+  check.int(o.dim, 1, "Embedding", "dim", 1)
+  check.int(o.padding or 0, 1, "Embedding", "padding", 0, o.rows - 1)
   local self = Embedding.create()
-  make_table(self, o, "Embedding")
+  make_table(self, o)
   return self
 end
 
@@ -60,11 +60,14 @@ local EmbeddingBag = Module.class "EmbeddingBag"
 function EmbeddingBag.new(o)
   o = check.options(o, { rows = "number", dim = "number", padding = "number", mode = "string",
                          dtype = "string", seed = "number", stream = "number" }, 1, "EmbeddingBag")
+  check.int(o.rows, 1, "EmbeddingBag", "rows", 1)
+  check.int(o.dim, 1, "EmbeddingBag", "dim", 1)
+  check.int(o.padding or 0, 1, "EmbeddingBag", "padding", 0, o.rows - 1)
   local mode, self = o.mode or "mean", EmbeddingBag.create()
   check.arg(mode == "sum" or mode == "mean" or mode == "max", 1, "EmbeddingBag",
     "mode: expected sum, mean or max, got %s", check.what(mode))
   self.mode = mode
-  make_table(self, o, "EmbeddingBag")
+  make_table(self, o)
   return self
 end
 

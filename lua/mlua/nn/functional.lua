@@ -1,7 +1,7 @@
 --- What layers and losses compute, without state: operations, and what is put together from them.
 --
--- Every operation is a function here (`functional.cross_entropy`, `functional.layer_norm`: see their
--- reference page); those below take options as a table.
+-- Every operation is a function here (`functional.cross_entropy`, `functional.layer_norm`: see
+-- their reference page); those below take options as a table.
 -- @module mlua.nn.functional
 local check = require "mlua.check"
 local core = require "mlua.ffi"
@@ -24,11 +24,12 @@ end
 
 -- -- dropout --
 
---- The elements of one channel of one sample: those of [N, C, …] after the first two axes.
+--- The elements of one channel of one sample, those of [N, C, …] after the first two axes; at
+-- least 1.
 function functional.channel_size(x)
   local i, n = core.info(x), 1
   for d = 2, i.ndim - 1 do n = n * tonumber(i.shape[d]) end
-  return n
+  return math.max(1, n)
 end
 
 --- x / (1 - p), but 0 with probability p.
@@ -45,7 +46,7 @@ function functional.dropout(x, p, o)
     "by: expected element or channel, got %s", check.what(o.by))
   if o.training == false or p == 0 then return x end
   local seed, stream = names_of(o)
-  local span = o.by == "channel" and math.max(1, functional.channel_size(x)) or 1
+  local span = o.by == "channel" and functional.channel_size(x) or 1
   return op.dropout(x, p or 0.5, seed, stream, nil, span)
 end
 
@@ -169,7 +170,7 @@ end
 function functional.margin_ranking(a, b, t, o)
   o = check.options(o, { margin = "number", reduction = "string" }, 4, "margin_ranking")
   local y = op.relu(op.affine(op.mul(t, op.sub(a, b)), -1, o.margin or 0))
-  return reduced(y, o.reduction, 4, "margin_ranking")
+  return (reduced(y, o.reduction, 4, "margin_ranking"))
 end
 
 -- ||a - b + eps||_p over the last axis.
@@ -195,7 +196,7 @@ function functional.triplet_margin(anchor, positive, negative, o)
   local near, far = distance(anchor, positive, p, eps), distance(anchor, negative, p, eps)
   if o.swap then far = op.minimum(far, distance(positive, negative, p, eps)) end
   local y = op.relu(op.affine(op.sub(near, far), 1, o.margin or 1))
-  return reduced(y, o.reduction, 4, "triplet_margin")
+  return (reduced(y, o.reduction, 4, "triplet_margin"))
 end
 
 --- a b / (||a|| ||b||) over an axis, each norm at least eps.
@@ -222,7 +223,7 @@ function functional.cosine_embedding(a, b, t, o)
   local cos = op.div(op.sum(op.mul(a, b), -1), op.sqrt(op.mul(squares(a), squares(b))))
   local near, far = op.affine(cos, -1, 1), op.relu(op.affine(cos, 1, -(o.margin or 0)))
   local y = op.where(op.gt(t, create.zeros({}, { dtype = t:dtype() })), near, far)
-  return reduced(y, o.reduction, 4, "cosine_embedding")
+  return (reduced(y, o.reduction, 4, "cosine_embedding"))
 end
 
 return functional

@@ -148,7 +148,7 @@ end
 
 --- @tparam Tensor x  [N, channels, …]
 -- @treturn Tensor    of x's shape
--- @raise bad argument to 'batch_norm' where the channels differ, or one value is all there is of each
+-- @raise bad argument to 'batch_norm' where the channels differ, or have one value each
 function BatchNorm:forward(x)
   local mean, var = self.running_mean, self.running_var
   if mean and not self.training then
@@ -183,7 +183,9 @@ function GroupNorm:forward(x)
   return within(self, op.group_norm, x, self.groups, self.weight, self.bias, self.eps)
 end
 
-function GroupNorm:describe() return ("GroupNorm %d, %d groups"):format(self.channels, self.groups) end
+function GroupNorm:describe()
+  return ("GroupNorm %d, %d groups"):format(self.channels, self.groups)
+end
 
 local InstanceNorm = Module.class "InstanceNorm"
 
