@@ -8,11 +8,11 @@
  *   gru   r, s = sigmoid(z + q);  n = tanh(z_n + r q_n),  h = (1 - s) n + s h
  *   rnn   h = act(z + q)
  *
- * What the backward needs of a step is kept in a [T,B,4H] (i f g o, or r s q_n n); rnn needs h alone.
+ * What the backward needs of a step is kept in a [T,B,4H] (i f g o, or r s q_n n); rnn needs h.
  * The backward makes d, the gradient by q of every step, and with all of d at once dw = d' h.
  *
  * A batch of many rows is cut by rows, each cut going through all steps by itself; one of up to
- * SMALL rows is cut by units at every step. Cuts depend on shapes alone, and sums do not cross them.
+ * SMALL rows is cut by units at every step. Cuts depend on shapes alone; sums do not cross them.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +26,8 @@ enum { RNN_TANH, RNN_RELU, GRU, LSTM, SMALL = 8 };
 
 /* -- shapes -- */
 
-static ml_err expect(const char *op, int i, const char *name, const ml_tensor *t, int nd,
-                     int64_t a, int64_t b) {
+static ml_err expect(const char *op, int i, const char *name, const ml_tensor *t, int nd, int64_t a,
+                     int64_t b) {
   int64_t want[] = {a, b};
   char s[ML_SHAPE_TEXT], got[ML_SHAPE_TEXT];
   if (t->info.ndim == nd && t->info.shape[0] == a && (nd < 2 || t->info.shape[1] == b))
@@ -136,10 +136,9 @@ static const void *c_of(const job *j, int64_t k) {
     else                                                                                           \
       for (int64_t u = 0; u < n; u++) h[u] = tanh(z[u] + h[u] + b[u]);                             \
   }                                                                                                \
-  ML_CLONES static void lstm_back_##D(int64_t n, int64_t H, const T *restrict a,                   \
-                                      const T *restrict cp, const T *restrict c,                   \
-                                      const T *restrict gh, const T *restrict gc, T *restrict dh,  \
-                                      T *restrict dc, T *restrict d) {                             \
+  ML_CLONES static void lstm_back_##D(                                                             \
+      int64_t n, int64_t H, const T *restrict a, const T *restrict cp, const T *restrict c,        \
+      const T *restrict gh, const T *restrict gc, T *restrict dh, T *restrict dc, T *restrict d) { \
     for (int64_t u = 0; u < n; u++) {                                                              \
       T i = a[u], f = a[H + u], g = a[2 * H + u], o = a[3 * H + u], t = tanh(c[u]);                \
       T by_h = dh[u] + gh[u], by_c = dc[u] + gc[u] + by_h * o * (1 - t * t);                       \
@@ -186,10 +185,8 @@ static void cells(const job *j, int64_t k, part p, void *acts) {
     void *a = at(j, acts, r * j->kept * H + p.u0), *h = at(j, j->y, t * plane + r * H + p.u0);
     if (j->kind == LSTM)
       BOTH(lstm, n, H, z, b, at(j, cp, r * H + p.u0), a, h, at(j, c_of(j, k), r * H + p.u0));
-    else if (j->kind == GRU)
-      BOTH(gru, n, H, z, b, at(j, hp, r * H + p.u0), a, h);
-    else
-      BOTH(rnn, n, z, b, j->kind == RNN_RELU, h);
+    else if (j->kind == GRU) BOTH(gru, n, H, z, b, at(j, hp, r * H + p.u0), a, h);
+    else BOTH(rnn, n, z, b, j->kind == RNN_RELU, h);
   }
 }
 
@@ -204,10 +201,8 @@ static void cells_back(const job *j, int64_t k, part p) {
     if (j->kind == LSTM)
       BOTH(lstm_back, n, H, a, at(j, cp, i), at(j, c_of(j, k), i), gh,
            at(j, j->g, (T + t) * plane + i), dh, at(j, j->dc, i), d);
-    else if (j->kind == GRU)
-      BOTH(gru_back, n, H, a, at(j, hp, i), gh, dh, at(j, j->dz, wide), d);
-    else
-      BOTH(rnn_back, n, a, gh, j->kind == RNN_RELU, dh, d);
+    else if (j->kind == GRU) BOTH(gru_back, n, H, a, at(j, hp, i), gh, dh, at(j, j->dz, wide), d);
+    else BOTH(rnn_back, n, a, gh, j->kind == RNN_RELU, dh, d);
   }
 }
 
@@ -294,8 +289,7 @@ static void backward_step(job *j, int64_t k, part p) {
 
 static void forward_rows(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  for (int64_t k = 0; k < j->steps; k++)
-    forward_step(j, k, (part){begin, end, 0, j->units});
+  for (int64_t k = 0; k < j->steps; k++) forward_step(j, k, (part){begin, end, 0, j->units});
 }
 
 static void forward_units(void *ctx, int64_t begin, int64_t end) {
@@ -386,19 +380,19 @@ static ml_err forward(int kind, ml_tensor *y, ml_tensor *a, const ml_tensor *z, 
   return e;
 }
 
-#define FORWARD(WAY)                                                                              \
-  ml_err ml_lstm_##WAY(ml_tensor *y, ml_tensor *a, const ml_tensor *z, const ml_tensor *w,        \
-                       const ml_tensor *b, const ml_tensor *h0, const ml_tensor *c0,              \
-                       int64_t reverse) {                                                         \
-    return forward(LSTM, y, a, z, w, b, h0, c0, reverse != 0);                                    \
-  }                                                                                               \
-  ml_err ml_gru_##WAY(ml_tensor *y, ml_tensor *a, const ml_tensor *z, const ml_tensor *w,         \
-                      const ml_tensor *b, const ml_tensor *h0, int64_t reverse) {                 \
-    return forward(GRU, y, a, z, w, b, h0, NULL, reverse != 0);                                   \
-  }                                                                                               \
-  ml_err ml_rnn_##WAY(ml_tensor *y, const ml_tensor *z, const ml_tensor *w, const ml_tensor *b,   \
-                      const ml_tensor *h0, int64_t act, int64_t reverse) {                        \
-    return forward(act ? RNN_RELU : RNN_TANH, y, NULL, z, w, b, h0, NULL, reverse != 0);          \
+#define FORWARD(WAY)                                                                            \
+  ml_err ml_lstm_##WAY(ml_tensor *y, ml_tensor *a, const ml_tensor *z, const ml_tensor *w,      \
+                       const ml_tensor *b, const ml_tensor *h0, const ml_tensor *c0,            \
+                       int64_t reverse) {                                                       \
+    return forward(LSTM, y, a, z, w, b, h0, c0, reverse != 0);                                  \
+  }                                                                                             \
+  ml_err ml_gru_##WAY(ml_tensor *y, ml_tensor *a, const ml_tensor *z, const ml_tensor *w,       \
+                      const ml_tensor *b, const ml_tensor *h0, int64_t reverse) {               \
+    return forward(GRU, y, a, z, w, b, h0, NULL, reverse != 0);                                 \
+  }                                                                                             \
+  ml_err ml_rnn_##WAY(ml_tensor *y, const ml_tensor *z, const ml_tensor *w, const ml_tensor *b, \
+                      const ml_tensor *h0, int64_t act, int64_t reverse) {                      \
+    return forward(act ? RNN_RELU : RNN_TANH, y, NULL, z, w, b, h0, NULL, reverse != 0);        \
   }
 
 FORWARD(cpu)

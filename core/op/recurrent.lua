@@ -38,10 +38,10 @@ return {
   },
   {
     name = "gru",
-    doc = "A layer of gated recurrent units over a sequence, from the input's part z [T, B, 3 H] of "
-      .. "the gates r, z, n, the recurrent weight w [3 H, H] and bias b [3 H], and the first state "
-      .. "h0 [B, H], else zeros: the state after every step, [T, B, H]. reverse: from the last step "
-      .. "to the first.",
+    doc = "A layer of gated recurrent units over a sequence, from the input's part z [T, B, 3 H] "
+      .. "of the gates r, z, n, the recurrent weight w [3 H, H] and bias b [3 H], and the first "
+      .. "state h0 [B, H], else zeros: the state after every step, [T, B, H]. reverse: from the "
+      .. "last step to the first.",
     source = "Cho et al. 2014, arXiv:1406.1078; gates as PyTorch's GRU has them",
     arg = { { "z", float }, w, b, h0, reverse },
     out = { "y", "z", shape = 'recurrent("gru", z, w, b, h0, NULL, 3)' },

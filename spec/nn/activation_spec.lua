@@ -10,8 +10,8 @@ end
 
 local function near(want, got, title)
   for i, v in ipairs(want) do
-    assert.is_true(math.abs(v - got[i]) < 1e-6, ("%s [%d]: expected %.9g, got %.9g"):format(title, i,
-      v, got[i]))
+    assert.is_true(math.abs(v - got[i]) < 1e-6,
+      ("%s [%d]: expected %.9g, got %.9g"):format(title, i, v, got[i]))
   end
   assert.equal(#want, #got)
 end
@@ -80,7 +80,8 @@ describe("activation", function()
 
   it("is known by what differs from its defaults", function()
     assert.equal("LeakyReLU", tostring(nn.LeakyReLU.new()))
-    assert.equal("Softplus beta 2 threshold 9", tostring(nn.Softplus.new { beta = 2, threshold = 9 }))
+    assert.equal("Softplus beta 2 threshold 9",
+      tostring(nn.Softplus.new { beta = 2, threshold = 9 }))
     assert.equal("PReLU 3", tostring(nn.PReLU.new { channels = 3 }))
   end)
 

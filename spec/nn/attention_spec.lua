@@ -92,8 +92,8 @@ describe("MultiheadAttention", function()
         .. "got 4 in 2)"] = function() m(x, x, ml.ones(4, 2, 4)) end,
       ["see: bad argument #4 to 'MultiheadAttention' (unknown option 'casual', did you mean "
         .. "'causal'?)"] = function() m(x, x, x, { casual = true }) end,
-      ["see: bad argument #4 to 'MultiheadAttention' (key_mask: expected bool [2, 3], got bool [3])"] =
-        function() m(x, x, x, { key_mask = ml.tensor { true, true, true } }) end,
+      ["see: bad argument #4 to 'MultiheadAttention' (key_mask: expected bool [2, 3], got bool "
+        .. "[3])"] = function() m(x, x, x, { key_mask = ml.tensor { true, true, true } }) end,
       ["see: bad argument #4 to 'MultiheadAttention' (mask: expected a tensor, got 1)"] =
         function() m(x, x, x, { mask = 1 }) end,
     } do

@@ -59,8 +59,9 @@ describe("Sequential", function()
   end)
 
   it("is shown as a tree, and summed up", function()
-    local m = nn.Sequential.new { linear(2, 3), nn.Sequential.new { nn.LeakyReLU.new { slope = 0.1 } },
-                                  nn.Lambda.new(double, "double"), nn.Identity.new() }
+    local inner = nn.Sequential.new { nn.LeakyReLU.new { slope = 0.1 } }
+    local m = nn.Sequential.new { linear(2, 3), inner, nn.Lambda.new(double, "double"),
+                                  nn.Identity.new() }
     assert.equal([[
 Sequential
   (1) Linear 2 -> 3
@@ -170,7 +171,8 @@ describe("any module", function()
   end)
 
   it("trains or not, all inside with it", function()
-    local m = nn.Sequential.new { nn.Sequential.new { nn.Dropout.new { p = 0.5, seed = 1, stream = 1 } } }
+    local dropout = nn.Dropout.new { p = 0.5, seed = 1, stream = 1 }
+    local m = nn.Sequential.new { nn.Sequential.new { dropout } }
     local x = ml.ones(100)
     assert.is_true(m(x):sum():item() ~= 100)
     assert.equal(100, m:eval()(x):sum():item())

@@ -71,7 +71,8 @@ describe("a model of characters", function()
       function(x) return x, { causal = true } end,
     }
     local encoder = nn.TransformerEncoder.new { dim = 32, heads = 4, hidden = 64, layers = 2,
-      norm_first = true, dropout = 0, batch_first = true, activation = "gelu", seed = 1, stream = 3 }
+      norm_first = true, dropout = 0, batch_first = true, activation = "gelu", seed = 1,
+      stream = 3 }
     local head = nn.Linear.new { inputs = 32, outputs = #chars, seed = 1, stream = 4 }
     local whole = nn.ModuleList.new { model, encoder, head }
     function whole.forward(_, x) return head(encoder(model(x)):squeeze(1)) end

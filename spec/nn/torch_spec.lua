@@ -1,5 +1,5 @@
--- Layers beside PyTorch's of the same weights: one Python process makes the layers, and writes their
--- states, inputs, results and gradients as safetensors; the states are loaded here.
+-- Layers beside PyTorch's of the same weights: one Python process makes the layers, and writes
+-- their states, inputs, results and gradients as safetensors; the states are loaded here.
 local ml = require "mlua"
 local files = require "spec.support.files"
 local torch = require "spec.support.torch"
@@ -18,7 +18,8 @@ local keys = { { true, true, true, true, false }, { true, true, false, false, fa
 local causal = { causal = true }
 local masked = { key_mask = ml.tensor(keys) }
 
--- { title, our class, our options, PyTorch's layer, inputs' shapes, PyTorch's call, our last arguments }
+-- { title, our class, our options, PyTorch's layer, inputs' shapes, PyTorch's call, our further
+--   arguments }
 local CASES = {
   { "RNN of 2 layers in both directions", "RNN",
     { inputs = 3, hidden = 4, layers = 2, bidirectional = true },
@@ -117,7 +118,8 @@ def save(path):
     head, data = {}, b""
     for name, t in tensors.items():
         raw = struct.pack("<%%dd" %% t.numel(), *t.detach().flatten().tolist())
-        head[name] = dict(dtype="F64", shape=list(t.shape), data_offsets=[len(data), len(data) + len(raw)])
+        head[name] = dict(dtype="F64", shape=list(t.shape),
+                          data_offsets=[len(data), len(data) + len(raw)])
         data += raw
     text = json.dumps(head).encode()
     text += b" " * (-len(text) %% 8)

@@ -1,4 +1,4 @@
---- Activations as modules, made from one table: `nn.GELU.new()`, `nn.LeakyReLU.new { slope = 0.1 }`.
+--- Activations as modules, made from one table: `nn.GELU.new()`, `nn.ELU.new { alpha = 0.5 }`.
 --
 -- Each computes an operation of mlua.op element by element, or along an axis; options and their
 -- defaults are in the table below. PReLU alone has a parameter.
@@ -69,8 +69,8 @@ local function make(row)
     for _, option in ipairs(order) do
       local key, value = option[1], o[option[1]]
       if value == nil then value = option[2] end
-      check.arg(not CHOICES[key] or CHOICES[key][value], 1, name, "%s: expected none or tanh, got %s",
-        key, check.what(value))
+      check.arg(not CHOICES[key] or CHOICES[key][value], 1, name,
+        "%s: expected none or tanh, got %s", key, check.what(value))
       if key == "axis" then check.int(value, 1, name, "axis") end
       self[key] = value
     end

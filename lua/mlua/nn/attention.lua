@@ -26,7 +26,7 @@ end
 
 local Rotary = Module.class "Rotary"
 
--- cos and sin of position p times base^(-2 i / dim), in the dtype: [length, dim], both halves alike.
+-- f (cos, sin) of position p times base^(-2 i / dim), [length, dim]: both halves alike.
 local function angles(length, dim, base, dtype, f)
   local rows = {}
   for p = 0, length - 1 do
@@ -214,8 +214,11 @@ local function project(self, q, k, v)
     local keys, values = heads_of(self, k, 2, rows(w, 2, 3), rows(b, 2, 3))
     return heads_of(self, q, 1, rows(w, 1, 1), rows(b, 1, 1)), keys, values
   end
-  local function one(x, i, own) return (heads_of(self, x, 1, own or rows(w, i, i), rows(b, i, i))) end
-  return one(q, 1, self.q_proj_weight), one(k, 2, self.k_proj_weight), one(v, 3, self.v_proj_weight)
+  local function one(x, i, own)
+    return (heads_of(self, x, 1, own or rows(w, i, i), rows(b, i, i)))
+  end
+  return one(q, 1, self.q_proj_weight), one(k, 2, self.k_proj_weight),
+    one(v, 3, self.v_proj_weight)
 end
 
 -- One mask of a mask [L, S] (or what broadcasts to [B, heads, L, S]) and of keys [B, S].

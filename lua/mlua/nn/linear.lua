@@ -49,7 +49,9 @@ end
 local function over_last(self, x)
   local sizes = x:shape()
   local wide = table.remove(sizes)
-  if wide ~= self.inputs then return linear(x, self.weight, self.bias, self.activation) end -- raises
+  if wide ~= self.inputs then -- raises
+    return linear(x, self.weight, self.bias, self.activation)
+  end
   local rows = 1
   for d = 1, #sizes do rows = rows * sizes[d] end
   sizes[#sizes + 1] = self.outputs

@@ -7,11 +7,11 @@
 local Module = require "mlua.nn.module"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
-local inputs = require "mlua.nn.inputs"
+local fit = require "mlua.nn.inputs"
 local tensor = require "mlua.tensor"
 
 local op, is_tensor = core.op, core.is_tensor
-local bad, what = inputs.bad, inputs.what
+local bad, what = fit.bad, fit.what
 local classes = {}
 
 -- A tensor of these sizes, or nil.
