@@ -78,11 +78,16 @@ ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scal
 }
 
 ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
-                      const ml_tensor *y, const ml_tensor *w) {
+                      const ml_tensor *y, const ml_tensor *w, const ml_tensor *q,
+                      int64_t reduction) {
+  int shift = q ? p->info.ndim - q->info.ndim : 0;
   *nd = 0;
   if (!same(p, y)) return misfit(op, 2, "target", p, y);
   if (w && !same(p, w)) return misfit(op, 3, "weight", p, w);
-  return ML_OK;
+  if (q && (shift < 0 || memcmp(p->info.shape + shift, q->info.shape,
+                                sizeof(int64_t) * (size_t)q->info.ndim) != 0))
+    return misfit(op, 5, "pos_weight", p, q);
+  return reduction == 2 ? ml__shape_like(nd, shape, p) : ML_OK;
 }
 
 ml_err ml__shape_reduce(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis,

@@ -8,8 +8,14 @@
 ml_err ml__shape_each(int *nd, int64_t *shape, const char *op, int n, const ml_tensor *const *in);
 ml_err ml__shape_like(int *nd, int64_t *shape, const ml_tensor *a);
 ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scale, double shift);
+/* a single element, or p's where the reduction is 2 (none); q: of p's last axes */
 ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
-                      const ml_tensor *y, const ml_tensor *w);
+                      const ml_tensor *y, const ml_tensor *w, const ml_tensor *q,
+                      int64_t reduction);
+/* in cross_entropy.c: a loss by class, p [C] or [N, C, …]; one number a position */
+ml_err ml__shape_classes(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
+                         const ml_tensor *y, const ml_tensor *w, int64_t reduction);
+ml_err ml__shape_positions(int *nd, int64_t *shape, const ml_tensor *p);
 /* axis: from 1, negative from the end, 0 all; kept as size 1 where keep; of `least` elements */
 ml_err ml__shape_reduce(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis,
                         int64_t keep, int64_t least);
@@ -53,6 +59,33 @@ ml_err ml__shape_square(int *nd, int64_t *shape, const char *op, const ml_tensor
 ml_err ml__shape_system(int *nd, int64_t *shape, const char *op, const ml_tensor *a,
                         const ml_tensor *b);
 ml_err ml__shape_packed(int *nd, int64_t *shape, const char *op, const ml_tensor *a);
+/* -- in normalise.c -- */
+/* x's own, checked: parameters of its last `axes` axes (argument `at`), or by channel */
+ml_err ml__shape_norm_last(int *nd, int64_t *shape, const char *op, const ml_tensor *x,
+                           const ml_tensor *w, const ml_tensor *b, int64_t axes, int at);
+ml_err ml__shape_group_norm(int *nd, int64_t *shape, const ml_tensor *x, int64_t groups,
+                            const ml_tensor *w, const ml_tensor *b);
+ml_err ml__shape_batch_norm(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *w,
+                            const ml_tensor *b, const ml_tensor *mean, const ml_tensor *var);
+ml_err ml__shape_batch_norm_fixed(int *nd, int64_t *shape, const ml_tensor *x,
+                                  const ml_tensor *mean, const ml_tensor *var, const ml_tensor *w,
+                                  const ml_tensor *b);
+/* [groups, 2]: what is kept for the backward */
+ml_err ml__shape_stats(int *nd, int64_t *shape, int64_t groups);
+ml_err ml__shape_row_stats(int *nd, int64_t *shape, const ml_tensor *x, int64_t axes);
+
+/* -- in attention.c -- */
+ml_err ml__shape_attention(int *nd, int64_t *shape, const ml_tensor *q, const ml_tensor *k,
+                           const ml_tensor *v, const ml_tensor *mask);
+ml_err ml__shape_attention_rows(int *nd, int64_t *shape, const ml_tensor *q);
+
+/* -- in recurrent.c; gates 1, 3 or 4 -- */
+ml_err ml__shape_recurrent(int *nd, int64_t *shape, const char *op, const ml_tensor *z,
+                           const ml_tensor *w, const ml_tensor *b, const ml_tensor *h0,
+                           const ml_tensor *c0, int64_t gates);
+ml_err ml__shape_recurrent_kept(int *nd, int64_t *shape, const ml_tensor *z);
+ml_err ml__shape_gru_kept(int *nd, int64_t *shape, const ml_tensor *z);
+
 /* The axis as 0..ndim-1. */
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
 

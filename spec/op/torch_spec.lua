@@ -8,8 +8,8 @@ local sweep = require "spec.support.sweep"
 local python = os.getenv "MLUA_PEER_PYTHON" or "/usr/bin/python3"
 -- mlua's own, or compared elsewhere: their specs are spec/nn, and tools/oracle for DLRM's.
 local own = {
-  cat = true, dot_interaction = true, embedding_bags = true, expand = true, index_select = true,
-  linear = true, sum_to = true,
+  cat = true, count_up = true, dot_interaction = true, dropout = true,
+  embedding_bags = true, expand = true, index_select = true, linear = true, sum_to = true,
   bernoulli = true, multinomial = true, -- draws: spec/tensor/draw_spec.lua
 }
 
@@ -46,7 +46,7 @@ local function add(all, i, card, case)
   all[i .. ".="] = plain(y)
   if #d.wants > 0 then
     local w = sweep.draw(y:shape(), "f64", nil, 999, false)
-    all[i .. ".w"] = w
+    all[i .. ".loss"] = w
     ml.op.sum(y * w):backward()
     for k, a in ipairs(card.arg) do
       local name = a[1]:gsub("%?$", "")

@@ -2,8 +2,8 @@
 
 Usage: torch_ops.py FILE.safetensors, whose metadata "cases" is a JSON list of
 { op, tensors: names in order, scalars: { name: value }, wants: names with a gradient }.
-Tensors are called "CASE.NAME"; "CASE.=" is mlua's result, "CASE.w" what it is multiplied with before
-the sum that gradients are of, "CASE.d.NAME" mlua's gradients.
+Tensors are called "CASE.NAME"; "CASE.=" is mlua's result, "CASE.loss" what it is multiplied with
+before the sum that gradients are of, "CASE.d.NAME" mlua's gradients.
 Prints a line a case: op, largest difference (relative where values pass 1), or "unknown op".
 """
 
@@ -34,6 +34,8 @@ def reduced(f):
 
 def turned(t, on):
     return t.transpose(-1, -2) if on and t.dim() > 1 else t
+def reduce(s, y):
+    return y if s["reduction"] == "none" else getattr(y, s["reduction"])()
 
 
 def same(name):
@@ -145,8 +147,137 @@ OPS.update({
     "mse": lambda s, x, t, w=None: F.mse_loss(x, t, reduction=s["reduction"]) if w is None
     else getattr(w * (x - t) ** 2, s["reduction"])(),
     "bce": lambda s, x, t, w=None: F.binary_cross_entropy(x, t, w, reduction=s["reduction"]),
-    "bce_logits": lambda s, x, t, w=None: F.binary_cross_entropy_with_logits(
-        x, t, w, reduction=s["reduction"]),
+    "l1": lambda s, x, t: F.l1_loss(x, t, reduction=s["reduction"]),
+    "huber": lambda s, x, t: F.huber_loss(x, t, s["reduction"], s["delta"]),
+    "smooth_l1": lambda s, x, t: F.smooth_l1_loss(x, t, reduction=s["reduction"], beta=s["beta"]),
+    "hinge": lambda s, x, t: reduce(s, torch.clamp(s["margin"] - t * x, min=0)),
+    "hinge_embedding": lambda s, x, t: F.hinge_embedding_loss(x, t, s["margin"],
+                                                              reduction=s["reduction"]),
+    "kl_div": lambda s, x, t: F.kl_div(x, t, reduction=s["reduction"], log_target=s["log_target"]),
+})
+
+
+def optional(s, tensors, *names):
+    """The tensors of a case by name, None where they were left out."""
+    given = dict(zip(s["names"], tensors))
+    return [given.get(name) for name in names]
+
+
+def layer_norm(s, *t):
+    x, w, b = optional(s, t, "x", "weight", "bias")
+    return F.layer_norm(x, x.shape[x.dim() - int(s["axes"]):], w, b, s["eps"])
+
+
+def rms_norm(s, *t):
+    x, w = optional(s, t, "x", "weight")
+    axes = list(range(-int(s["axes"]), 0))
+    y = x * torch.rsqrt((x * x).mean(axes, keepdim=True) + s["eps"])
+    return y if w is None else y * w
+
+
+def group_norm(s, *t):
+    x, w, b = optional(s, t, "x", "weight", "bias")
+    return F.group_norm(x, int(s["groups"]), w, b, s["eps"])
+
+
+def batch_norm(s, *t):
+    x, w, b = optional(s, t, "x", "weight", "bias")
+    if not x.numel():  # PyTorch refuses
+        return x * w.reshape(1, -1, 1) + b.reshape(1, -1, 1)
+    return F.batch_norm(x, None, None, w, b, True, s["momentum"], s["eps"])
+
+
+def batch_norm_fixed(s, *t):
+    x, mean, var, w, b = optional(s, t, "x", "mean", "var", "weight", "bias")
+    return F.batch_norm(x, mean, var, w, b, False, 0, s["eps"])
+
+
+def bce_logits(s, *t):
+    x, y, w, q = optional(s, t, "input", "target", "weight", "pos_weight")
+    return F.binary_cross_entropy_with_logits(x, y, w, reduction=s["reduction"], pos_weight=q)
+
+
+def focal(s, x, t):
+    p, ce = torch.sigmoid(x), F.binary_cross_entropy_with_logits(x, t, reduction="none")
+    y = ce * (1 - p * t - (1 - p) * (1 - t)) ** s["gamma"]
+    return reduce(s, y if s["alpha"] < 0 else y * (s["alpha"] * t + (1 - s["alpha"]) * (1 - t)))
+
+
+def target_of(t):
+    return t if t.is_floating_point() else t.long()
+
+
+def cross_entropy(s, *t):
+    x, y, w = optional(s, t, "input", "target", "weight")
+    return F.cross_entropy(x, target_of(y), w, ignore_index=int(s["ignore_index"]),
+                           reduction=s["reduction"], label_smoothing=s["label_smoothing"])
+
+
+def nll_loss(s, *t):
+    x, y, w = optional(s, t, "input", "target", "weight")
+    return F.nll_loss(x, y.long(), w, ignore_index=int(s["ignore_index"]),
+                      reduction=s["reduction"])
+
+
+def attention(s, *t):
+    q, k, v, mask = optional(s, t, "q", "k", "v", "mask")
+    score = q @ k.transpose(-1, -2) * (s["scale"] or q.shape[-1] ** -0.5)
+    if mask is not None:
+        score = score.masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else score + mask
+    if s["causal"]:
+        score = score.masked_fill(~torch.ones_like(score, dtype=torch.bool).tril(), -torch.inf)
+    y = torch.softmax(score, -1)
+    if s["p"] > 0:  # draws are mlua's own
+        return None
+    return torch.nan_to_num(y) @ v
+
+
+def recurrent(cell):
+    """A layer of PyTorch's gates, step by step: cell(z, h w' + b, h, c) gives h, c."""
+    def layer(s, *t):
+        z, w, b, h, c = optional(s, t, "z", "w", "b", "h0", "c0")
+        zero = z.new_zeros(z.shape[1], w.shape[1])
+        h, c = zero if h is None else h, zero if c is None else c
+        hs, cs = [None] * len(z), [None] * len(z)
+        for i in (reversed if s["reverse"] else list)(range(len(z))):
+            q = h @ w.T if b is None else h @ w.T + b
+            h, c = hs[i], cs[i] = cell(s, z[i], q, h, c)
+        empty = z.new_zeros(0, *zero.shape) * z.sum()
+        hs, cs = (torch.stack(v) if len(z) else empty for v in (hs, cs))
+        return torch.stack([hs, cs]) if cell is lstm_cell else hs
+    return layer
+
+
+def lstm_cell(s, z, q, h, c):
+    i, f, g, o = (z + q).chunk(4, 1)
+    c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+    return o.sigmoid() * c.tanh(), c
+
+
+def gru_cell(s, z, q, h, c):
+    (zr, zs, zn), (qr, qs, qn) = z.chunk(3, 1), q.chunk(3, 1)
+    n, s = torch.tanh(zn + (zr + qr).sigmoid() * qn), (zs + qs).sigmoid()
+    return (1 - s) * n + s * h, c
+
+
+def rnn_cell(s, z, q, h, c):
+    return getattr(z + q, s["act"])(), c
+
+
+OPS.update({
+    "lstm": recurrent(lstm_cell),
+    "gru": recurrent(gru_cell),
+    "rnn": recurrent(rnn_cell),
+    "scaled_dot_product_attention": attention,
+    "bce_logits": bce_logits,
+    "focal": focal,
+    "cross_entropy": cross_entropy,
+    "nll_loss": nll_loss,
+    "layer_norm": layer_norm,
+    "rms_norm": rms_norm,
+    "group_norm": group_norm,
+    "batch_norm": batch_norm,
+    "batch_norm_fixed": batch_norm_fixed,
 })
 
 
@@ -168,15 +299,17 @@ def main():
         if case["op"] not in OPS:
             print(case["op"], "unknown")
             continue
-        s = case["scalars"]
+        s = dict(case["scalars"], names=case["tensors"])
         tensors = [raw["%d.%s" % (i, name)].clone() for name in case["tensors"]]
         for name, t in zip(case["tensors"], tensors):
             if name in case["wants"]:
                 t.requires_grad_()
         y = OPS[case["op"]](s, *tensors)
+        if y is None:  # of draws of its own
+            continue
         parts = [worst(raw["%d.=" % i], y.detach())]
         if case["wants"]:
-            (y * raw["%d.w" % i]).sum().backward()
+            (y * raw["%d.loss" % i]).sum().backward()
             for name, t in zip(case["tensors"], tensors):
                 if name in case["wants"]:
                     grad = t.grad if t.grad is not None else torch.zeros_like(t)

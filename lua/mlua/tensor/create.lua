@@ -118,6 +118,14 @@ function create.seed(n)
   seed, stream = n, 0
 end
 
+--- The seed, and the next stream that no draw has had since it was set.
+-- @treturn number
+-- @treturn number
+function create.next_stream()
+  stream = stream + 1
+  return seed, stream - 1
+end
+
 -- The seed and stream that options name, or the next ones.
 local function name_draw(op, o)
   local s, k = o.seed or seed, o.stream
@@ -128,7 +136,8 @@ local function name_draw(op, o)
     end
   end
   if not k then
-    k, stream = stream, stream + 1
+    local _
+    _, k = create.next_stream()
   end
   return s, k
 end
