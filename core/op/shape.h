@@ -28,6 +28,15 @@ ml_err ml__shape_gather(int *nd, int64_t *shape, const char *op, const ml_tensor
                         const ml_tensor *indices, const ml_tensor *src, int64_t axis);
 ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *e,
                              int64_t itself);
+/* An int for each of three axes, of which those that x has count. */
+#define ML_INT3(name) int64_t name##_1, int64_t name##_2, int64_t name##_3
+#define ML_PASS3(name) name##_1, name##_2, name##_3
+#define ML_CONV_NUMBERS \
+  ML_INT3(stride), ML_INT3(dilation), ML_INT3(before), ML_INT3(after), int64_t groups
+ml_err ml__shape_conv(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *w,
+                      const ml_tensor *b, ML_CONV_NUMBERS);
+ml_err ml__shape_conv_transpose(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *w,
+                                const ml_tensor *b, ML_CONV_NUMBERS);
 /* The axis as 0..ndim-1. */
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
 
