@@ -18,6 +18,7 @@ local ml = {
   op = core.op,
 }
 
+ml.upsample = tensor.upsample
 for name, f in pairs(core.op) do -- those that take numbers, too, in tensor's form
   if ml[name] == nil then ml[name] = tensor[name] or f end
 end

@@ -19,6 +19,9 @@ local axis_in, position_in = views.axis_in, views.position_in
 local tensor = {}
 local Tensor = {} -- methods
 for name, f in pairs(views.methods) do Tensor[name] = f end
+for _, module in ipairs { "conv", "pool" } do
+  for name, f in pairs(require("mlua.tensor." .. module)) do Tensor[name], tensor[name] = f, f end
+end
 
 for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
                         "seed", "arange", "of", "wrap" } do
