@@ -18,6 +18,6 @@ return {
     { x = { 2, 5 }, axis = 2, size = 2, step = 2.5, mode = "nearest" },
     { x = { 4, 0 }, axis = 1, size = 8, step = 0.5, mode = "linear" },
     { x = { 3, 50, 40 }, axis = 2, size = 100, step = 0.5, mode = "linear", slow = true },
-    { x = { 300, 40 }, axis = 2, size = 80, step = 0.5, mode = "corners", slow = true },
+    { x = { 300, 40 }, axis = 2, size = 80, step = 39 / 79, mode = "corners", slow = true },
   },
 }
