@@ -106,8 +106,9 @@ function pool.upsample(x, o)
   o = window.options(o, UPSAMPLE, 2, name)
   local mode = o.mode == nil and "nearest" or o.mode
   if mode ~= "nearest" and AXES[mode] ~= 0 and AXES[mode] ~= n then
-    bad(2, name, "mode: expected nearest or linear, got %s%s", core.what(mode), type(mode)
-      == "string" and text.did_you_mean(mode, { "nearest", "linear", "bilinear", "trilinear" }) or "")
+    local near = type(mode) == "string" and not AXES[mode]
+      and text.did_you_mean(mode, { "nearest", "linear", "bilinear", "trilinear" }) or ""
+    bad(2, name, "mode: expected nearest or linear, got %s%s", core.what(mode), near)
   end
   local corners = window.flag(o.align_corners, 2, name, "align_corners")
   if corners and mode == "nearest" then bad(2, name, "align_corners: for linear alone") end
