@@ -193,24 +193,34 @@ static inline int64_t row_of(const pool *p, const span *s0, const span *s1, int6
 }
 
 /*
- * largest: where a window has its largest element: the first, but a NaN before all.
+ * largest: where a window has its largest element: the first; the last NaN before all.
  * under:   to[i] = the sum, or the largest, of x[row][i] over the window's rows.
  * forward: a plane of y.  max_back, mean_back: a plane of dx, zeros before.
  */
 #define LOOPS(T)                                                                                  \
   static int64_t largest_##T(const pool *p, const T *x, const span *s0, const span *s1,           \
                              const span *s2) {                                                    \
-    int64_t at = -1;                                                                              \
-    T top = 0;                                                                                    \
-    for (int64_t i = 0; i < s0->n; i++) {                                                         \
-      for (int64_t j = 0; j < s1->n; j++) {                                                       \
-        int64_t from = row_of(p, s0, s1, i, j) + s2->from;                                        \
-        for (int64_t k = 0; k < s2->n; k++) {                                                     \
-          T v = x[from + k * p->axis[2].dilation];                                                \
-          if (at < 0 || v > top || v != v) top = v, at = from + k * p->axis[2].dilation;          \
-        }                                                                                         \
-      }                                                                                           \
-    }                                                                                             \
+    if (s0->n == 0 || s1->n == 0 || s2->n == 0) return -1; \
+    int64_t at = row_of(p, s0, s1, 0, 0) + s2->from, step = p->axis[2].dilation, is_nan = 0; \
+    T top = x[at]; \
+    for (int64_t i = 0; i < s0->n; i++) { \
+      for (int64_t j = 0; j < s1->n; j++) { \
+        int64_t from = row_of(p, s0, s1, i, j) + s2->from; \
+        for (int64_t k = 0; k < s2->n; k++) { /* without branches: they would be guessed wrong */ \
+          T v = x[from + k * step]; \
+          at = v > top ? from + k * step : at; \
+          top = v > top ? v : top; \
+          is_nan |= v != v; \
+        } \
+      } \
+    } \
+    for (int64_t i = 0; is_nan && i < s0->n; i++) { \
+      for (int64_t j = 0; j < s1->n; j++) { \
+        int64_t from = row_of(p, s0, s1, i, j) + s2->from; \
+        for (int64_t k = 0; k < s2->n; k++) \
+          if (x[from + k * step] != x[from + k * step]) at = from + k * step; \
+      } \
+    } \
     return at;                                                                                    \
   }                                                                                               \
   ML_CLONES static void under_##T(const pool *p, const T *x, const span *s0, const span *s1,      \

@@ -64,6 +64,11 @@ typedef struct job {
     for (int64_t g = begin; g < end; g++) {                                          \
       const T *x = (const T *)j->from + g * j->n * inner;                            \
       T *restrict y = (T *)j->to + g * j->size * inner;                              \
+      for (int64_t o = 0; inner == 1 && o < j->size; o++) {                          \
+        const place *p = &j->place[o];                                               \
+        y[o] = (1 - (T)p->t) * x[p->i] + (T)p->t * x[p->next];                       \
+      }                                                                              \
+      if (inner == 1) continue;                                                      \
       for (int64_t o = 0; o < j->size; o++) {                                        \
         const T *restrict a = x + j->place[o].i * inner;                             \
         const T *restrict b = x + j->place[o].next * inner;                          \
