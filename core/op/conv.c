@@ -6,8 +6,8 @@
  *   transposed: x [N,C,in…]  w [C,O/groups,kernel…]  y [N,O,out…]
  *
  * Three computations serve both and all their gradients: each of x, w and y from the other two.
- * f32 by oneDNN (conv_dnnl.c); f64, the reference, and what oneDNN is not asked (windows that lie in
- * the padding alone, absurd strides) by the loops here, in double.
+ * f32 by oneDNN (conv_dnnl.c); f64, the reference, and what oneDNN is not asked (windows that lie
+ * in the padding alone, absurd strides) by the loops here, in double.
  */
 #include <stdio.h>
 
@@ -150,10 +150,8 @@ static ml_err shape_of(int *nd, int64_t *shape, const char *op, const ml_tensor 
   return ML_OK;
 }
 
-#define NUMBERS                                                                               \
-  {                                                                                           \
-    {ML_PASS3(stride)}, {ML_PASS3(dilation)}, {ML_PASS3(before)}, {ML_PASS3(after)}, groups \
-  }
+#define NUMBERS \
+  { {ML_PASS3(stride)}, {ML_PASS3(dilation)}, {ML_PASS3(before)}, {ML_PASS3(after)}, groups }
 
 ml_err ml__shape_conv(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *w,
                       const ml_tensor *b, ML_CONV_NUMBERS) {
@@ -377,10 +375,10 @@ static ml_err conv_transpose(ml_tensor *y, const ml_tensor *x, const ml_tensor *
   return compute(&v, ML_CONV_X, y, IN w, IN x, b);
 }
 
-#define OPERATION(NAME, WAY)                                                                     \
-  ml_err ml_##NAME##_##WAY(ml_tensor *y, const ml_tensor *x, const ml_tensor *w,                 \
-                           const ml_tensor *b, ML_CONV_NUMBERS) {                                \
-    return NAME(y, x, w, b, &(by_axis)NUMBERS);                                                  \
+#define OPERATION(NAME, WAY)                                                     \
+  ml_err ml_##NAME##_##WAY(ml_tensor *y, const ml_tensor *x, const ml_tensor *w, \
+                           const ml_tensor *b, ML_CONV_NUMBERS) {                \
+    return NAME(y, x, w, b, &(by_axis)NUMBERS);                                  \
   }
 OPERATION(conv, cpu)
 OPERATION(conv, ref)

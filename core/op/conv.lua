@@ -1,5 +1,5 @@
--- Convolutions over one to three axes: core/op/conv.c. What goes by axis is an int for each of three,
--- of which those that x has count; ml.conv (lua/mlua/tensor/conv.lua) takes lists.
+-- Convolutions over one to three axes: core/op/conv.c. What goes by axis is an int for each of
+-- three, of which those that x has count; ml.conv (lua/mlua/tensor/conv.lua) takes lists.
 local function by_axis(arg, name, default)
   for i = 1, 3 do arg[#arg + 1] = { name .. "_" .. i, "int", default } end
 end
@@ -31,7 +31,7 @@ local function card(name, doc, w, list)
 end
 
 return {
-  card("conv", "Convolution (cross-correlation) over one to three axes, with zeros before and after.",
+  card("conv", "Convolution (cross-correlation) over one to three axes, zeros before and after.",
     "[O, C / groups, kernel…]", {
       { x = { 2, 3, 7 }, w = { 4, 3, 3 }, b = { 4 } },
       { x = { 2, 4, 9 }, w = { 6, 2, 3 }, b = { 6 }, stride = { 2 }, dilation = { 2 },

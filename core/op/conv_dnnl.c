@@ -9,8 +9,8 @@
  * Cuts depend on shapes alone. The kernels' gradient sums over images: where those are cut, each
  * cut has a part of its own, and the parts are added up in order.
  *
- * Primitives cost milliseconds to make, so they are kept by shape, up to a bound. oneDNN always runs
- * on one thread, see gemm.c.
+ * Primitives cost milliseconds to make, so they are kept by shape, up to a bound. oneDNN always
+ * runs on one thread, see gemm.c.
  */
 #include <dnnl.h>
 #include <omp.h>
@@ -25,7 +25,7 @@ enum { X = ML_CONV_X, W = ML_CONV_W, Y = ML_CONV_Y };
 /* -- kernels: a primitive with the reorders around it -- */
 
 typedef struct key { /* int64_t alone: compared as bytes */
-  ml_geometry v;         /* of a cut */
+  ml_geometry v;     /* of a cut */
   int64_t what, bias;
   int64_t x_channels, y_channels, w_channels; /* of whole tensors: distances between images, rows */
 } key;
@@ -51,7 +51,8 @@ static int cached;
 static dnnl_engine_t engine;
 static dnnl_stream_t stream;
 
-static const int argument[3][3] = { /* [what][operand] */
+static const int argument[3][3] = {
+    /* [what][operand] */
     [Y] = {[X] = DNNL_ARG_SRC, [W] = DNNL_ARG_WEIGHTS, [Y] = DNNL_ARG_DST},
     [X] = {[X] = DNNL_ARG_DIFF_SRC, [W] = DNNL_ARG_WEIGHTS, [Y] = DNNL_ARG_DIFF_DST},
     [W] = {[X] = DNNL_ARG_SRC, [W] = DNNL_ARG_DIFF_WEIGHTS, [Y] = DNNL_ARG_DIFF_DST},
@@ -108,7 +109,8 @@ static dnnl_status_t describe(kernel *k) {
   sy[1] = y, sy[0] = y * k->key.y_channels;
   sw[1 + g] = w, sw[g] = w * k->key.w_channels;
   if (g) sw[0] = sw[1] * dw[1];
-  dnnl_dim_t *dims[3] = {[X] = dx, [Y] = dy, [W] = dw}, *strides[3] = {[X] = sx, [Y] = sy, [W] = sw};
+  dnnl_dim_t *dims[3] = {[X] = dx, [Y] = dy, [W] = dw},
+             *strides[3] = {[X] = sx, [Y] = sy, [W] = sw};
   dnnl_status_t s = dnnl_success;
   for (int i = 0; i < 3 && !s; i++) {
     int n = axes + 2 + (i == W ? g : 0);
@@ -136,19 +138,18 @@ static dnnl_status_t describe_conv(dnnl_convolution_desc_t *d, const kernel *k) 
                                                       dnnl_convolution_direct, x, w, b, y, stride,
                                                       dilation, before, after);
   if (k->key.what == X)
-    return dnnl_dilated_convolution_backward_data_desc_init(
-        d, dnnl_convolution_direct, x, w, y, stride, dilation, before, after);
-  return dnnl_dilated_convolution_backward_weights_desc_init(
-      d, dnnl_convolution_direct, x, w, NULL, y, stride, dilation, before, after);
+    return dnnl_dilated_convolution_backward_data_desc_init(d, dnnl_convolution_direct, x, w, y,
+                                                            stride, dilation, before, after);
+  return dnnl_dilated_convolution_backward_weights_desc_init(d, dnnl_convolution_direct, x, w, NULL,
+                                                             y, stride, dilation, before, after);
 }
 
 static dnnl_status_t make_reorder(part *p, bool in, const_dnnl_primitive_attr_t attr) {
   if (dnnl_memory_desc_equal(&p->plain, &p->own)) return dnnl_success;
   p->bytes = dnnl_memory_desc_get_size(&p->own);
   dnnl_primitive_desc_t pd = NULL;
-  dnnl_status_t s =
-      dnnl_reorder_primitive_desc_create(&pd, in ? &p->plain : &p->own, engine,
-                                         in ? &p->own : &p->plain, engine, attr);
+  dnnl_status_t s = dnnl_reorder_primitive_desc_create(&pd, in ? &p->plain : &p->own, engine,
+                                                       in ? &p->own : &p->plain, engine, attr);
   if (!s) s = dnnl_primitive_create(&p->reorder, pd);
   if (pd) dnnl_primitive_desc_destroy(pd);
   return s;
@@ -170,8 +171,8 @@ static dnnl_status_t build(kernel *k) {
   if (!s) s = dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL);
   if (!s) {
     for (int i = 0; i < 3; i++)
-      k->part[i].own = *dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md,
-                                                     argument[k->key.what][i]);
+      k->part[i].own =
+          *dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, argument[k->key.what][i]);
     k->pad = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
     k->pad_bytes = dnnl_memory_desc_get_size(&k->pad);
     s = dnnl_primitive_create(&k->primitive, pd);
@@ -212,7 +213,8 @@ static ml_err find(kernel **out, const key *wanted) {
 
 static dnnl_status_t copy(const part *p, bool in, const void *from, void *to) {
   dnnl_memory_t a = NULL, b = NULL;
-  dnnl_status_t s = dnnl_memory_create(&a, in ? &p->plain : &p->own, engine, (void *)(uintptr_t)from);
+  dnnl_status_t s =
+      dnnl_memory_create(&a, in ? &p->plain : &p->own, engine, (void *)(uintptr_t)from);
   if (!s) s = dnnl_memory_create(&b, in ? &p->own : &p->plain, engine, to);
   dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
   if (!s) s = dnnl_primitive_execute(p->reorder, stream, 2, args);
@@ -263,8 +265,8 @@ typedef struct job {
   float *plain[3];
   const float *bias;
   int64_t image_parts, channel_parts;
-  int64_t units, unit; /* channels are cut in units: of groups, or of what they are cut by */
-  kernel *kernel[2][2]; /* cuts differ by at most one image and one unit: [images][units] */
+  int64_t units, unit;       /* channels are cut in units: of groups, or of what they are cut by */
+  kernel *kernel[2][2];      /* cuts differ by at most one image and one unit: [images][units] */
   int64_t images, cut_units; /* of the smaller ones */
   size_t ready_bytes;        /* of a channel part's kernels */
   char *ready;

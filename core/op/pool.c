@@ -3,11 +3,11 @@
  *
  *   x [N, C, in…]  y [N, C, out…], f32 or f64
  *
- * Windows are tables, by axis: where each begins, how many elements of x it has, what it counts for.
- * So plain and adaptive pools are one loop. An output row takes two steps: the rows of x under it
- * become one, element by element, then each window its part of that row. Planes are cut among the
- * threads; nothing is summed across them. f64 and the reference differ in the type alone: PyTorch is
- * what both are compared with (spec/op/torch_spec.lua).
+ * Windows are tables, by axis: where each begins, how many elements of x it has, what it counts
+ * for. So plain and adaptive pools are one loop. An output row takes two steps: the rows of x under
+ * it become one, element by element, then each window its part of that row. Planes are cut among
+ * the threads; nothing is summed across them. f64 and the reference differ in the type alone:
+ * PyTorch is what both are compared with (spec/op/torch_spec.lua).
  *
  * Sizes, ceil and what counts in a mean are PyTorch's (Pool.h, AvgPoolKernel).
  */
@@ -40,10 +40,11 @@ static ml_err check_axes(const char *op, const ml_tensor *x, int *axes) {
   bool some = *axes >= 1 && *axes <= 3;
   for (int d = 0; some && d < *axes; d++) some = x->info.shape[2 + d] > 0;
   if (!some)
-    return ml_fail(ML_ESHAPE,
-                   "bad argument #1 to '%s' (x: expected [N, C, *] with one to three axes after the "
-                   "channels, none empty, got %s)",
-                   op, ml__shape_text(got, x->info.ndim, x->info.shape));
+    return ml_fail(
+        ML_ESHAPE,
+        "bad argument #1 to '%s' (x: expected [N, C, *] with one to three axes after the "
+        "channels, none empty, got %s)",
+        op, ml__shape_text(got, x->info.ndim, x->info.shape));
   return ML_OK;
 }
 
@@ -64,10 +65,11 @@ static ml_err slide(ml_axis *a, const char *op, int axis, bool up) {
   ML_TRY(check_number(op, 3, "padding", a->after, 0, most));
   int64_t room = a->in + a->before + a->after - reach;
   if (room < 0)
-    return ml_fail(ML_ESHAPE,
-                   "bad argument #2 to '%s' (kernel: it reaches over %lld along axis %d of x, which "
-                   "has %lld with its padding)",
-                   op, (long long)reach, axis, (long long)(a->in + a->before + a->after));
+    return ml_fail(
+        ML_ESHAPE,
+        "bad argument #2 to '%s' (kernel: it reaches over %lld along axis %d of x, which "
+        "has %lld with its padding)",
+        op, (long long)reach, axis, (long long)(a->in + a->before + a->after));
   a->out = room / a->stride + 1;
   /* one more where it begins within x or the padding before it */
   if (up && room % a->stride != 0 && a->out * a->stride < a->in + a->before) a->out++;
@@ -86,8 +88,8 @@ static ml_err sliding(pool *p, const char *op, const ml_tensor *x, const by_axis
   *p = (pool){.axis = {single, single, single}};
   for (int d = 0; d < axes; d++) {
     ml_axis *a = &p->axis[3 - axes + d];
-    *a = (ml_axis){x->info.shape[2 + d], 0, by->kernel[d], by->stride[d], by->dilation[d],
-                   by->before[d], by->after[d]};
+    *a = (ml_axis){x->info.shape[2 + d], 0,           by->kernel[d], by->stride[d], by->dilation[d],
+                   by->before[d],        by->after[d]};
     ML_TRY(slide(a, op, d + 3, up));
   }
   return ML_OK;
@@ -111,15 +113,15 @@ static ml_err shape_of(int *nd, int64_t *shape, const ml_tensor *x, const pool *
   return ML_OK;
 }
 
-#define BY_AXIS                                                                                  \
-  {                                                                                              \
-    {ML_PASS3(kernel)}, {ML_PASS3(stride)}, {ML_PASS3(dilation)}, {ML_PASS3(before)}, {          \
-      ML_PASS3(after)                                                                            \
-    }                                                                                            \
+#define BY_AXIS                                                                         \
+  {                                                                                     \
+    {ML_PASS3(kernel)}, {ML_PASS3(stride)}, {ML_PASS3(dilation)}, {ML_PASS3(before)}, { \
+      ML_PASS3(after)                                                                   \
+    }                                                                                   \
   }
-#define BY_MEAN                                                                                  \
-  {                                                                                              \
-    {ML_PASS3(kernel)}, {ML_PASS3(stride)}, {1, 1, 1}, {ML_PASS3(before)}, { ML_PASS3(after) }   \
+#define BY_MEAN                                                                                \
+  {                                                                                            \
+    {ML_PASS3(kernel)}, {ML_PASS3(stride)}, {1, 1, 1}, {ML_PASS3(before)}, { ML_PASS3(after) } \
   }
 
 ml_err ml__shape_pool(int *nd, int64_t *shape, const char *op, const ml_tensor *x,
@@ -197,128 +199,129 @@ static inline int64_t row_of(const pool *p, const span *s0, const span *s1, int6
  * under:   to[i] = the sum, or the largest, of x[row][i] over the window's rows.
  * forward: a plane of y.  max_back, mean_back: a plane of dx, zeros before.
  */
-#define LOOPS(T)                                                                                  \
-  static int64_t largest_##T(const pool *p, const T *x, const span *s0, const span *s1,           \
-                             const span *s2) {                                                    \
-    if (s0->n == 0 || s1->n == 0 || s2->n == 0) return -1; \
-    int64_t at = row_of(p, s0, s1, 0, 0) + s2->from, step = p->axis[2].dilation, is_nan = 0; \
-    T top = x[at]; \
-    for (int64_t i = 0; i < s0->n; i++) { \
-      for (int64_t j = 0; j < s1->n; j++) { \
-        int64_t from = row_of(p, s0, s1, i, j) + s2->from; \
-        for (int64_t k = 0; k < s2->n; k++) { /* without branches: they would be guessed wrong */ \
-          T v = x[from + k * step]; \
-          at = v > top ? from + k * step : at; \
-          top = v > top ? v : top; \
-          is_nan |= v != v; \
-        } \
-      } \
-    } \
-    for (int64_t i = 0; is_nan && i < s0->n; i++) { \
-      for (int64_t j = 0; j < s1->n; j++) { \
-        int64_t from = row_of(p, s0, s1, i, j) + s2->from; \
-        for (int64_t k = 0; k < s2->n; k++) \
-          if (x[from + k * step] != x[from + k * step]) at = from + k * step; \
-      } \
-    } \
-    return at;                                                                                    \
-  }                                                                                               \
-  ML_CLONES static void under_##T(const pool *p, const T *x, const span *s0, const span *s1,      \
-                                  T *restrict to) {                                               \
-    int64_t n = p->axis[2].in;                                                                    \
-    for (int64_t i = 0; i < n; i++) to[i] = p->is_max ? (T)-HUGE_VAL : 0;                         \
-    for (int64_t i = 0; i < s0->n; i++) {                                                         \
-      for (int64_t j = 0; j < s1->n; j++) {                                                       \
-        const T *restrict row = x + row_of(p, s0, s1, i, j);                                      \
-        if (p->is_max)                                                                            \
-          for (int64_t k = 0; k < n; k++) to[k] = row[k] > to[k] || row[k] != row[k] ? row[k] : to[k]; \
-        else                                                                                      \
-          for (int64_t k = 0; k < n; k++) to[k] += row[k];                                        \
-      }                                                                                           \
-    }                                                                                             \
-  }                                                                                               \
-  static void forward_##T(const pool *p, const T *x, T *row, T *y) {                              \
-    int64_t step = p->axis[2].dilation;                                                           \
-    for (int64_t o0 = 0; o0 < p->axis[0].out; o0++) {                                             \
-      for (int64_t o1 = 0; o1 < p->axis[1].out; o1++) {                                           \
-        const span *s0 = &p->span[0][o0], *s1 = &p->span[1][o1];                                  \
-        double counts = (double)s0->counts * (double)s1->counts;                                  \
-        under_##T(p, x, s0, s1, row);                                                             \
-        for (int64_t o2 = 0; o2 < p->axis[2].out; o2++) {                                         \
-          const span *s2 = &p->span[2][o2];                                                       \
-          const T *from = row + s2->from;                                                         \
-          if (p->is_max) {                                                                        \
-            T top = (T)-HUGE_VAL;                                                                 \
-            for (int64_t k = 0; k < s2->n; k++)                                                   \
-              top = from[k * step] > top || from[k * step] != from[k * step] ? from[k * step] : top; \
-            *y++ = top;                                                                           \
-          } else {                                                                                \
-            double sum = 0;                                                                       \
-            for (int64_t k = 0; k < s2->n; k++) sum += (double)from[k];                           \
-            *y++ = (T)(sum / (counts * (double)s2->counts));                                      \
-          }                                                                                       \
-        }                                                                                         \
-      }                                                                                           \
-    }                                                                                             \
-  }                                                                                               \
-  static void max_back_##T(const pool *p, const T *x, const T *g, T *dx) {                        \
-    for (int64_t o0 = 0; o0 < p->axis[0].out; o0++) {                                             \
-      for (int64_t o1 = 0; o1 < p->axis[1].out; o1++) {                                           \
-        for (int64_t o2 = 0; o2 < p->axis[2].out; o2++, g++) {                                    \
-          int64_t at =                                                                            \
-              largest_##T(p, x, &p->span[0][o0], &p->span[1][o1], &p->span[2][o2]);               \
-          if (at >= 0) dx[at] += *g;                                                              \
-        }                                                                                         \
-      }                                                                                           \
-    }                                                                                             \
-  }                                                                                               \
-  static void mean_back_##T(const pool *p, const T *g, T *restrict dx) {                          \
-    for (int64_t o0 = 0; o0 < p->axis[0].out; o0++) {                                             \
-      for (int64_t o1 = 0; o1 < p->axis[1].out; o1++) {                                           \
-        const span *s0 = &p->span[0][o0], *s1 = &p->span[1][o1];                                  \
-        double counts = (double)s0->counts * (double)s1->counts;                                  \
-        for (int64_t o2 = 0; o2 < p->axis[2].out; o2++) {                                         \
-          const span *s2 = &p->span[2][o2];                                                       \
-          T each = (T)((double)*g++ / (counts * (double)s2->counts));                             \
-          for (int64_t i = 0; i < s0->n; i++) {                                                   \
-            for (int64_t j = 0; j < s1->n; j++) {                                                 \
-              T *restrict to = dx + row_of(p, s0, s1, i, j) + s2->from;                           \
-              for (int64_t k = 0; k < s2->n; k++) to[k] += each;                                  \
-            }                                                                                     \
-          }                                                                                       \
-        }                                                                                         \
-      }                                                                                           \
-    }                                                                                             \
-  }                                                                                               \
-  static void forward_planes_##T(void *ctx, int64_t begin, int64_t end) {                         \
-    job *j = ctx;                                                                                 \
-    T *row = malloc((size_t)j->p->axis[2].in * sizeof *row);                                      \
-    if (!row) atomic_store(&j->failed, true);                                                     \
-    for (int64_t i = begin; row && i < end; i++)                                                  \
-      forward_##T(j->p, (const T *)j->x + i * j->p->in, row, (T *)j->y + i * j->p->out);          \
-    free(row);                                                                                    \
-  }                                                                                               \
-  static void backward_planes_##T(void *ctx, int64_t begin, int64_t end) {                        \
-    job *j = ctx;                                                                                 \
-    for (int64_t i = begin; i < end; i++) {                                                       \
-      const T *g = (const T *)j->g + i * j->p->out;                                               \
-      T *dx = (T *)j->y + i * j->p->in;                                                           \
-      memset(dx, 0, (size_t)j->p->in * sizeof *dx);                                               \
-      if (j->p->is_max) max_back_##T(j->p, (const T *)j->x + i * j->p->in, g, dx);                \
-      else mean_back_##T(j->p, g, dx);                                                            \
-    }                                                                                             \
-  }                                                                                               \
-  static void index_planes_##T(void *ctx, int64_t begin, int64_t end) {                           \
-    job *j = ctx;                                                                                 \
-    const pool *p = j->p;                                                                         \
-    for (int64_t i = begin; i < end; i++) {                                                       \
-      int64_t *to = j->indices + i * p->out;                                                      \
-      const T *x = (const T *)j->x + i * p->in;                                                   \
-      for (int64_t o0 = 0; o0 < p->axis[0].out; o0++)                                             \
-        for (int64_t o1 = 0; o1 < p->axis[1].out; o1++)                                           \
-          for (int64_t o2 = 0; o2 < p->axis[2].out; o2++)                                         \
-            *to++ = largest_##T(p, x, &p->span[0][o0], &p->span[1][o1], &p->span[2][o2]);         \
-    }                                                                                             \
+#define LOOPS(T)                                                                                   \
+  static int64_t largest_##T(const pool *p, const T *x, const span *s0, const span *s1,            \
+                             const span *s2) {                                                     \
+    if (s0->n == 0 || s1->n == 0 || s2->n == 0) return -1;                                         \
+    int64_t at = row_of(p, s0, s1, 0, 0) + s2->from, step = p->axis[2].dilation, is_nan = 0;       \
+    T top = x[at];                                                                                 \
+    for (int64_t i = 0; i < s0->n; i++) {                                                          \
+      for (int64_t j = 0; j < s1->n; j++) {                                                        \
+        int64_t from = row_of(p, s0, s1, i, j) + s2->from;                                         \
+        for (int64_t k = 0; k < s2->n; k++) { /* without branches: they would be guessed wrong */  \
+          T v = x[from + k * step];                                                                \
+          at = v > top ? from + k * step : at;                                                     \
+          top = v > top ? v : top;                                                                 \
+          is_nan |= v != v;                                                                        \
+        }                                                                                          \
+      }                                                                                            \
+    }                                                                                              \
+    for (int64_t i = 0; is_nan && i < s0->n; i++) {                                                \
+      for (int64_t j = 0; j < s1->n; j++) {                                                        \
+        int64_t from = row_of(p, s0, s1, i, j) + s2->from;                                         \
+        for (int64_t k = 0; k < s2->n; k++)                                                        \
+          if (x[from + k * step] != x[from + k * step]) at = from + k * step;                      \
+      }                                                                                            \
+    }                                                                                              \
+    return at;                                                                                     \
+  }                                                                                                \
+  ML_CLONES static void under_##T(const pool *p, const T *x, const span *s0, const span *s1,       \
+                                  T *restrict to) {                                                \
+    int64_t n = p->axis[2].in;                                                                     \
+    for (int64_t i = 0; i < n; i++) to[i] = p->is_max ? (T)-HUGE_VAL : 0;                          \
+    for (int64_t i = 0; i < s0->n; i++) {                                                          \
+      for (int64_t j = 0; j < s1->n; j++) {                                                        \
+        const T *restrict row = x + row_of(p, s0, s1, i, j);                                       \
+        if (p->is_max)                                                                             \
+          for (int64_t k = 0; k < n; k++)                                                          \
+            to[k] = row[k] > to[k] || row[k] != row[k] ? row[k] : to[k];                           \
+        else                                                                                       \
+          for (int64_t k = 0; k < n; k++) to[k] += row[k];                                         \
+      }                                                                                            \
+    }                                                                                              \
+  }                                                                                                \
+  static void forward_##T(const pool *p, const T *x, T *row, T *y) {                               \
+    int64_t step = p->axis[2].dilation;                                                            \
+    for (int64_t o0 = 0; o0 < p->axis[0].out; o0++) {                                              \
+      for (int64_t o1 = 0; o1 < p->axis[1].out; o1++) {                                            \
+        const span *s0 = &p->span[0][o0], *s1 = &p->span[1][o1];                                   \
+        double counts = (double)s0->counts * (double)s1->counts;                                   \
+        under_##T(p, x, s0, s1, row);                                                              \
+        for (int64_t o2 = 0; o2 < p->axis[2].out; o2++) {                                          \
+          const span *s2 = &p->span[2][o2];                                                        \
+          const T *from = row + s2->from;                                                          \
+          if (p->is_max) {                                                                         \
+            T top = (T)-HUGE_VAL;                                                                  \
+            for (int64_t k = 0; k < s2->n; k++)                                                    \
+              top =                                                                                \
+                  from[k * step] > top || from[k * step] != from[k * step] ? from[k * step] : top; \
+            *y++ = top;                                                                            \
+          } else {                                                                                 \
+            double sum = 0;                                                                        \
+            for (int64_t k = 0; k < s2->n; k++) sum += (double)from[k];                            \
+            *y++ = (T)(sum / (counts * (double)s2->counts));                                       \
+          }                                                                                        \
+        }                                                                                          \
+      }                                                                                            \
+    }                                                                                              \
+  }                                                                                                \
+  static void max_back_##T(const pool *p, const T *x, const T *g, T *dx) {                         \
+    for (int64_t o0 = 0; o0 < p->axis[0].out; o0++) {                                              \
+      for (int64_t o1 = 0; o1 < p->axis[1].out; o1++) {                                            \
+        for (int64_t o2 = 0; o2 < p->axis[2].out; o2++, g++) {                                     \
+          int64_t at = largest_##T(p, x, &p->span[0][o0], &p->span[1][o1], &p->span[2][o2]);       \
+          if (at >= 0) dx[at] += *g;                                                               \
+        }                                                                                          \
+      }                                                                                            \
+    }                                                                                              \
+  }                                                                                                \
+  static void mean_back_##T(const pool *p, const T *g, T *restrict dx) {                           \
+    for (int64_t o0 = 0; o0 < p->axis[0].out; o0++) {                                              \
+      for (int64_t o1 = 0; o1 < p->axis[1].out; o1++) {                                            \
+        const span *s0 = &p->span[0][o0], *s1 = &p->span[1][o1];                                   \
+        double counts = (double)s0->counts * (double)s1->counts;                                   \
+        for (int64_t o2 = 0; o2 < p->axis[2].out; o2++) {                                          \
+          const span *s2 = &p->span[2][o2];                                                        \
+          T each = (T)((double)*g++ / (counts * (double)s2->counts));                              \
+          for (int64_t i = 0; i < s0->n; i++) {                                                    \
+            for (int64_t j = 0; j < s1->n; j++) {                                                  \
+              T *restrict to = dx + row_of(p, s0, s1, i, j) + s2->from;                            \
+              for (int64_t k = 0; k < s2->n; k++) to[k] += each;                                   \
+            }                                                                                      \
+          }                                                                                        \
+        }                                                                                          \
+      }                                                                                            \
+    }                                                                                              \
+  }                                                                                                \
+  static void forward_planes_##T(void *ctx, int64_t begin, int64_t end) {                          \
+    job *j = ctx;                                                                                  \
+    T *row = malloc((size_t)j->p->axis[2].in * sizeof *row);                                       \
+    if (!row) atomic_store(&j->failed, true);                                                      \
+    for (int64_t i = begin; row && i < end; i++)                                                   \
+      forward_##T(j->p, (const T *)j->x + i * j->p->in, row, (T *)j->y + i * j->p->out);           \
+    free(row);                                                                                     \
+  }                                                                                                \
+  static void backward_planes_##T(void *ctx, int64_t begin, int64_t end) {                         \
+    job *j = ctx;                                                                                  \
+    for (int64_t i = begin; i < end; i++) {                                                        \
+      const T *g = (const T *)j->g + i * j->p->out;                                                \
+      T *dx = (T *)j->y + i * j->p->in;                                                            \
+      memset(dx, 0, (size_t)j->p->in * sizeof *dx);                                                \
+      if (j->p->is_max) max_back_##T(j->p, (const T *)j->x + i * j->p->in, g, dx);                 \
+      else mean_back_##T(j->p, g, dx);                                                             \
+    }                                                                                              \
+  }                                                                                                \
+  static void index_planes_##T(void *ctx, int64_t begin, int64_t end) {                            \
+    job *j = ctx;                                                                                  \
+    const pool *p = j->p;                                                                          \
+    for (int64_t i = begin; i < end; i++) {                                                        \
+      int64_t *to = j->indices + i * p->out;                                                       \
+      const T *x = (const T *)j->x + i * p->in;                                                    \
+      for (int64_t o0 = 0; o0 < p->axis[0].out; o0++)                                              \
+        for (int64_t o1 = 0; o1 < p->axis[1].out; o1++)                                            \
+          for (int64_t o2 = 0; o2 < p->axis[2].out; o2++)                                          \
+            *to++ = largest_##T(p, x, &p->span[0][o0], &p->span[1][o1], &p->span[2][o2]);          \
+    }                                                                                              \
   }
 
 LOOPS(float)
@@ -376,21 +379,21 @@ static ml_err parts(ml_tensor *y, const ml_tensor *x, const int64_t size[3], boo
   return forward(&p, is_max, false, y, x);
 }
 
-#define BOTH(WAY)                                                                               \
-  ml_err ml_max_pool_##WAY(ml_tensor *y, const ml_tensor *x, ML_POOL_NUMBERS) {                 \
-    return max_pool(y, x, &(by_axis)BY_AXIS, ceil);                                             \
-  }                                                                                             \
-  ml_err ml_max_pool_indices_##WAY(ml_tensor *i, const ml_tensor *x, ML_POOL_NUMBERS) {         \
-    return max_pool_indices(i, x, &(by_axis)BY_AXIS, ceil);                                     \
-  }                                                                                             \
-  ml_err ml_avg_pool_##WAY(ml_tensor *y, const ml_tensor *x, ML_AVERAGE_NUMBERS) {              \
-    return avg_pool(y, x, &(by_axis)BY_MEAN, ceil, include);                                    \
-  }                                                                                             \
-  ml_err ml_adaptive_avg_pool_##WAY(ml_tensor *y, const ml_tensor *x, ML_INT3(size)) {          \
-    return parts(y, x, (int64_t[]){ML_PASS3(size)}, false);                                     \
-  }                                                                                             \
-  ml_err ml_adaptive_max_pool_##WAY(ml_tensor *y, const ml_tensor *x, ML_INT3(size)) {          \
-    return parts(y, x, (int64_t[]){ML_PASS3(size)}, true);                                      \
+#define BOTH(WAY)                                                                       \
+  ml_err ml_max_pool_##WAY(ml_tensor *y, const ml_tensor *x, ML_POOL_NUMBERS) {         \
+    return max_pool(y, x, &(by_axis)BY_AXIS, ceil);                                     \
+  }                                                                                     \
+  ml_err ml_max_pool_indices_##WAY(ml_tensor *i, const ml_tensor *x, ML_POOL_NUMBERS) { \
+    return max_pool_indices(i, x, &(by_axis)BY_AXIS, ceil);                             \
+  }                                                                                     \
+  ml_err ml_avg_pool_##WAY(ml_tensor *y, const ml_tensor *x, ML_AVERAGE_NUMBERS) {      \
+    return avg_pool(y, x, &(by_axis)BY_MEAN, ceil, include);                            \
+  }                                                                                     \
+  ml_err ml_adaptive_avg_pool_##WAY(ml_tensor *y, const ml_tensor *x, ML_INT3(size)) {  \
+    return parts(y, x, (int64_t[]){ML_PASS3(size)}, false);                             \
+  }                                                                                     \
+  ml_err ml_adaptive_max_pool_##WAY(ml_tensor *y, const ml_tensor *x, ML_INT3(size)) {  \
+    return parts(y, x, (int64_t[]){ML_PASS3(size)}, true);                              \
   }
 BOTH(cpu)
 BOTH(ref)
@@ -415,8 +418,7 @@ static ml_err adaptive_backward(ml_node *n, ml_tensor *g, ml_tensor **gin, bool 
   ml_tensor *x;
   pool p;
   ML_TRY(ml__contiguous(&x, n->in[0]));
-  ml_err e = adaptive(&p, n->name, x,
-                      (int64_t[]){n->scalar[0].i, n->scalar[1].i, n->scalar[2].i});
+  ml_err e = adaptive(&p, n->name, x, (int64_t[]){n->scalar[0].i, n->scalar[1].i, n->scalar[2].i});
   if (e == ML_OK) e = backward(&p, is_max, false, n, x, g, gin);
   ml__unref(x);
   return e;

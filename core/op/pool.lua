@@ -1,5 +1,5 @@
--- Pools over one to three axes: core/op/pool.c. As in conv.lua, what goes by axis is an int for each
--- of three; ml.max_pool and others (lua/mlua/tensor/pool.lua) take lists.
+-- Pools over one to three axes: core/op/pool.c. As in conv.lua, what goes by axis is an int for
+-- each of three; ml.max_pool and others (lua/mlua/tensor/pool.lua) take lists.
 local DEFAULT = { kernel = 1, stride = 1, dilation = 1, before = 0, after = 0, size = 1 }
 
 local function cases(list)
@@ -60,15 +60,15 @@ return {
   card("max_pool", "The largest element of each window; of NaNs, NaN. Padding never counts.",
     WINDOW, { "ceil" },
     { rule = 'pool("max_pool", %s)', grad = "max_pool_backward", tol = 1e-6, cases = MAX }),
-  card("max_pool_indices", "The place of each window's largest element, from 0 in the image's plane; "
+  card("max_pool_indices", "The place of each window's largest element, from 0 in its plane of x; "
     .. "-1 where there is none.", WINDOW, { "ceil" },
     { rule = 'pool("max_pool", %s)', out = "i64", tol = 1e-6, cases = MAX }),
   card("avg_pool", "The mean of each window; include: zeros of the padding count.",
     { "kernel", "stride", "before", "after" }, { "ceil", "include" },
     { rule = "average(%s)", grad = "avg_pool_backward", cases = AVERAGE }),
-  card("adaptive_avg_pool", "The means of windows that cut each axis into `size` parts.", { "size" },
-    {}, { rule = 'adaptive("adaptive_avg_pool", %s)', grad = "adaptive_avg_pool_backward",
-          cases = ADAPTIVE }),
+  card("adaptive_avg_pool", "The means of windows that cut each axis into `size` parts.",
+    { "size" }, {}, { rule = 'adaptive("adaptive_avg_pool", %s)',
+                      grad = "adaptive_avg_pool_backward", cases = ADAPTIVE }),
   card("adaptive_max_pool", "The largest elements of windows that cut each axis into `size` parts.",
     { "size" }, {}, { rule = 'adaptive("adaptive_max_pool", %s)',
                       grad = "adaptive_max_pool_backward", tol = 1e-6, cases = ADAPTIVE }),

@@ -57,43 +57,44 @@ typedef struct job {
   int64_t n, size, inner;
 } job;
 
-#define LOOPS(T)                                                                     \
-  ML_CLONES static void forward_##T(void *ctx, int64_t begin, int64_t end) {         \
-    const job *j = ctx;                                                              \
-    int64_t inner = j->inner;                                                        \
-    for (int64_t g = begin; g < end; g++) {                                          \
-      const T *x = (const T *)j->from + g * j->n * inner;                            \
-      T *restrict y = (T *)j->to + g * j->size * inner;                              \
-      for (int64_t o = 0; inner == 1 && o < j->size; o++) {                          \
-        const place *p = &j->place[o];                                               \
-        y[o] = (1 - (T)p->t) * x[p->i] + (T)p->t * x[p->next];                       \
-      }                                                                              \
-      if (inner == 1) continue;                                                      \
-      for (int64_t o = 0; o < j->size; o++) {                                        \
-        const T *restrict a = x + j->place[o].i * inner;                             \
-        const T *restrict b = x + j->place[o].next * inner;                          \
-        T t = (T)j->place[o].t;                                                      \
-        if (t == 0) memcpy(y + o * inner, a, (size_t)inner * sizeof(T));             \
-        else                                                                         \
+#define LOOPS(T)                                                                            \
+  ML_CLONES static void forward_##T(void *ctx, int64_t begin, int64_t end) {                \
+    const job *j = ctx;                                                                     \
+    int64_t inner = j->inner;                                                               \
+    for (int64_t g = begin; g < end; g++) {                                                 \
+      const T *x = (const T *)j->from + g * j->n * inner;                                   \
+      T *restrict y = (T *)j->to + g * j->size * inner;                                     \
+      for (int64_t o = 0; inner == 1 && o < j->size; o++) {                                 \
+        const place *p = &j->place[o];                                                      \
+        T t = (T)p->t;                                                                      \
+        y[o] = t == 0 ? x[p->i] : (1 - t) * x[p->i] + t * x[p->next];                       \
+      }                                                                                     \
+      if (inner == 1) continue;                                                             \
+      for (int64_t o = 0; o < j->size; o++) {                                               \
+        const T *restrict a = x + j->place[o].i * inner;                                    \
+        const T *restrict b = x + j->place[o].next * inner;                                 \
+        T t = (T)j->place[o].t;                                                             \
+        if (t == 0) memcpy(y + o * inner, a, (size_t)inner * sizeof(T));                    \
+        else                                                                                \
           for (int64_t k = 0; k < inner; k++) y[o * inner + k] = (1 - t) * a[k] + t * b[k]; \
-      }                                                                              \
-    }                                                                                \
-  }                                                                                  \
-  ML_CLONES static void backward_##T(void *ctx, int64_t begin, int64_t end) {        \
-    const job *j = ctx;                                                              \
-    int64_t inner = j->inner;                                                        \
-    for (int64_t g = begin; g < end; g++) {                                          \
-      const T *restrict dy = (const T *)j->from + g * j->size * inner;               \
-      T *dx = (T *)j->to + g * j->n * inner;                                         \
-      memset(dx, 0, (size_t)(j->n * inner) * sizeof(T));                             \
-      for (int64_t o = 0; o < j->size; o++) {                                        \
-        T *restrict a = dx + j->place[o].i * inner;                                  \
-        T t = (T)j->place[o].t;                                                      \
-        for (int64_t k = 0; k < inner; k++) a[k] += (1 - t) * dy[o * inner + k];     \
-        T *restrict b = dx + j->place[o].next * inner;                               \
-        for (int64_t k = 0; t != 0 && k < inner; k++) b[k] += t * dy[o * inner + k]; \
-      }                                                                              \
-    }                                                                                \
+      }                                                                                     \
+    }                                                                                       \
+  }                                                                                         \
+  ML_CLONES static void backward_##T(void *ctx, int64_t begin, int64_t end) {               \
+    const job *j = ctx;                                                                     \
+    int64_t inner = j->inner;                                                               \
+    for (int64_t g = begin; g < end; g++) {                                                 \
+      const T *restrict dy = (const T *)j->from + g * j->size * inner;                      \
+      T *dx = (T *)j->to + g * j->n * inner;                                                \
+      memset(dx, 0, (size_t)(j->n * inner) * sizeof(T));                                    \
+      for (int64_t o = 0; o < j->size; o++) {                                               \
+        T *restrict a = dx + j->place[o].i * inner;                                         \
+        T t = (T)j->place[o].t;                                                             \
+        for (int64_t k = 0; k < inner; k++) a[k] += (1 - t) * dy[o * inner + k];            \
+        T *restrict b = dx + j->place[o].next * inner;                                      \
+        for (int64_t k = 0; t != 0 && k < inner; k++) b[k] += t * dy[o * inner + k];        \
+      }                                                                                     \
+    }                                                                                       \
   }
 
 LOOPS(float)

@@ -1,6 +1,6 @@
 return {
-  doc = "One axis stretched or shrunk to `size` places: y[o] = x at o step (nearest, rounded down), "
-    .. "(o + 1/2) step - 1/2 (linear, between two), or o step (corners, so).",
+  doc = "One axis stretched or shrunk to `size` places: y[o] = x at o step (nearest, rounded "
+    .. "down), (o + 1/2) step - 1/2 (linear, between two), or o step (corners, so).",
   source = "semantics of PyTorch's upsample; several axes, one after the other: ml.upsample",
   arg = {
     { "x", "f64|f32[...]" }, { "axis", "int" }, { "size", "int" }, { "step", "number" },

@@ -37,7 +37,7 @@ ml_err ml__shape_conv(int *nd, int64_t *shape, const ml_tensor *x, const ml_tens
                       const ml_tensor *b, ML_CONV_NUMBERS);
 ml_err ml__shape_conv_transpose(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *w,
                                 const ml_tensor *b, ML_CONV_NUMBERS);
-#define ML_POOL_NUMBERS                                                             \
+#define ML_POOL_NUMBERS \
   ML_INT3(kernel), ML_INT3(stride), ML_INT3(dilation), ML_INT3(before), ML_INT3(after), int64_t ceil
 #define ML_AVERAGE_NUMBERS \
   ML_INT3(kernel), ML_INT3(stride), ML_INT3(before), ML_INT3(after), int64_t ceil, int64_t include

@@ -15,8 +15,8 @@ typedef struct ml_axis {
 } ml_axis;
 
 typedef struct ml_geometry {
-  int64_t axes;                /* 1 to 3; those used are axis[3 - axes] … axis[2] */
-  int64_t n, c, o, groups;     /* images; channels of the convolution's input and output */
+  int64_t axes;            /* 1 to 3; those used are axis[3 - axes] … axis[2] */
+  int64_t n, c, o, groups; /* images; channels of the convolution's input and output */
   ml_axis axis[3];
 } ml_geometry;
 

@@ -15,7 +15,8 @@ describe("Conv1d, Conv2d, Conv3d", function()
     layer.bias:copy(ml.tensor { 5 })
     assert.same({ { { 26, 48 } } }, layer(ml.tensor { { { 1, 2, 3, 4 } } }):totable())
     assert.same({ 2, 6, 5, 3 }, nn.Conv2d.new { inputs = 4, outputs = 6, kernel = { 1, 3 },
-      padding = "same", groups = 2, bias = false, stride = { 1, 2 } } (ml.zeros(2, 4, 5, 5)):shape())
+      padding = "same", groups = 2, bias = false, stride = { 1, 2 } } (
+        ml.zeros(2, 4, 5, 5)):shape())
     assert.same({ 1, 2, 3, 3, 3 }, nn.Conv3d.new { inputs = 1, outputs = 2, kernel = 3,
       padding = 1 } (ml.zeros(1, 1, 3, 3, 3)):shape())
   end)
@@ -87,7 +88,8 @@ describe("pools, Upsample and Flatten", function()
 
   it("compute what their functions do", function()
     assert.same({ { { { 5, 7 }, { 13, 15 } } } }, nn.MaxPool.new { kernel = 2 } (x):totable())
-    assert.same({ { { { 2.5, 4.5 }, { 10.5, 12.5 } } } }, nn.AvgPool.new { kernel = 2 } (x):totable())
+    assert.same({ { { { 2.5, 4.5 }, { 10.5, 12.5 } } } },
+      nn.AvgPool.new { kernel = 2 } (x):totable())
     assert.same({ { { { 7.5 } } } }, nn.AdaptiveAvgPool.new { size = 1 } (x):totable())
     assert.same({ { { { 15 } } } }, nn.AdaptiveMaxPool.new { size = 1 } (x):totable())
     assert.same({ 1, 1, 8, 8 }, nn.Upsample.new { scale = 2, mode = "bilinear" } (x):shape())
@@ -100,7 +102,8 @@ describe("pools, Upsample and Flatten", function()
   it("refuse to be without a kernel or size", function()
     assert.equal("bad argument #1 to 'MaxPool' (kernel: expected a number or a list, got nil)",
       message_of(function() nn.MaxPool.new() end))
-    assert.equal("bad argument #1 to 'AdaptiveAvgPool' (size: expected a number or a list, got nil)",
+    assert.equal("bad argument #1 to 'AdaptiveAvgPool' (size: expected a number or a list, "
+      .. "got nil)",
       message_of(function() nn.AdaptiveAvgPool.new {} end))
   end)
 end)

@@ -73,8 +73,8 @@ describe("conv", function()
         function() ml.conv(x, ml.zeros(6, 3, 3)) end,
       ["bad argument #2 to 'conv' (w: expected 3 axes as x has, got 4)"] =
         function() ml.conv(x, ml.zeros(6, 4, 3, 3)) end,
-      ["bad argument #2 to 'conv' (w: the kernel reaches over 9 along axis 3 of x, which has 7 with "
-        .. "its padding)"] = function() ml.conv(x, w, nil, { dilation = 4, padding = 1 }) end,
+      ["bad argument #2 to 'conv' (w: the kernel reaches over 9 along axis 3 of x, which has 7 "
+        .. "with its padding)"] = function() ml.conv(x, w, nil, { dilation = 4, padding = 1 }) end,
       ["bad argument #3 to 'conv' (b: expected [6], got [4])"] =
         function() ml.conv(x, w, ml.zeros(4)) end,
       ["bad argument #1 to 'conv' (x: 4 channels do not divide into 3 groups)"] =
@@ -85,8 +85,8 @@ describe("conv", function()
         function() ml.conv(x, w, nil, { strid = 2 }) end,
       ["bad argument #4 to 'conv' (stride: expected 1 to 2147483647, got 0)"] =
         function() ml.conv(x, w, nil, { stride = 0 }) end,
-      ["bad argument #4 to 'conv' (stride: expected a whole number or a list of 1, got a list of 2)"]
-        = function() ml.conv(x, w, nil, { stride = { 1, 2 } }) end,
+      ["bad argument #4 to 'conv' (stride: expected a whole number or a list of 1, got a list "
+        .. "of 2)"] = function() ml.conv(x, w, nil, { stride = { 1, 2 } }) end,
       ["bad argument #4 to 'conv' (padding[1]: expected a whole number or a pair of them, got 'x')"]
         = function() ml.conv(x, w, nil, { padding = { "x" } }) end,
       ["bad argument #4 to 'conv' (padding: expected numbers, 'same' or 'valid', got 'some')"] =
@@ -125,8 +125,8 @@ describe("conv_transpose", function()
     local x, w = row(1, 2), row(1, 10)
     assert.equal("bad argument #4 to 'conv_transpose' (padding: nothing is left along axis 3)",
       message_of(function() ml.conv_transpose(x, w, nil, { padding = 2 }) end))
-    assert.equal("bad argument #4 to 'conv_transpose' (output_padding: expected at least 0 and less "
-      .. "than stride or dilation)",
+    assert.equal("bad argument #4 to 'conv_transpose' (output_padding: expected at least 0 and "
+      .. "less than stride or dilation)",
       message_of(function() ml.conv_transpose(x, w, nil, { output_padding = 1 }) end))
   end)
 end)

@@ -18,11 +18,13 @@ describe("max_pool", function()
     assert.same({ { { 5, 4, 9 } } },
       ml.max_pool(row(1, 3, 5, 4, 9), 2, { stride = 1, dilation = 2 }):totable())
     local x = ml.arange(16, "f32"):reshape(1, 1, 4, 4)
-    assert.same({ { { { 4, 6 }, { 12, 14 } } } }, ml.max_pool(x, { 2, 1 }, { stride = 2 }):totable())
+    assert.same({ { { { 4, 6 }, { 12, 14 } } } },
+      ml.max_pool(x, { 2, 1 }, { stride = 2 }):totable())
   end)
 
   it("never takes padding, and passes the end where asked", function()
-    assert.same({ { { -1, -2, -4 } } }, ml.max_pool(row(-1, -2, -3, -4), 2, { padding = 1 }):totable())
+    assert.same({ { { -1, -2, -4 } } },
+      ml.max_pool(row(-1, -2, -3, -4), 2, { padding = 1 }):totable())
     assert.same({ { { 3, 5, 9 } } },
       ml.max_pool(row(1, 3, 5, 4, 9), 2, { ceil_mode = true }):totable())
   end)
@@ -50,8 +52,8 @@ describe("max_pool", function()
   it("says what does not fit", function()
     local x = row(1, 2, 3)
     for message, f in pairs {
-      ["bad argument #2 to 'max_pool' (kernel: it reaches over 4 along axis 3 of x, which has 3 with "
-        .. "its padding)"] = function() ml.max_pool(x, 4) end,
+      ["bad argument #2 to 'max_pool' (kernel: it reaches over 4 along axis 3 of x, which has 3 "
+        .. "with its padding)"] = function() ml.max_pool(x, 4) end,
       ["bad argument #2 to 'max_pool' (kernel: expected a whole number or a list of 1, got nil)"] =
         function() ml.max_pool(x) end,
       ["bad argument #3 to 'max_pool' (padding: expected 0 to 1, got 2)"] =
@@ -61,7 +63,8 @@ describe("max_pool", function()
       ["bad argument #3 to 'max_pool' (ceil_mode: expected true or false, got 1)"] =
         function() ml.max_pool(x, 2, { ceil_mode = 1 }) end,
       ["bad argument #1 to 'max_pool' (x: expected [N, C, *] with one to three axes after the "
-        .. "channels, none empty, got [1, 2, 0])"] = function() ml.max_pool(ml.zeros(1, 2, 0), 1) end,
+        .. "channels, none empty, got [1, 2, 0])"] =
+        function() ml.max_pool(ml.zeros(1, 2, 0), 1) end,
     } do
       assert.equal(message, message_of(f))
     end
@@ -119,8 +122,8 @@ describe("upsample", function()
     local x = row(1, 2)
     for message, o in pairs {
       ["bad argument #2 to 'upsample' (expected size or scale)"] = {},
-      ["bad argument #2 to 'upsample' (mode: expected nearest or linear, got 'linaer', did you mean "
-        .. "'linear'?)"] = { scale = 2, mode = "linaer" },
+      ["bad argument #2 to 'upsample' (mode: expected nearest or linear, got 'linaer', did you "
+        .. "mean 'linear'?)"] = { scale = 2, mode = "linaer" },
       ["bad argument #2 to 'upsample' (mode: expected nearest or linear, got 'bilinear')"] =
         { scale = 2, mode = "bilinear" },
       ["bad argument #2 to 'upsample' (scale: expected more than 0, got -1)"] = { scale = -1 },

@@ -18,8 +18,8 @@ local NONE = {} -- options where there are none
 --- The largest element of each window. Padding never counts.
 -- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
 -- @param kernel     sizes of the window: a number, or a list of one for each axis
--- @tparam ?table o  stride (the kernel), padding (0; less than the kernel's reach), dilation (1), as
---   `conv` has them; ceil_mode (false): a last window may pass the end; indices (false)
+-- @tparam ?table o  stride (the kernel), padding (0; less than the kernel's reach), dilation (1),
+--   as `conv` has them; ceil_mode (false): a last window may pass the end; indices (false)
 -- @treturn Tensor   [N, C, …]
 -- @treturn ?Tensor  where indices: i64, the place of each in its plane of x, from 0
 -- @raise bad argument with the shapes or the option
@@ -62,7 +62,7 @@ for _, name in ipairs { "adaptive_avg_pool", "adaptive_max_pool" } do
   end
 end
 
---- The mean of windows that cut each axis into `size` parts, which overlap where it does not divide:
+--- The mean of windows that cut each axis into `size` parts, overlapping where it does not divide:
 -- part i of n elements goes from floor(i n / size) to ceil((i + 1) n / size).
 -- @function adaptive_avg_pool
 -- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
@@ -95,8 +95,8 @@ end
 --- Each spatial axis in another size.
 -- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
 -- @tparam table o   size or scale: a number, or a list of one for each axis; mode "nearest" or
---   "linear" ("nearest"; also by PyTorch's names "bilinear" and "trilinear"); align_corners (false):
---   for linear, first and last elements keep their values
+--   "linear" ("nearest"; also by PyTorch's names "bilinear" and "trilinear"); align_corners
+--   (false): for linear, first and last elements keep their values
 -- @treturn Tensor   [N, C, …]
 -- @raise bad argument with the option
 -- @source semantics of PyTorch's interpolate

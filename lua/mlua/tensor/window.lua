@@ -23,7 +23,9 @@ function window.axes(x, name)
   return n
 end
 
-local function is_int(v) return type(v) == "number" and v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53 end
+local function is_int(v)
+  return type(v) == "number" and v % 1 == 0 and v > -2 ^ 53 and v < 2 ^ 53
+end
 
 --- A number by axis: from one whole number, or a list of one for each.
 -- @param v            the argument; nil: the default
