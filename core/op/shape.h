@@ -86,6 +86,25 @@ ml_err ml__shape_recurrent(int *nd, int64_t *shape, const char *op, const ml_ten
 ml_err ml__shape_recurrent_kept(int *nd, int64_t *shape, const ml_tensor *z);
 ml_err ml__shape_gru_kept(int *nd, int64_t *shape, const ml_tensor *z);
 
+/* An int for each of three axes, of which those that x has count. */
+#define ML_INT3(name) int64_t name##_1, int64_t name##_2, int64_t name##_3
+#define ML_PASS3(name) name##_1, name##_2, name##_3
+#define ML_CONV_NUMBERS \
+  ML_INT3(stride), ML_INT3(dilation), ML_INT3(before), ML_INT3(after), int64_t groups
+ml_err ml__shape_conv(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *w,
+                      const ml_tensor *b, ML_CONV_NUMBERS);
+ml_err ml__shape_conv_transpose(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *w,
+                                const ml_tensor *b, ML_CONV_NUMBERS);
+#define ML_POOL_NUMBERS \
+  ML_INT3(kernel), ML_INT3(stride), ML_INT3(dilation), ML_INT3(before), ML_INT3(after), int64_t ceil
+#define ML_AVERAGE_NUMBERS \
+  ML_INT3(kernel), ML_INT3(stride), ML_INT3(before), ML_INT3(after), int64_t ceil, int64_t include
+ml_err ml__shape_pool(int *nd, int64_t *shape, const char *op, const ml_tensor *x, ML_POOL_NUMBERS);
+ml_err ml__shape_average(int *nd, int64_t *shape, const ml_tensor *x, ML_AVERAGE_NUMBERS);
+ml_err ml__shape_adaptive(int *nd, int64_t *shape, const char *op, const ml_tensor *x,
+                          ML_INT3(size));
+ml_err ml__shape_resample(int *nd, int64_t *shape, const ml_tensor *x, int64_t axis, int64_t size,
+                          double step);
 /* The axis as 0..ndim-1. */
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
 

@@ -6,31 +6,20 @@
 --     print(x:grad())
 -- @module mlua
 local core = require "mlua.ffi"
-local product = require "mlua.tensor.product"
 local tensor = require "mlua.tensor"
 local text = require "mlua.tensor.text"
 
 local ml = {
-  tensor = tensor.of, zeros = tensor.zeros, ones = tensor.ones, full = tensor.full,
-  empty = tensor.empty, rand = tensor.rand, randn = tensor.randn, uniform = tensor.uniform,
-  normal = tensor.normal, randint = tensor.randint, arange = tensor.arange, wrap = tensor.wrap,
-  seed = tensor.seed, no_grad = tensor.no_grad, into = tensor.into, is_tensor = tensor.is,
-  where = tensor.where,
-  print_options = text.options,
+  tensor = tensor.of, is_tensor = tensor.is, print_options = text.options,
   op = core.op,
 }
 
-for _, module in ipairs { "arrange", "draw", "order" } do
-  local more = require("mlua.tensor." .. module)
-  for _, list in pairs(more) do
-    for name, f in pairs(list) do ml[name] = f end
+for _, functions in ipairs { tensor, core.op } do -- tensor's take numbers, too
+  for name, f in pairs(functions) do
+    if type(f) == "function" and ml[name] == nil then ml[name] = f end
   end
 end
-for name, f in pairs(core.op) do -- those that take numbers, too, in tensor's form
-  if ml[name] == nil then ml[name] = tensor[name] or f end
-end
-
-for name, f in pairs(product.methods) do ml[name] = f end
+ml.of, ml.is = nil, nil -- they are ml.tensor and ml.is_tensor
 
 --- mlua's version.
 ml._VERSION = core.version()

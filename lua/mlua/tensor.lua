@@ -6,10 +6,12 @@
 local core = require "mlua.ffi"
 
 local arrange = require "mlua.tensor.arrange"
+local conv = require "mlua.tensor.conv"
 local create = require "mlua.tensor.create"
 local draw = require "mlua.tensor.draw"
 local index = require "mlua.tensor.index"
 local order = require "mlua.tensor.order"
+local pool = require "mlua.tensor.pool"
 local product = require "mlua.tensor.product"
 local views = require "mlua.tensor.view"
 
@@ -24,11 +26,10 @@ local axis_in, position_in = views.axis_in, views.position_in
 local tensor = {}
 local Tensor = {} -- methods
 for name, f in pairs(views.methods) do Tensor[name] = f end
-for _, more in ipairs { arrange, draw, order } do
+for _, more in ipairs { arrange, draw, order, product, { methods = conv }, { methods = pool } } do
   for name, f in pairs(more.methods) do Tensor[name], tensor[name] = f, f end
-  for name, f in pairs(more.functions) do tensor[name] = f end
+  for name, f in pairs(more.functions or {}) do tensor[name] = f end
 end
-for name, f in pairs(product.methods) do Tensor[name], tensor[name] = f, f end
 
 for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
                         "randint", "seed", "arange", "of", "wrap" } do

@@ -46,7 +46,7 @@ local function add(all, i, card, case)
   all[i .. ".="] = plain(y)
   if #d.wants > 0 then
     local w = sweep.draw(y:shape(), "f64", nil, 999, false)
-    all[i .. ".loss"] = w
+    all[i .. ".*"] = w
     ml.op.sum(y * w):backward()
     for k, a in ipairs(card.arg) do
       local name = a[1]:gsub("%?$", "")

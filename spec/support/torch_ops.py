@@ -2,8 +2,8 @@
 
 Usage: torch_ops.py FILE.safetensors, whose metadata "cases" is a JSON list of
 { op, tensors: names in order, scalars: { name: value }, wants: names with a gradient }.
-Tensors are called "CASE.NAME"; "CASE.=" is mlua's result, "CASE.loss" what it is multiplied with
-before the sum that gradients are of, "CASE.d.NAME" mlua's gradients.
+Tensors are called "CASE.NAME"; "CASE.=" is mlua's result, "CASE.*" what it is multiplied with before
+the sum that gradients are of, "CASE.d.NAME" mlua's gradients.
 Prints a line a case: op, largest difference (relative where values pass 1), or "unknown op".
 """
 
@@ -85,6 +85,66 @@ def functional(name, *scalars):
     return lambda s, *t: getattr(F, name)(*t, *[s[k] for k in scalars])
 
 
+def spatial(s, name, x):
+    return [int(s["%s_%d" % (name, i + 1)]) for i in range(x.dim() - 2)]
+
+
+def padding(s, x, sign=1):
+    """As F.pad takes it: from the last axis on."""
+    pairs = list(zip(spatial(s, "before", x), spatial(s, "after", x)))
+    return [sign * v for pair in reversed(pairs) for v in pair]
+
+
+def conv(s, x, w, b=None):
+    f = (F.conv1d, F.conv2d, F.conv3d)[x.dim() - 3]
+    return f(F.pad(x, padding(s, x)), w, b, spatial(s, "stride", x), 0, spatial(s, "dilation", x),
+             int(s["groups"]))
+
+
+def conv_transpose(s, x, w, b=None):
+    f = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[x.dim() - 3]
+    y = f(x, w, None, spatial(s, "stride", x), 0, 0, int(s["groups"]), spatial(s, "dilation", x))
+    y = F.pad(y, padding(s, x, -1))
+    return y if b is None else y + b.reshape([-1] + [1] * (x.dim() - 2))
+
+
+def max_pool(s, x, indices=False):
+    f = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[x.dim() - 3]
+    y, at = f(F.pad(x, padding(s, x), value=-float("inf")), spatial(s, "kernel", x),
+              spatial(s, "stride", x), 0, spatial(s, "dilation", x), s["ceil"], True)
+    if not indices:
+        return y
+    place, factor = torch.zeros_like(at), 1
+    for d, (before, after) in reversed(list(enumerate(zip(spatial(s, "before", x),
+                                                          spatial(s, "after", x))))):
+        n = x.shape[d + 2]
+        place += (at % (n + before + after) - before) * factor
+        at = at // (n + before + after)
+        factor *= n
+    return place
+
+
+def avg_pool(s, x):
+    f = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[x.dim() - 3]
+    before = spatial(s, "before", x)
+    if before != spatial(s, "after", x):
+        x, before = F.pad(x, padding(s, x)), 0
+    return f(x, spatial(s, "kernel", x), spatial(s, "stride", x), before, s["ceil"], s["include"])
+
+
+def adaptive(name):
+    return lambda s, x: getattr(F, "%s%dd" % (name, x.dim() - 2))(x, spatial(s, "size", x))
+
+
+def resample(s, x):
+    y = x.movedim(axis(s), -1)
+    shape = list(y.shape[:-1])
+    y = F.interpolate(y.reshape(-1, 1, y.shape[-1]), int(s["size"]),
+                      mode="nearest" if s["mode"] == "nearest" else "linear",
+                      align_corners=None if s["mode"] == "nearest" else s["mode"] == "corners")
+    return y.reshape(shape + [-1] if y.numel() else shape + [int(s["size"])]).movedim(-1, axis(s))
+
+
 OPS = {name: same(name) for name in """abs sign square reciprocal sqrt rsqrt exp exp2 expm1 log log2
     log10 log1p sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh erf erfc floor ceil round
     trunc frac relu selu sigmoid isnan isinf isfinite add sub mul div remainder pow atan2 hypot maximum
@@ -144,6 +204,14 @@ OPS.update({
     "linalg_qr": lambda s, a: rows(a.shape[:-2], *torch.linalg.qr(a)),
     "linalg_eigh": eigh,
     "linalg_svd": svd,
+    "conv": conv,
+    "conv_transpose": conv_transpose,
+    "max_pool": max_pool,
+    "max_pool_indices": lambda s, x: max_pool(s, x, True),
+    "avg_pool": avg_pool,
+    "adaptive_avg_pool": adaptive("adaptive_avg_pool"),
+    "adaptive_max_pool": adaptive("adaptive_max_pool"),
+    "resample": resample,
     "mse": lambda s, x, t, w=None: F.mse_loss(x, t, reduction=s["reduction"]) if w is None
     else getattr(w * (x - t) ** 2, s["reduction"])(),
     "bce": lambda s, x, t, w=None: F.binary_cross_entropy(x, t, w, reduction=s["reduction"]),
@@ -309,7 +377,7 @@ def main():
             continue
         parts = [worst(raw["%d.=" % i], y.detach())]
         if case["wants"]:
-            (y * raw["%d.loss" % i]).sum().backward()
+            (y * raw["%d.*" % i]).sum().backward()
             for name, t in zip(case["tensors"], tensors):
                 if name in case["wants"]:
                     grad = t.grad if t.grad is not None else torch.zeros_like(t)
