@@ -137,6 +137,11 @@ void ml__pin(const ml_tensor *t) {
   if (in) in->pinned = true;
 }
 
+ml_err ml__note_state(const ml_tensor *t) {
+  if (!input_of(ml__recording, t)) return ML_OK;
+  return ml_fail(ML_ESTATE, "capture: the step writes into one of its arguments");
+}
+
 static ml_err add_call(ml_program *p, const ml_call *c) {
   if (p->n_calls == p->room) {
     int64_t room = p->room ? 2 * p->room : 32;
@@ -155,8 +160,7 @@ ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const
   ml_program *p = ml__recording;
   if (!p) return ML_OK;
   int64_t all = n_list + n_in;
-  if (out && input_of(p, out))
-    return ml_fail(ML_ESTATE, "capture: the step writes into one of its arguments");
+  if (out) ML_TRY(ml__note_state(out));
   for (int64_t k = 0; k < all; k++) {
     const ml_tensor *t = k < n_list ? list[k] : in[k - n_list];
     if (!t) continue;

@@ -95,12 +95,16 @@ ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src); /* broadcasts, conv
 /* Draws that name no seed or stream of their own (ML_NEXT): the seed given here, and the next of
  * the streams from 0. A replayed step takes the next one, too (mlua_capture.h). */
 void ml_seed(uint64_t seed);
+uint64_t ml_seed_set(void);
+uint64_t ml_next_stream(void);
 enum { ML_NEXT = -1 };
 ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream);
 ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream);
 /* Uniform values of [0, 1) become normal ones within [lo, hi], in place: by the inverse of their
  * distribution. f32 or f64, contiguous. */
 ml_err ml_tensor_truncated_normal(const ml_ref *t, double mean, double sd, double lo, double hi);
+/* Whole numbers of [lo, hi). */
+ml_err ml_tensor_integers(const ml_ref *t, int64_t lo, int64_t hi, uint64_t seed, uint64_t stream);
 /* offset in elements. A NaN is always the same: others would pass for other values in Lua. */
 ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out);
 /* All elements as f64 in row order without gaps, for Lua to read: every NaN is the same. */
@@ -115,7 +119,7 @@ ml_err ml_tensor_assign(const ml_ref *t, int ndim, const int64_t *shape, const i
 
 /* -- elements by number -- */
 
-/* ML_ESTATE where t must not be written into: it is computed, and on the tape. */
+/* ML_ESTATE where t must not be written into: it is computed and on the tape, or broadcast. */
 ml_err ml_tensor_writable(const ml_ref *t);
 /* i64 [n]: the numbers, in row order from 0, of a bool tensor's true elements. */
 ml_err ml_mask_ids(ml_ref *out, const ml_ref *mask);
@@ -146,6 +150,9 @@ typedef struct ml_memory {
 
 ml_memory *ml_memory_stats(void);
 void ml_memory_trim(void); /* gives cached blocks back */
+/* Sets and returns the bytes that tensors may take. 0: what the machine has, or its control group
+ * allows, as at first; negative: as before. What asks for more gets ML_ENOMEM at once. */
+int64_t ml_memory_limit(int64_t bytes);
 /* For tests: the nth allocation from now (elements, headers, records, handles) fails. 0: none. */
 void ml_memory_fail_at(int64_t n);
 

@@ -132,6 +132,9 @@ void ml_seed(uint64_t seed) {
   next_stream = 0;
 }
 
+uint64_t ml_seed_set(void) { return next_seed; }
+uint64_t ml_next_stream(void) { return next_stream++; }
+
 static void name(uint64_t *seed, uint64_t *stream) {
   if (*seed == (uint64_t)ML_NEXT) *seed = next_seed;
   if (*stream == (uint64_t)ML_NEXT) *stream = next_stream++;

@@ -72,7 +72,8 @@ struct ml_call;
 ml_err ml__copy_again(const struct ml_call *c);
 ml_err ml__fill_again(const struct ml_call *c);
 void ml__fill(ml_tensor *t, double value);
-ml_err ml__writable(const ml_tensor *t, const char *verb); /* ML_ESTATE if computed, on the tape */
+/* ML_ESTATE if it is computed and on the tape, or broadcast. */
+ml_err ml__writable(const ml_tensor *t, const char *verb);
 static inline ml_tensor *ml__ref(ml_tensor *t) {
   if (t) t->refs++;
   return t;
@@ -109,8 +110,9 @@ extern int ml__recording_depth;          /* of the scope that the step runs in *
 ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const *list,
                 int64_t n_list, ml_tensor *const *in, int64_t n_in, const ml_scalar *scalar, int n,
                 const ml_tensor *loose);
-void ml__pin(const ml_tensor *t);        /* an input is seen by what depends on its shape */
-ml_err ml__no_capture(const char *what); /* ML_ESTATE while a step is being captured */
+void ml__pin(const ml_tensor *t);          /* an input is seen by what depends on its shape */
+ml_err ml__note_state(const ml_tensor *t); /* an operand that the call writes into, too */
+ml_err ml__no_capture(const char *what);   /* ML_ESTATE while a step is being captured */
 /* For calls that write into t by scalars, or by src (or NULL), too. */
 static inline ml_err ml__note_write(ml_err (*run)(const ml_call *), ml_tensor *t, ml_tensor *src,
                                     const ml_scalar *scalar, int n) {

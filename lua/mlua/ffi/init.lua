@@ -162,7 +162,7 @@ local function relieve()
     collectgarbage()
     sweep()
   end
-  memory.collect_at = math.max(32 * 2 ^ 20, 2 * tonumber(memory.held))
+  memory.collect_at = math.max(32 * 2 ^ 20, 2 * tonumber(memory.held)) -- as core/tensor/alloc.c
 end
 
 --- Take charge of a handle that C has just made.
@@ -241,8 +241,12 @@ end
 -- -- generated operations --
 
 local bad = {}
+
+-- A value in a message, which is one line.
 local function what(v)
-  if type(v) == "string" then return #v > 40 and "a string" or "'" .. v .. "'" end
+  if type(v) == "string" then
+    return (#v > 40 or v:find "%c") and "a string" or "'" .. v .. "'"
+  end
   if type(v) == "number" then return ("%.14g"):format(v) end
   if type(v) == "boolean" then return tostring(v) end
   return istype(Ref, v) and "a tensor" or type(v)
