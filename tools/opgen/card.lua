@@ -21,6 +21,7 @@
 --   grad             by argument, an expression over g, the arguments, the output and operations;
 --                    or the name of a C function; absent: not differentiable
 --   constant         by argument: true where grad, a C function, has none by it
+--   edges            why equal or infinite elements may give another result than the reference
 --   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua); needs: "lapack", of the machine
 
 local each = require "opgen.each"
