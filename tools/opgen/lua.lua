@@ -1,10 +1,38 @@
 -- lua: writes an operation's Lua function and its place on the reference page.
 local format = string.format
 
+local WORDS = { int = "a whole number", number = "a number", bool = "true or false" }
+
+-- The doc comment: the prompt's help reads it, too (lua/mlua/repl/help.lua).
+local function comment(card, put)
+  put("--- %s", card.doc)
+  for _, a in ipairs(card.args) do
+    local default = a.default ~= nil and format("[opt=%s]", tostring(a.default)) or ""
+    local kind, what = a.kind, WORDS[a.kind]
+    if kind == "tensor" then
+      kind = a.list and "{Tensor,...}" or "Tensor"
+      what = (a.dtypes and a.dtypes:gsub("|", ", ") or "dtype of " .. a.like)
+        .. (a.pattern and format(", [%s]", a.pattern) or "")
+    elseif kind == "choice" then
+      kind, what = "string", table.concat(a.choices, ", ")
+    elseif kind == "bool" then
+      kind, default = "boolean", default ~= "" and default or "[opt=false]"
+    elseif kind == "int" then
+      kind = "number"
+    end
+    put("-- @tparam%s %s%s %s  %s", default, a.optional and "?" or "", kind, a.name, what)
+  end
+  local r = card.result
+  put("-- @treturn Tensor  %s%s%s", card.by_name[r.like] and "dtype of " .. r.like or r.like,
+    r.shape and format(", [%s]", table.concat(r.shape, ",")) or "",
+    card.grad and "" or "; no gradient goes through it")
+  if card.source then put("-- @source %s", card.source) end
+end
+
 local function lua_wrapper(card, put)
   local ps, cs = {}, {}
   for _, a in ipairs(card.args) do ps[#ps + 1] = a.name end
-  put("--- %s", card.doc)
+  comment(card, put)
   put("function op.%s(%s)", card.name, table.concat(ps, ", "))
   -- first: it may run the collector, and a list's tensors may be on their way
   put("  local out = new_ref()")
