@@ -48,6 +48,63 @@ static int traceback(lua_State *L) {
   return 1;
 }
 
+/* The level of the outermost function, by doubling and halving as luaL_traceback does. */
+static int last_level(lua_State *L) {
+  lua_Debug where;
+  int low = 1, high = 2;
+  for (; lua_getstack(L, high, &where); high *= 2) low = high;
+  while (low + 1 < high) {
+    int middle = (low + high) / 2;
+    if (lua_getstack(L, middle, &where)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+static void set_string(lua_State *L, const char *field, const char *text) {
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, field);
+}
+
+/*
+ * mlua.host.trace, an error handler: the error as `value`, and in the list the calls that led to
+ * it, as debug.getinfo has them; of very many the first and the last FRAMES. In C: where the stack
+ * has overflown, a handler in Lua has none to run on, and crashes LuaJIT 2.1.0-beta3.
+ */
+static int trace(lua_State *L) {
+  enum { FRAMES = 64 };
+  lua_Debug where;
+  int last = last_level(L), n = 0;
+  lua_settop(L, 1);
+  lua_createtable(L, 8, 1);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, 2, "value");
+  for (int level = 1; level <= last && lua_getstack(L, level, &where); level++) {
+    if (level == FRAMES && last > 2 * FRAMES) level = last - FRAMES;
+    lua_createtable(L, 0, 8);
+    lua_getinfo(L, "Slnf", &where);
+    lua_insert(L, -2);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "func");
+    lua_remove(L, -2);
+    set_string(L, "source", where.source);
+    set_string(L, "short_src", where.short_src);
+    set_string(L, "what", where.what);
+    set_string(L, "name", where.name);
+    lua_pushinteger(L, where.currentline);
+    lua_setfield(L, -2, "currentline");
+    lua_pushinteger(L, where.linedefined);
+    lua_setfield(L, -2, "linedefined");
+    lua_rawseti(L, 2, ++n);
+  }
+  return 1;
+}
+
+void host_trace(lua_State *L) {
+  lua_pushcfunction(L, trace);
+  lua_setfield(L, -2, "trace");
+}
+
 int host_call(lua_State *L, int arguments, int results) {
   struct sigaction before;
   int function = lua_gettop(L) - arguments;

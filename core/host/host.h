@@ -27,6 +27,8 @@ enum { EXIT_USAGE = 2 };
 
 /* lua_pcall with a traceback; with Ctrl-C as the error "interrupted!", where that is allowed. */
 int host_call(lua_State *L, int arguments, int results);
+/* Sets `trace`, an error handler for mlua.repl, in the table on top. */
+void host_trace(lua_State *L);
 /* Prints and pops the error value on top; returns the exit status that it stands for. */
 int host_report(lua_State *L, const char *program);
 /* Loads text and runs it; an error is reported. Return exit statuses. */

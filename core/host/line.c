@@ -40,7 +40,7 @@ static struct {
   int (*append_history)(int lines, const char *path);
   int (*truncate_history)(const char *path, int lines);
   char **line_buffer;
-  int *attempted_over, *append_character;
+  int *point, *attempted_over, *append_character;
 } rl;
 
 static const struct {
@@ -59,6 +59,7 @@ static const struct {
     {"append_history", &rl.append_history},
     {"history_truncate_file", &rl.truncate_history},
     {"rl_line_buffer", &rl.line_buffer},
+    {"rl_point", &rl.point},
     {"rl_attempted_completion_over", &rl.attempted_over},
     {"rl_completion_append_character", &rl.append_character},
 };
@@ -126,10 +127,23 @@ static char **complete(const char *word, int start, int end) {
   return matches;
 }
 
+/* Whether a string is open at the cursor. */
+static bool in_string(const char *line, const char *end) {
+  char quote = 0;
+  for (; line < end; line++) {
+    if (quote && *line == '\\') line++;
+    else if (quote) quote = *line == quote ? 0 : quote;
+    else if (*line == '"' || *line == '\'') quote = *line;
+  }
+  return quote;
+}
+
+/* What ends a word: names end at any sign, the names of files at blanks. */
 static char *word_breaks(void) {
   static char names[] = " \t\n\"'`@$><=;|&{}()[]+-*/%^~#!?,.:", files[] = " \t\n";
   const char *line = *rl.line_buffer;
-  return strncmp(line, "%load", 5) == 0 ? files : names;
+  bool is_file = strncmp(line, "%load", 5) == 0 || in_string(line, line + *rl.point);
+  return is_file ? files : names;
 }
 
 static bool open_readline(void) {

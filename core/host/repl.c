@@ -20,7 +20,8 @@ static bool ask(lua_State *L, const char *name, int arguments, int results) {
 
 /* _PROMPT and _PROMPT2 replace the prompts; the string is left on the stack. */
 static const char *prompt_of(lua_State *L, bool more) {
-  lua_getglobal(L, more ? "_PROMPT2" : "_PROMPT");
+  lua_pushstring(L, more ? "_PROMPT2" : "_PROMPT");
+  lua_rawget(L, LUA_GLOBALSINDEX);
   if (lua_isstring(L, -1)) return lua_tostring(L, -1);
   return more ? ">> " : "> ";
 }

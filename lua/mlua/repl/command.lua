@@ -69,10 +69,10 @@ local function timeit(code)
   local chunk, is_expression = compiled("timeit", code)
   if not chunk then return end
   local body = is_expression and "local _ = " .. code:gsub("^%s*=", "") or code
-  local loop = assert(loadstring("return function(n) for _ = 1, n do " .. body .. "\nend end",
-    "=stdin"))()
+  local loop = assert(loadstring("for _ = 1, ... do " .. body .. "\nend", "=stdin"))
   local times, n
-  if not repl().run(function() times, n = measure(loop) end, false) then return end
+  local function run() times, n = measure(loop) end
+  if not repl().run(run, false) then return end
   say("best ", duration(times[1]), ", median ", duration(times[math.ceil(#times / 2)]),
     (" (%d round%s of %d)"):format(#times, #times == 1 and "" or "s", n))
 end

@@ -5,6 +5,8 @@
 -- @module mlua.repl
 local repl = {}
 
+local host = package.loaded["mlua.host"]
+
 local pending -- lines that are not a whole chunk yet
 local on_terminal, hinted = false, false
 
@@ -58,9 +60,10 @@ local function complain(message)
 end
 repl.complain = complain
 
-local function finish(is_expression, ok, ...)
+local function finish(chunk, is_expression, ok, ...)
   if not ok then
-    complain((...))
+    local e = ... -- the handler's table; an error in the handler is a string
+    complain(type(e) == "table" and require("mlua.repl.trace")(e, chunk) or tostring(e))
     return false
   end
   if is_expression then print_values(select("#", ...) - 1, select(2, ...))
@@ -74,9 +77,7 @@ end
 -- @tparam boolean is_expression  whether its values come after a nil
 -- @treturn boolean  whether it ran to its end
 function repl.run(chunk, is_expression)
-  return finish(is_expression, xpcall(chunk, function(e)
-    return require("mlua.repl.trace")(e, chunk)
-  end))
+  return finish(chunk, is_expression, xpcall(chunk, host.trace))
 end
 
 local function hint(text)

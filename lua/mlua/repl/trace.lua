@@ -14,12 +14,10 @@ local function function_name(info)
   return ("in function <%s:%d>"):format(info.short_src, info.linedefined)
 end
 
--- The frames from a level on, down to that of the chunk.
-local function frames(level, chunk)
+-- The calls down to that of the chunk, a line each.
+local function frames(calls, chunk)
   local list = {}
-  while true do
-    local info = debug.getinfo(level, "Slnf")
-    if not info then break end
+  for _, info in ipairs(calls) do
     if info.what == "C" then -- error and its like, which are not the user's, say nothing
       local name = #list > 0 and info.name
       if name then list[#list + 1] = ("[C]: in function '%s'"):format(name) end
@@ -27,7 +25,6 @@ local function frames(level, chunk)
       list[#list + 1] = ("%s:%d: %s"):format(info.short_src, info.currentline, function_name(info))
     end
     if info.func == chunk then break end
-    level = level + 1
   end
   return list
 end
@@ -37,11 +34,12 @@ local function is_mistake(message)
   return type(said) == "string" and said ~= "" and message:sub(-#said) == said
 end
 
---- The text of an error, for xpcall: `xpcall(chunk, function(e) return trace(e, chunk) end)`.
--- @param e
--- @tparam function chunk  the last frame that is shown
+--- The text of an error.
+-- @tparam table caught    what mlua.host.trace has made of it: value, and a list of calls
+-- @tparam function chunk  the last call that is shown
 -- @treturn string
-return function(e, chunk)
+return function(caught, chunk)
+  local e = caught.value
   local user_error = type(e) == "table" and rawget(e, "user_error")
   if type(user_error) == "string" then return user_error end
   if type(e) ~= "string" and type(e) ~= "number" then
@@ -54,11 +52,11 @@ return function(e, chunk)
   end
   local message = tostring(e)
   if message:find("interrupted!", 1, true) then
-    local frame = frames(3, chunk)[1]
+    local frame = frames(caught, chunk)[1]
     return "interrupted" .. (frame and " at " .. frame:match("^(.-:%d+):") or "")
   end
   if is_mistake(message) then return message end
-  local list, lines = frames(3, chunk), { message, "stack traceback:" }
+  local list, lines = frames(caught, chunk), { message, "stack traceback:" }
   for i, frame in ipairs(list) do
     local left_out = #list > TOP + BOTTOM and i > TOP and i <= #list - BOTTOM
     if not left_out then lines[#lines + 1] = "\t" .. frame end
