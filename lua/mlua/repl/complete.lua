@@ -64,7 +64,8 @@ return function(line, start)
     return matching(require("mlua.repl.command").names(), word)
   end
   local where = place(before)
-  if where ~= "code" then return where == "string" end
+  if where == "string" then return true end
+  if where == "comment" then return {} end
   local code, sign = before:match("^(.-)%s*([.:])%s*$")
   if code and code:sub(-1) ~= "." then
     local words = names.split(last_name(code) or "")
