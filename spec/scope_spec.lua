@@ -234,7 +234,7 @@ describe("an allocation that fails", function()
             local failures = each_failure(card.name, function()
               ml.scope(function()
                 local y = sweep.call(card, args)
-                if #wanted > 0 then y:backward(ml.ones(y:shape())) end
+                if #wanted > 0 then y:backward(ml.ones(y:shape(), { dtype = y:dtype() })) end
               end)
             end)
             assert.is_true(failures > 1)

@@ -101,6 +101,7 @@ ml_err ml_grad_norm(double *out, const ml_ref *params, int n, double p) {
   if (!(p > 0)) return ml_fail(ML_EARG, "grad_norm: p: expected above 0, got %g", p);
   for (int i = 0; i < n; i++) {
     ML_TRY(ml__get(&t, &params[i]));
+    ML_TRY(ml__trainable(t, "grad_norm"));
     room = ML_MAX(room, t->info.count / GRAIN + 1);
   }
   double *part = ml__denied() ? NULL : malloc((size_t)room * sizeof *part);
@@ -122,7 +123,10 @@ ml_err ml_grad_norm(double *out, const ml_ref *params, int n, double p) {
 
 static ml_err change(const ml_ref *params, int n, double factor, ml_body f32, ml_body f64) {
   ml_tensor *t;
-  for (int i = 0; i < n; i++) ML_TRY(ml__get(&t, &params[i]));
+  for (int i = 0; i < n; i++) {
+    ML_TRY(ml__get(&t, &params[i]));
+    ML_TRY(ml__trainable(t, "clip"));
+  }
   for (int i = 0; i < n; i++) {
     ml__get(&t, &params[i]);
     if (!t->grad) continue;
@@ -147,8 +151,7 @@ static ml_err pair(ml_tensor **a, ml_tensor **b, const ml_ref *x, const ml_ref *
   ML_TRY(ml__get(a, x));
   ML_TRY(ml__get(b, y));
   const ml_info *i = &(*a)->info, *k = &(*b)->info;
-  if (i->dtype != ML_F32 && i->dtype != ML_F64)
-    return ml_fail(ML_EDTYPE, "average: expected f32 or f64, got %s", ml_dtype_name(i->dtype));
+  ML_TRY(ml__trainable(*a, "average"));
   if (i->dtype != k->dtype || i->ndim != k->ndim || !i->contiguous || !k->contiguous ||
       memcmp(i->shape, k->shape, sizeof(int64_t) * (size_t)i->ndim) != 0)
     return ml_fail(ML_ESHAPE, "average: the two tensors are not alike");

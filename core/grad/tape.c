@@ -320,8 +320,8 @@ ml_err ml_set_requires_grad(const ml_ref *ref, bool on) {
   ml_tensor *t;
   ML_TRY(ml__get(&t, ref));
   if (t->node) return ml_fail(ML_ESTATE, "requires_grad: the tensor is computed; detach it first");
-  if (on && t->info.dtype != ML_F32 && t->info.dtype != ML_F64)
-    return ml_fail(ML_EDTYPE, "requires_grad: expected f32 or f64, got %s",
+  if (on && !ml__is_float(t->info.dtype))
+    return ml_fail(ML_EDTYPE, "requires_grad: expected a floating-point tensor, got %s",
                    ml_dtype_name(t->info.dtype));
   if (on && !t->info.contiguous)
     return ml_fail(ML_EARG, "requires_grad: a leaf must be contiguous; copy it first");

@@ -57,6 +57,24 @@ ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state
 ml_err ml__check_rule(const ml_update *u, const ml_tensor *param);
 ml_err ml__apply_rule(ml_tensor *w, const ml_update *u, const ml_tensor *g);
 
+/* t itself where it has the dtype, else converted, on the tape (core/op/cast.c). */
+ml_err ml__cast(ml_tensor **out, ml_tensor *t, int dtype);
+
+/*
+ * ml_into (core/grad/into.c): the tensor that the next result goes into, or NULL. Its operation
+ * first checks what it is computed from, then takes the memory in place of a new tensor.
+ */
+extern ml_tensor *ml__into;
+ml_err ml__into_from(ml_tensor *const *in, int64_t n, bool element_wise);
+ml_err ml__take_into(ml_tensor **out, int dtype, int ndim, const int64_t *shape);
+static inline ml_err ml__result(ml_tensor **out, int dtype, int ndim, const int64_t *shape) {
+  return __builtin_expect(ml__into != NULL, 0) ? ml__take_into(out, dtype, ndim, shape)
+                                               : ml__new(out, dtype, ndim, shape);
+}
+
+/* ML_EDTYPE unless t is f32 or f64, what optimisers and clipping work on. */
+ml_err ml__trainable(const ml_tensor *t, const char *verb);
+
 /* dst += src, same shape and dtype, both contiguous. */
 void ml__add_into(ml_tensor *dst, const ml_tensor *src);
 

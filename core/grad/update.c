@@ -9,11 +9,17 @@ static bool same_shape(const ml_tensor *a, const ml_tensor *b) {
          memcmp(a->info.shape, b->info.shape, sizeof(int64_t) * (size_t)a->info.ndim) == 0;
 }
 
+ml_err ml__trainable(const ml_tensor *t, const char *verb) {
+  if (t->info.dtype == ML_F32 || t->info.dtype == ML_F64) return ML_OK;
+  return ml_fail(ML_EDTYPE, "%s: expected f32 or f64, got %s", verb, ml_dtype_name(t->info.dtype));
+}
+
 ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state) {
   *state = NULL;
   ML_TRY(ml__get(param, &u->param));
   if (!(*param)->info.leaf || !(*param)->info.requires_grad)
     return ml_fail(ML_ESTATE, "update: the parameter does not require a gradient");
+  ML_TRY(ml__trainable(*param, "update"));
   if (u->kind < ML_UPDATE_SGD || u->kind > ML_UPDATE_LION)
     return ml_fail(ML_EARG, "update: no kind %d", u->kind);
   if (u->kind > ML_UPDATE_ROWWISE_ADAGRAD) return ml__check_rule(u, *param);
@@ -110,9 +116,14 @@ void ml__add_into(ml_tensor *dst, const ml_tensor *src) {
     float *restrict d = ml_f32(dst);
     const float *restrict s = ml_f32(src);
     for (int64_t i = 0; i < n; i++) d[i] += s[i];
-  } else {
+  } else if (dst->info.dtype == ML_F64) {
     double *restrict d = ml_f64(dst);
     const double *restrict s = ml_f64(src);
     for (int64_t i = 0; i < n; i++) d[i] += s[i];
+  } else {
+    void *d = dst->info.data, *s = src->info.data;
+    int type = dst->info.dtype;
+    for (int64_t i = 0; i < n; i++)
+      ml__store(d, type, i, ml__load(d, type, i) + ml__load(s, type, i));
   }
 }

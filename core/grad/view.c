@@ -18,8 +18,11 @@ static void scatter(ml_tensor *to, const ml_tensor *g) {
     do ml_f32(to)[w.offset[0]] += ml_f32(g)[w.offset[1]];
     while (ml__walk_next(&w));
   } else {
-    do ml_f64(to)[w.offset[0]] += ml_f64(g)[w.offset[1]];
-    while (ml__walk_next(&w));
+    int d = g->info.dtype;
+    do {
+      double sum = ml__load(to->info.data, d, w.offset[0]) + ml__load(g->info.data, d, w.offset[1]);
+      ml__store(to->info.data, d, w.offset[0], sum);
+    } while (ml__walk_next(&w));
   }
 }
 

@@ -57,9 +57,12 @@ typedef struct ml_update {
   double lr, eps, beta1, beta2, dampening, weight_decay;
 } ml_update;
 
-ml_err ml_set_requires_grad(const ml_ref *t, bool on); /* leaves only, f32 or f64 */
+ml_err ml_set_requires_grad(const ml_ref *t, bool on); /* floating-point leaves only */
 bool ml_grad_enabled(void);
 void ml_set_grad_enabled(bool on);
+/* The next operation's result goes into t's memory, of its shape and dtype, contiguous; nothing is
+ * recorded. NULL: a new tensor again. */
+ml_err ml_into(const ml_ref *t);
 ml_err ml_detach(ml_ref *out, const ml_ref *t); /* the same elements, off the tape */
 
 /* loss: one element, or any shape with grad of that shape. After a failure part of the gradients,

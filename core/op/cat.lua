@@ -1,6 +1,6 @@
 return {
   doc = "Tensors joined along one axis (from 1, negative from the end).",
-  arg = { { "xs", "list f64|f32|i64|i32|u8[...]" }, { "axis", "int", 1 } },
+  arg = { { "xs", "list f64|f32|bf16|f16|i64|i32|u8|bool[...]" }, { "axis", "int", 1 } },
   out = { "y", "xs", shape = "cat(xs, n_xs, axis)" },
   grad = "cat_backward",
   tol = { f32 = 1e-6 },

@@ -10,6 +10,7 @@ return {
   },
   out = { "y", "tables", shape = "bags(tables, n_tables, indices, offsets, weights)" }, -- [B,T,D]
   cpu = "f32",
+  promote = false, -- a table is large, and its rows are updated in place
   grad = "embedding_bags_backward",
   tol = { f32 = 1e-5 },
   domain = { indices = { 0, 2 } },

@@ -1,6 +1,6 @@
 return {
   doc = "x broadcast to the shape of `like`.",
-  arg = { { "x", "f64|f32[...]" }, { "like", "f64|f32[...]" } },
+  arg = { { "x", "f64|f32[...]" }, { "like", "f64|f32|bf16|f16|i64|i32|u8|bool[...]" } },
   out = { "y", "x", shape = "like(like)" },
   strided = true,
   grad = { x = "sum_to(g, x)" },

@@ -19,12 +19,16 @@ static ml_err position(int64_t *p, const char *op, const ml_tensor *indices, int
                  op, (long long)*p, (long long)i, (long long)n - 1);
 }
 
-/* dst[to + i] += src[from + i], i < n; f32 or f64. */
+/* dst[to + i] += src[from + i], i < n; of any floating-point dtype. */
 static void add(ml_tensor *dst, int64_t to, const ml_tensor *src, int64_t from, int64_t n) {
   if (dst->info.dtype == ML_F32)
     for (int64_t i = 0; i < n; i++) ml_f32(dst)[to + i] += ml_f32(src)[from + i];
   else
-    for (int64_t i = 0; i < n; i++) ml_f64(dst)[to + i] += ml_f64(src)[from + i];
+    for (int64_t i = 0; i < n; i++) {
+      double sum = ml__load(dst->info.data, dst->info.dtype, to + i) +
+                   ml__load(src->info.data, dst->info.dtype, from + i);
+      ml__store(dst->info.data, dst->info.dtype, to + i, sum);
+    }
 }
 
 static ml_err zeros_like(ml_tensor **out, const ml_tensor *x) {

@@ -1,5 +1,5 @@
 -- Single elements by numbers (from 0) along an axis: core/op/gather.c.
-local ALL = "f64|f32|i64|i32|u8|bool"
+local ALL = "f64|f32|bf16|f16|i64|i32|u8|bool"
 local indices, axis = { "indices", "i32|i64[...]" }, { "axis", "int" }
 local domain = { indices = { 0, 3 } }
 

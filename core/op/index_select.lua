@@ -1,7 +1,8 @@
 return {
   doc = "Slices of x along an axis by their numbers (from 0); the indices' axes take its place.",
   arg = {
-    { "x", "f64|f32|i64|i32|u8|bool[...]" }, { "indices", "i32|i64[...]" }, { "axis", "int", 1 },
+    { "x", "f64|f32|bf16|f16|i64|i32|u8|bool[...]" }, { "indices", "i32|i64[...]" },
+    { "axis", "int", 1 },
   },
   out = { "y", "x", shape = "select(x, indices, axis)" },
   grad = "index_select_backward",

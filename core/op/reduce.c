@@ -139,15 +139,19 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
       [ML_F64] = &NAME##_f64, [ML_F32] = &NAME##_f32, [ML_I64] = &NAME##_i64, \
       [ML_I32] = &NAME##_i32, [ML_U8] = &NAME##_u8,   [ML_BOOL] = &NAME##_u8};
 
+#define SUMS(NAME)                                         \
+  static const kernel *const NAME##_kernels[ML_DTYPES] = { \
+      [ML_F64] = &NAME##_f64, [ML_F32] = &NAME##_f32, [ML_I64] = &NAME##_i64};
+
 KERNEL(sum_f64, double, double, double, 0, a + v, a + v)
 KERNEL(sum_f32, float, double, float, 0, a + (double)v, a + v)
-INTEGERS(sum, 0, 0, 0, a + v)
-BY_DTYPE(sum)
+KERNEL(sum_i64, int64_t, int64_t, int64_t, 0, a + v, a + v)
+SUMS(sum)
 
 KERNEL(prod_f64, double, double, double, 1, a *v, a *v)
 KERNEL(prod_f32, float, double, float, 1, a *(double)v, a *v)
-INTEGERS(prod, 1, 1, 1, a *v)
-BY_DTYPE(prod)
+KERNEL(prod_i64, int64_t, int64_t, int64_t, 1, a *v, a *v)
+SUMS(prod)
 
 #define LARGER v > a || v != v ? v : a
 #define SMALLER v < a || v != v ? v : a

@@ -26,9 +26,10 @@ end
 local ALL = "f64|f32|i64|i32|u8"
 
 return {
-  reduction("sum", "The sum.", { dtypes = ALL, grad = "sum_backward", tol = 1e-5 }),
-  reduction("prod", "The product.",
-    { dtypes = ALL, grad = "prod_backward", tol = 1e-5, domain = { x = { 0.5, 1.4 } } }),
+  reduction("sum", "The sum; of integers and bool in i64.",
+    { dtypes = "f64|f32|i64", grad = "sum_backward", tol = 1e-5 }),
+  reduction("prod", "The product; of integers and bool in i64.",
+    { dtypes = "f64|f32|i64", grad = "prod_backward", tol = 1e-5, domain = { x = { 0.5, 1.4 } } }),
   reduction("max", "The largest element; NaN where there is one. Equal ones share the gradient.",
     { dtypes = ALL .. "|bool", grad = "extreme_backward", keep = true, least = 1 }),
   reduction("min", "The smallest element; NaN where there is one. Equal ones share the gradient.",

@@ -68,6 +68,12 @@ ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scal
                    "bad argument #%d to 'affine' (expected a whole number for %s, got %.14g)",
                    scale != floor(scale) ? 2 : 3, ml_dtype_name(x->info.dtype),
                    scale != floor(scale) ? scale : shift);
+  for (int k = 0; k < 2 && whole; k++) { /* u8 - 1 is fine */
+    double v = fabs(k ? shift : scale);
+    if (ml_dtype_round(x->info.dtype, v) != v)
+      return ml_fail(ML_ERANGE, "%.14g is not in the range of %s; convert the tensor first",
+                     k ? shift : scale, ml_dtype_name(x->info.dtype));
+  }
   return ml__shape_like(nd, shape, x);
 }
 

@@ -1,6 +1,6 @@
 return {
   doc = "x summed to the shape of `like`, which broadcasts to x's: what undoes a broadcast.",
-  arg = { { "x", "f64|f32[...]" }, { "like", "f64|f32[...]" } },
+  arg = { { "x", "f64|f32[...]" }, { "like", "f64|f32|bf16|f16|i64|i32|u8|bool[...]" } },
   out = { "y", "x", shape = "like(like)" },
   cpu = "f32",
   strided = true,

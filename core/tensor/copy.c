@@ -37,12 +37,6 @@ void ml__store(void *data, int dtype, int64_t i, double v) {
   }
 }
 
-ml_err ml__planned(int dtype) {
-  if (dtype == ML_BF16 || dtype == ML_F16)
-    return ml_fail(ML_EDTYPE, "no arithmetic on %s yet", ml_dtype_name(dtype));
-  return ML_OK;
-}
-
 void ml__fill(ml_tensor *t, double value) {
   ml__touch(t);
   if (t->info.count == 0) return;

@@ -35,6 +35,8 @@ typedef struct ml_tensor {
 enum {
   ML_BIT_F64 = 1 << ML_F64,
   ML_BIT_F32 = 1 << ML_F32,
+  ML_BIT_BF16 = 1 << ML_BF16,
+  ML_BIT_F16 = 1 << ML_F16,
   ML_BIT_I64 = 1 << ML_I64,
   ML_BIT_I32 = 1 << ML_I32,
   ML_BIT_U8 = 1 << ML_U8,
@@ -60,7 +62,6 @@ ml_err ml__check_view(const ml_tensor *t, int ndim, const int64_t *shape, const 
                       int64_t offset);
 ml_err ml__copy(ml_tensor *dst, const ml_tensor *src);
 void ml__fill(ml_tensor *t, double value);
-ml_err ml__planned(int dtype); /* ML_EDTYPE for bf16 and f16: they are stored and converted, yet */
 ml_err ml__writable(const ml_tensor *t, const char *verb); /* ML_ESTATE if computed, on the tape */
 static inline ml_tensor *ml__ref(ml_tensor *t) {
   if (t) t->refs++;
@@ -84,6 +85,15 @@ const char *ml__shape_text(char text[ML_SHAPE_TEXT], int ndim, const int64_t *sh
 ml_err ml__broadcast(int *ndim, int64_t *shape, const ml_tensor *a, const ml_tensor *b);
 ml_err ml__check_shape(int dtype, int ndim, const int64_t *shape);
 int64_t ml__count(int ndim, const int64_t *shape); /* -1 on overflow or a negative size */
+
+/* What tensors of these dtypes (bits) compute in, where the operation takes `takes`, and what the
+   result is stored in; compute -1: there is none. */
+typedef struct ml_promotion {
+  int compute, result;
+} ml_promotion;
+ml_promotion ml__promote(uint32_t bits, uint32_t takes, bool whole_to_float);
+
+static inline bool ml__is_float(int dtype) { return dtype <= ML_F16; }
 
 /* One element as double, for references and conversions. */
 double ml__load(const void *data, int dtype, int64_t i);

@@ -13,7 +13,7 @@ local ml = {
   tensor = tensor.of, zeros = tensor.zeros, ones = tensor.ones, full = tensor.full,
   empty = tensor.empty, rand = tensor.rand, randn = tensor.randn, uniform = tensor.uniform,
   normal = tensor.normal, arange = tensor.arange, wrap = tensor.wrap, seed = tensor.seed,
-  no_grad = tensor.no_grad, is_tensor = tensor.is, where = tensor.where,
+  no_grad = tensor.no_grad, into = tensor.into, is_tensor = tensor.is, where = tensor.where,
   print_options = text.options,
   op = core.op,
 }

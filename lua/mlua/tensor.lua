@@ -13,6 +13,7 @@ local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
 local is_tensor, misuse, check = core.is_tensor, core.misuse, core.check
 local bad_argument = core.bad_argument
 local new = create.new
+local is_float = { f64 = true, f32 = true, bf16 = true, f16 = true }
 local shape_of, shape_text = views.shape_of, views.shape_text
 local axis_in, position_in = views.axis_in, views.position_in
 
@@ -125,15 +126,17 @@ function Tensor:contiguous()
   return self:clone()
 end
 
---- Converted to another dtype; itself where it already has it. No gradient goes through it.
-function Tensor:to(dtype)
-  if self:dtype() == dtype then return self end
-  if core.info(self).requires_grad and C.ml_grad_enabled() then
-    misuse "to: a conversion has no gradient; detach() first"
+--- Converted to another dtype, or moved to a device; itself where it is there already. Gradients go
+-- back through conversions between floating-point dtypes.
+-- @tparam string to  "f64", "f32", "bf16", "f16", "i64", "i32", "u8", "bool", or "cpu"
+function Tensor:to(to)
+  if to == "cpu" then return self end
+  if type(to) == "string" and (to == "auto" or to:find "^cuda") then
+    misuse(("to: no device '%s' in this build, there is 'cpu'"):format(to))
   end
-  local t = new(shape_of(self), dtype)
-  check(C.ml_tensor_copy(t, self))
-  return t
+  if self:dtype() == to then return self end
+  create.dtype_number(to)
+  return op.cast(self, to)
 end
 
 --- Copy another tensor's elements (or a number) into this one, broadcast and converted.
@@ -235,9 +238,31 @@ for _, name in ipairs {
   Tensor[name] = assert(op[name])
 end
 
+-- The dtype in which a number meets a tensor: the tensor's, but that bool counts as i64, and an
+-- integer tensor meets a number with a fraction in f32.
+local function meets(value, like)
+  local dtype = core.dtypes[core.info(like).dtype]
+  if is_float[dtype] then return dtype end
+  if value % 1 ~= 0 then return "f32" end
+  if dtype == "bool" then return "i64" end
+  if C.ml_dtype_round(core.info(like).dtype, value) ~= value then
+    misuse(("%.14g is not in the range of %s; convert the tensor first"):format(value, dtype))
+  end
+  return dtype
+end
+
 -- A number on one side of an operation between two tensors.
 local function lift(value, like)
-  return tensor.full(value, { dtype = like:dtype() })
+  return tensor.full(value, { dtype = meets(value, like) })
+end
+
+-- scale x + shift, in f32 where x is of integers and these are not whole.
+local function affine(x, scale, shift)
+  if scale % 1 ~= 0 or shift % 1 ~= 0 then
+    local dtype = core.info(x).dtype
+    if dtype >= C.ML_I64 then x = op.cast(x, "f32") end
+  end
+  return op.affine(x, scale, shift)
 end
 
 local function both(name)
@@ -247,10 +272,11 @@ local function both(name)
     return f(a, b)
   end
 end
-for _, name in ipairs {
+local NUMBERS_TOO = {
   "add", "sub", "mul", "div", "floor_divide", "remainder", "pow", "atan2", "hypot", "maximum",
   "minimum", "prelu", "eq", "ne", "lt", "le", "gt", "ge",
-} do
+}
+for _, name in ipairs(NUMBERS_TOO) do
   Tensor[name] = both(name)
   tensor[name] = Tensor[name]
 end
@@ -271,12 +297,53 @@ function Tensor:sum(axis, keep) return op.sum(self, axis or 0, keep) end
 --- The mean over an axis, or over all; of f32 or f64.
 function Tensor:mean(axis, keep)
   local i = core.info(self)
-  if i.dtype ~= C.ML_F32 and i.dtype ~= C.ML_F64 then
-    misuse("mean: expected f32 or f64, got " .. self:dtype())
+  if not is_float[self:dtype()] then
+    misuse("mean: expected a floating-point tensor, got " .. self:dtype())
   end
   local n = tonumber(axis and i.shape[axis_in(i.ndim, axis, "mean") - 1] or i.count)
   return op.affine(op.sum(self, axis or 0, keep), 1 / n, 0)
 end
+
+-- -- results in place --
+
+local direct -- the functions that compute their result in one operation
+
+local function finish(ok, t, y)
+  C.ml_into(nil)
+  if not ok then error(y, 0) end
+  if core.pointer(y) ~= core.pointer(t) then return t:copy(y) end
+  return t
+end
+
+--- Compute into the memory of a tensor: `ml.into(t, ml.add, a, b)`. Operations write there at once,
+-- element-wise ones also where t is an argument; what other functions return is copied.
+-- @tparam Tensor t  contiguous, of the result's shape and dtype
+-- @tparam function f  returns a tensor
+-- @treturn Tensor  t
+-- @raise where a gradient would be wanted (use ml.no_grad), or t is read while it is written
+function tensor.into(t, f, ...)
+  if not is_tensor(t) then bad_argument(1, "into", "t", "a tensor", t) end
+  if type(f) ~= "function" then bad_argument(2, "into", "f", "a function", f) end
+  if not direct then
+    direct = {}
+    for _, g in pairs(op) do direct[g] = true end
+    for _, name in ipairs(NUMBERS_TOO) do direct[Tensor[name]] = true end
+  end
+  if not direct[f] then return t:copy(f(...)) end
+  check(C.ml_into(t))
+  local ok, y = pcall(f, ...)
+  return finish(ok, t, y)
+end
+
+-- `t:add_(b)` is ml.into(t, ml.add, t, b).
+local function in_place(name)
+  local f = Tensor[name]
+  return function(self, ...) return tensor.into(self, f, self, ...) end
+end
+
+--- Set all elements to 0.
+function Tensor:zero_() return self:fill(0) end
+Tensor.fill_, Tensor.copy_ = Tensor.fill, Tensor.copy
 
 local Meta = {}
 
@@ -285,6 +352,11 @@ function Meta.__index(t, key)
   local method = Tensor[key]
   if method ~= nil then return method end
   if type(key) == "string" and not index.is_text(key) then
+    local name = key:match "^(%a[%w_]*)_$"
+    if name and Tensor[name] then
+      Tensor[key] = in_place(name)
+      return Tensor[key]
+    end
     local text = require "mlua.text"
     misuse(("a tensor has no field '%s'%s"):format(key, text.did_you_mean(key, text.keys(Tensor))))
   end
@@ -309,20 +381,20 @@ for event, message in pairs {
 end
 
 function Meta.__add(a, b)
-  if type(b) == "number" then return op.affine(a, 1, b) end
-  if type(a) == "number" then return op.affine(b, 1, a) end
+  if type(b) == "number" then return affine(a, 1, b) end
+  if type(a) == "number" then return affine(b, 1, a) end
   return op.add(a, b)
 end
 
 function Meta.__sub(a, b)
-  if type(b) == "number" then return op.affine(a, 1, -b) end
-  if type(a) == "number" then return op.affine(b, -1, a) end
+  if type(b) == "number" then return affine(a, 1, -b) end
+  if type(a) == "number" then return affine(b, -1, a) end
   return op.sub(a, b)
 end
 
 function Meta.__mul(a, b)
-  if type(b) == "number" then return op.affine(a, b, 0) end
-  if type(a) == "number" then return op.affine(b, a, 0) end
+  if type(b) == "number" then return affine(a, b, 0) end
+  if type(a) == "number" then return affine(b, a, 0) end
   return op.mul(a, b)
 end
 
@@ -333,7 +405,7 @@ function Meta.__pow(a, b)
   return Tensor.pow(a, b)
 end
 
-function Meta.__unm(a) return op.affine(a, -1, 0) end
+function Meta.__unm(a) return affine(a, -1, 0) end
 function Meta.__len(a) return a:size(1) end
 
 Meta.__tostring = require("mlua.tensor.text").show

@@ -45,6 +45,7 @@ OPS = {name: same(name) for name in """abs sign square reciprocal sqrt rsqrt exp
     trunc frac relu selu sigmoid isnan isinf isfinite add sub mul div remainder pow atan2 hypot maximum
     minimum eq ne lt le gt ge logical_and logical_or logical_xor logical_not where""".split()}
 OPS.update({
+    "cast": lambda s, x: x.to(getattr(torch, {"f64": "float64", "f32": "float32"}[s["dtype"]])),
     "floor_divide": lambda s, a, b: torch.floor(a / b),
     "leaky_relu": functional("leaky_relu", "slope"),
     "elu": functional("elu", "alpha"),

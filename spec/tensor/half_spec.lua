@@ -136,12 +136,11 @@ for dtype, format in pairs(FORMATS) do
       files.remove(folder)
     end)
 
-    it("is not computed with yet, and says so", function()
-      local t = ml.zeros(2, { dtype = dtype })
-      assert.equal(("no arithmetic on %s yet"):format(dtype),
-        mistake(function() ml.randn(2, { dtype = dtype }) end))
-      assert.equal(("requires_grad: expected f32 or f64, got %s"):format(dtype),
-        mistake(function() t:requires_grad() end))
+    it("is drawn as f64 is, rounded", function()
+      local o = { dtype = "f64", seed = 3, stream = 4 }
+      local wide = ml.randn(50, o)
+      o.dtype = dtype
+      assert.same(wide:to(dtype):totable(), ml.randn(50, o):totable())
     end)
   end)
 end

@@ -120,12 +120,117 @@ local function keeps_output(card)
   end
 end
 
+-- Tensors of several dtypes, or of one that the operation does not compute in, are converted first
+-- (core/tensor/promote.c), on the tape; so is the result where it was computed in a wider dtype.
+local function promotion(card, put)
+  local group, of_result = card.meeting, false
+  for _, t in ipairs(group) do of_result = of_result or t.name == card.result.like end
+  put("static ml_err $(op)_promoted(ml_tensor **out, ml_promotion p, $params) {",
+    { op = card.name, params = params(card, "in") })
+  local call = {}
+  for _, a in ipairs(card.args) do call[a.name] = a.name end
+  put("  ml_err err = ML_OK;")
+  put("  ml_tensor *made = NULL, *into = ml__into;")
+  put("  ml__into = NULL;")
+  for _, t in ipairs(group) do
+    call[t.name] = "p_" .. t.name
+    if t.list then
+      put("  ml_tensor **p_$name = calloc((size_t)n_$name, sizeof *p_$name);", { name = t.name })
+      put("  if (!p_%s) return ml_fail(ML_ENOMEM, \"out of memory: a list of tensors\");", t.name)
+    else
+      put("  ml_tensor *p_%s = NULL;", t.name)
+    end
+  end
+  for _, t in ipairs(group) do
+    if t.list then
+      put("  for (int64_t k = 0; k < n_$name && err == ML_OK; k++)", { name = t.name })
+      put("    err = ml__cast(&p_$name[k], $name[k], p.compute);", { name = t.name })
+    else
+      put("  if (err == ML_OK && $name) err = ml__cast(&p_$name, $name, p.compute);",
+        { name = t.name })
+    end
+  end
+  local list = {}
+  for _, a in ipairs(card.args) do
+    list[#list + 1] = call[a.name]
+    if a.list then list[#list + 1] = "n_" .. a.name end
+  end
+  put(of_result and "  if (p.result == p.compute) ml__into = into;" or "  ml__into = into;")
+  put("  if (err == ML_OK) err = ml__op_%s(&made, %s);", card.name, table.concat(list, ", "))
+  for _, t in ipairs(group) do
+    if t.list then
+      put("  for (int64_t k = 0; k < n_$name; k++) ml__unref(p_$name[k]);", { name = t.name })
+      put("  free(p_%s);", t.name)
+    else
+      put("  ml__unref(p_%s);", t.name)
+    end
+  end
+  put("  if (err < 0) return err;")
+  if of_result then
+    put("  if (p.result != p.compute) ml__into = into;")
+    put("  err = ml__cast(out, made, p.result);")
+    put("  ml__unref(made);")
+  else
+    put("  *out = made;")
+  end
+  put("  return err;")
+  put("}")
+  put("")
+end
+
+local function promote_first(card, put)
+  local group = card.meeting
+  put("  uint32_t bits = 0;")
+  for _, t in ipairs(group) do
+    if t.list then
+      put("  for (int64_t k = 0; k < n_$name; k++) bits |= 1u << $name[k]->info.dtype;",
+        { name = t.name })
+    else
+      put(t.optional and "  if ($name) bits |= 1u << $name->info.dtype;"
+        or "  bits |= 1u << $name->info.dtype;", { name = t.name })
+    end
+  end
+  local given = {}
+  for _, a in ipairs(card.args) do
+    given[#given + 1] = a.name
+    if a.list then given[#given + 1] = "n_" .. a.name end
+  end
+  put("  if (bits & (bits - 1) || (bits && !(bits & (%s)))) {", group[1].mask)
+  put("    ml_promotion p = ml__promote(bits, %s, %s);", group[1].mask,
+    card.each and "true" or "false")
+  put("    if (p.compute >= 0) return %s_promoted(out, p, %s);", card.name,
+    table.concat(given, ", "))
+  put("  }")
+end
+
+-- Where the result goes into memory that is there: what it is computed from must be off the tape
+-- and elsewhere.
+local function into_checks(card, put)
+  put("  if (__builtin_expect(ml__into != NULL, 0)) {")
+  local single, each = {}, card.each and "true" or "false"
+  for _, t in ipairs(card.tensors) do
+    if t.list then
+      put("    ML_TRY(ml__into_from($name, n_$name, $each));", { name = t.name, each = each })
+    else
+      single[#single + 1] = t.name
+    end
+  end
+  if #single > 0 then
+    put("    ML_TRY(ml__into_from((ml_tensor *[]){$names}, $n, $each));",
+      { names = table.concat(single, ", "), n = #single, each = each })
+  end
+  put("  }")
+end
+
 -- The internal form: checks, contiguity, output, dispatch, record.
 local function internal(card, put)
   local n, r = card.name, card.result
+  if card.meeting then promotion(card, put) end
   put("ml_err ml__op_%s(ml_tensor **out, %s) {", n, params(card, "in"))
   put("  *out = NULL;")
+  if card.meeting then promote_first(card, put) end
   local index = checks(card, put)
+  into_checks(card, put)
   put("  int nd = 0;")
   put("  int64_t shape[ML_MAX_DIM];")
   if r.rule then
@@ -138,8 +243,9 @@ local function internal(card, put)
     put("  nd = %d;", #r.shape)
   end
   local first = card.by_name[r.like]
-  local dtype = first and format("%s->info.dtype", first.list and first.name .. "[0]" or first.name)
-    or "ML_" .. r.like:upper()
+  local dtype = not first and "ML_" .. r.like:upper()
+    or first.kind == "choice" and "(int)" .. r.like
+    or format("%s->info.dtype", first.list and first.name .. "[0]" or first.name)
   local main = card.tensors[1].list and card.tensors[1].name .. "[0]" or card.tensors[1].name
   if not card.strided then
     for _, t in ipairs(card.tensors) do
@@ -147,7 +253,7 @@ local function internal(card, put)
     end
   end
   put("  ml_tensor *made = NULL;")
-  put("  ml_err err = ml__new(&made, %s, nd, shape);", dtype)
+  put("  ml_err err = ml__result(&made, %s, nd, shape);", dtype)
   if not card.strided then
     for _, t in ipairs(card.tensors) do
       if not t.list then
@@ -173,7 +279,9 @@ local function internal(card, put)
   if card.grad then
     local total = {}
     for _, t in ipairs(card.tensors) do total[#total + 1] = t.list and "n_" .. t.name or "1" end
-    put("  if (err == ML_OK && ml__grad_on) {")
+    put("  if (err == ML_OK && ml__grad_on%s) {",
+      card.by_name[r.like] and card.by_name[r.like].kind == "choice"
+        and " && ml__is_float(made->info.dtype)" or "")
     if card.has_list then
       put("    int64_t n_in = %s, k = 0;", table.concat(total, " + "))
       put("    ml_tensor *few[64], **in = n_in <= 64 ? few : malloc((size_t)n_in * sizeof *in);")

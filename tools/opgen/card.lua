@@ -6,7 +6,9 @@
 --   arg              { name, type [, default] }: type is "f32|f64[B,K]" (dtypes and shape), "x[N]"
 --                    (the dtype of argument x), "int", "number", "bool" or "choice:a|b". "[...]" is
 --                    any shape; "name?" may be absent; "list x" a list of tensors.
---   out              { name, dtype of [, "[B,N]"] }, or shape = "rule(args)": C's ml__shape_rule
+--   out              { name, dtype of [, "[B,N]"] }, or shape = "rule(args)": C's ml__shape_rule;
+--                    the dtype is an argument's (a choice between dtypes, too), or named
+--   promote          false: tensors of other dtypes than its own are refused, not converted first
 --   check            the order in which arguments are checked, where it is not their own: the first
 --                    one to hold a size decides what the others are expected to have
 --   each, each_int   the value of an element, for element-wise operations: opgen writes all their C
@@ -21,8 +23,8 @@ local each = require "opgen.each"
 
 local M = {}
 
-local DTYPE = { f64 = "ML_BIT_F64", f32 = "ML_BIT_F32", i64 = "ML_BIT_I64", i32 = "ML_BIT_I32",
-                u8 = "ML_BIT_U8", bool = "ML_BIT_BOOL" }
+local DTYPE = { f64 = "ML_BIT_F64", f32 = "ML_BIT_F32", bf16 = "ML_BIT_BF16", f16 = "ML_BIT_F16",
+                i64 = "ML_BIT_I64", i32 = "ML_BIT_I32", u8 = "ML_BIT_U8", bool = "ML_BIT_BOOL" }
 
 --- Dtypes as C's bits: "f64|f32" to "ML_BIT_F64 | ML_BIT_F32".
 function M.mask(dtypes)
@@ -65,6 +67,19 @@ function M.read(path)
   return { card }
 end
 
+-- The tensors that meet in one dtype: the first that takes several floats, and those like it.
+local function meeting(card)
+  for _, t in ipairs(card.tensors) do
+    if t.dtypes and t.dtypes:find("f32", 1, true) then
+      local group = {}
+      for _, u in ipairs(card.tensors) do
+        if u == t or u.like == t.name then group[#group + 1] = u end
+      end
+      return group
+    end
+  end
+end
+
 -- A card with its arguments read: args, tensors, scalars, by_name, result.
 local function complete(card, path)
   card.args, card.tensors, card.scalars, card.by_name = {}, {}, {}, {}
@@ -87,6 +102,7 @@ local function complete(card, path)
     for s in o[3]:sub(2, -2):gmatch("[^,]+") do card.result.shape[#card.result.shape + 1] = s end
   end
   if card.each then each.complete(card) end
+  if card.promote ~= false then card.meeting = meeting(card) end
   return card
 end
 

@@ -61,6 +61,7 @@ local function dtype_number(name)
   return core.dtype_number[name] or misuse(("no dtype %s: expected f64, f32, bf16, f16, i64, " ..
     "i32, u8 or bool"):format(core.what(name)))
 end
+create.dtype_number = dtype_number
 
 --- A tensor that is not initialised, of a list of sizes and a dtype ("f32").
 function create.new(sizes, dtype)
