@@ -111,6 +111,7 @@ void host_release(lua_State *L, const struct sigaction *before) {
   running = NULL;
   if (!unserved) return;
   lua_sethook(L, NULL, 0, 0); /* it came too late to stop anything */
+  if (stop_operations) stop_operations(false);
   tick(0);
 }
 

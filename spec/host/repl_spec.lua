@@ -66,8 +66,8 @@ stack traceback:
   end)
 
   it("has one line for a mistake that mlua has found", function()
-    assert.equal("stdin:1: bad argument #1 to 'zeros' (size: expected a whole number of at least " ..
-      "0, got 1.5)\n", (talk { "ml.zeros(1.5)" }).err)
+    assert.equal("stdin:1: bad argument #1 to 'zeros' " ..
+      "(size: expected a whole number of at least 0, got 1.5)\n", talk({ "ml.zeros(1.5)" }).err)
   end)
 
   it("shortens the traceback of an endless recursion", function()
@@ -149,5 +149,20 @@ describe("a line that is not Lua", function()
     assert.equal(talk("%help").out, got.out)
     assert.equal("no command %tmie, did you mean '%time'?; %help lists them\n" ..
       "no command %zzz; %help lists them\n", got.err)
+  end)
+end)
+
+describe("the README's session", function()
+  it("is what the prompt says", function()
+    local text = files.read("README.md"):match("```\n%$ mlua\nmlua [^\n]*\n(.-)```")
+    local lines, said = {}, {}
+    for line in text:gmatch("([^\n]*)\n") do
+      local typed = line:match("^>>? (.*)$")
+      if typed then lines[#lines + 1] = typed else said[#said + 1] = line end
+    end
+    assert.truthy(#lines > 5)
+    local got = process.run({ "sh", "-c", '"$0" -i 2>&1', process.program() },
+      { stdin = table.concat(lines, "\n") .. "\n" })
+    assert.equal(table.concat(said, "\n") .. "\n", got.out)
   end)
 end)

@@ -120,6 +120,18 @@ describe("the prompt, on a terminal", function()
     t:see("\n[^\n]*interrupted at stdin:1\n>$")
   end)
 
+  at_terminal("ends at the third Ctrl-C where a function of C runs on and on", function()
+    local t = start()
+    t:enter("print('go') return ('a'):rep(1e5):find(('.-'):rep(20) .. 'b')")
+    t:see("\ngo$")
+    t:press("C-c")
+    t:see("%^C$")
+    t:press("C-c")
+    t:see("%^C%^C$")
+    t:press("C-c")
+    t:see("status 130$")
+  end)
+
   at_terminal("stops a script before the prompt on Ctrl-C, under -i", function()
     local path = files.write(home .. "/s.lua", "print('go') while true do end")
     local t = terminal.start(process.quote(process.program()) .. " -i " .. path,

@@ -30,8 +30,8 @@ describe("? name", function()
   it("shows an operation from its card: dtypes, shapes, defaults, choices", function()
     has("ml.linear", "ml.linear(x, w, b, act) mlua/ffi/ops.lua:",
       "\n y = act(x w' + b): a fully connected layer with its activation.\n",
-      "\n x Tensor, f64, f32", ", [B,K]\n", "\n w Tensor, dtype of x, [N,K]\n",
-      "\n b Tensor, dtype of x, [N]; optional\n",
+      "\n x Tensor, f64, f32", ", [B,K]\n", "\n w Tensor, dtype of x",
+      "[N,K]\n", "\n b Tensor, dtype of x", ", [N]; optional\n",
       "\n act string, none, relu, sigmoid; default none\n", "\n returns Tensor, dtype of x, [B,N]")
     has("ml.argmax", "; no gradient goes through it")
   end)
@@ -88,8 +88,8 @@ return bare]])
     assert.equal("spec_f(x, n) " .. path .. ":6\n Twice a number,\n or more.\n\n" ..
       " n number; default 2\n returns number, the product\n see other", page("spec_f"))
     rawset(_G, "spec_f", bare)
-    assert.equal("spec_f(a) " .. path .. ":10\n It has no documentation: comment lines above it, " ..
-      "the first with ---, would be.", page("spec_f"))
+    assert.equal("spec_f(a) " .. path .. ":10\n It has no documentation: comment lines above " ..
+      "it would be, the first with ---.", page("spec_f"))
     files.remove(folder)
     has("spec_f", "It has no documentation") -- nor has it a file any more
   end)

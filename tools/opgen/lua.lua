@@ -11,7 +11,9 @@ local function comment(card, put)
     local kind, what = a.kind, WORDS[a.kind]
     if kind == "tensor" then
       kind = a.list and "{Tensor,...}" or "Tensor"
-      what = (a.dtypes and a.dtypes:gsub("|", ", ") or "dtype of " .. a.like)
+      local like = a.like and "dtype of " .. a.like
+        .. (card.promote == false and "" or " (others are promoted)")
+      what = (like or a.dtypes:gsub("|", ", "))
         .. (a.pattern and format(", [%s]", a.pattern) or "")
     elseif kind == "choice" then
       kind, what = "string", table.concat(a.choices, ", ")
