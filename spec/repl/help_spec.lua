@@ -89,7 +89,7 @@ return bare]])
       " n number; default 2\n returns number, the product\n see other", page("spec_f"))
     rawset(_G, "spec_f", bare)
     assert.equal("spec_f(a) " .. path .. ":10\n It has no documentation: comment lines above " ..
-      "it would be, the first with ---.", page("spec_f"))
+      "would be, the first with ---.", page("spec_f"))
     files.remove(folder)
     has("spec_f", "It has no documentation") -- nor has it a file any more
   end)

@@ -25,9 +25,11 @@ function terminal.start(command, options)
   local self = setmetatable({ folder = files.folder() }, terminal)
   local words = { "env", "LC_ALL=C.UTF-8" }
   for name, v in pairs(o.env or {}) do words[#words + 1] = process.quote(name .. "=" .. v) end
+  -- Ctrl-C is the program's: the shell stays, to say how that ended
+  local script = process.quote("trap : INT; " .. command .. "; echo status $?; cat")
   self.tmux = ("tmux -u -S %s/tmux "):format(self.folder)
   sh(("%s %s -f /dev/null new-session -d -x %d -y %d %s"):format(table.concat(words, " "),
-    self.tmux, o.width or 100, o.height or 30, process.quote(command .. "; echo status $?; cat")))
+    self.tmux, o.width or 100, o.height or 30, script))
   return self
 end
 

@@ -109,7 +109,7 @@ local function function_page(out, name, f)
     tags(out, found.tags)
   elseif place then
     out[#out + 1] = ("%s(%s)   %s"):format(name, value.parameters(f), place)
-    out[#out + 1] = "  It has no documentation: comment lines above it would be, the first with ---."
+    out[#out + 1] = "  It has no documentation: comment lines above would be, the first with ---."
   else
     out[#out + 1] = name .. ": a built-in function of Lua"
     out[#out + 1] = "  " .. MANUAL .. name:gsub("^_G%.", "")
