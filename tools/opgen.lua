@@ -3,7 +3,7 @@
 --   gen/ml_ops.c     argument checks, allocation, dispatch, recording, backward rules
 --   gen/ml_each_*.c  the element-wise operations, in two files to be compiled side by side
 --   lua/mlua/ffi/cdef.lua, lua/mlua/ffi/ops.lua    the FFI text and one Lua function per operation
---   docs/ops.md      the reference page
+--   gen/reference/op.lua    the operations as comments for LDoc (tools/docs)
 -- Usage: luajit tools/opgen.lua SOURCE_DIR BUILD_DIR
 -- How a card is written: tools/opgen/card.lua.
 
@@ -113,7 +113,13 @@ lput("local type = type")
 for _, card in ipairs(cards) do lua_text.choices(card, lput) end
 lput("")
 for _, card in ipairs(cards) do lua_text.wrapper(card, lput) end
-lput("return op")
+local methods = {}
+for _, card in ipairs(cards) do
+  if card.args[1].kind == "tensor" and not card.args[1].list then
+    methods[#methods + 1] = format("%q", card.name)
+  end
+end
+lput("return op, { %s }", table.concat(methods, ", "))
 lput("end\n")
 
 local f, fput = lines()
@@ -128,11 +134,14 @@ fput("%s", table.concat(ffi_text, "\n"))
 fput("]]")
 fput("return { path = debug.getinfo(1, \"S\").source:match(\"^@(.*/)\") or \"./\" }\n")
 
-local d, dput = lines()
-dput("# Operations\n\nWritten by tools/opgen from the cards in core/op.\n")
-for _, card in ipairs(cards) do lua_text.page(card, dput) end
+local r, rput = lines()
+rput("--- Operations, all generated from the cards in core/op: `ml.name(...)`, most are")
+rput("-- methods of tensors, too.")
+rput("-- @module mlua.op")
+rput("")
+for _, card in ipairs(cards) do lua_text.reference(card, rput) end
 
-os.execute(format("mkdir -p '%s/gen' '%s/lua/mlua/ffi' '%s/docs'", build, build, build))
+os.execute(format("mkdir -p '%s/gen/reference' '%s/lua/mlua/ffi'", build, build))
 write(build .. "/gen/ml_ops.h", table.concat(h, "\n"))
 write(build .. "/gen/ml_ops.c", table.concat(c, "\n"))
 for i = 1, 2 do
@@ -140,4 +149,4 @@ for i = 1, 2 do
 end
 write(build .. "/lua/mlua/ffi/cdef.lua", table.concat(f, "\n"))
 write(build .. "/lua/mlua/ffi/ops.lua", table.concat(l, "\n"))
-write(build .. "/docs/ops.md", table.concat(d, "\n"))
+write(build .. "/gen/reference/op.lua", table.concat(r, "\n"))

@@ -5,6 +5,7 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build_packages="gcc libc6-dev cmake ninja-build pkg-config luajit libluajit-5.1-dev libdnnl-dev
   libreadline8 lua-argparse lua-cjson lua-filesystem"
 test_packages="lua-busted lua-check clang-format tmux"
+docs_packages="lua-ldoc lua-discount"
 
 say() { printf '%s\n' "$*" >&2; }
 

@@ -55,6 +55,11 @@ end
 
 --- The same for a helper: `level` 1 is the line that called the calling function, 2 its caller.
 -- @tparam number level
+-- @param ok
+-- @tparam number n
+-- @tparam string name
+-- @tparam string format
+-- @param ...
 function check.arg_at(level, ok, n, name, format, ...)
   if not ok then raise(level + 2, n, name, message(format, ...)) end
 end

@@ -1,3 +1,3 @@
---- Operations, one function per card in core/op; build/docs/ops.md is their reference.
+--- Operations, one function per card in core/op; tools/docs makes their reference.
 -- @module mlua.op
 return require "mlua.ffi".op

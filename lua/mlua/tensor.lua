@@ -225,18 +225,8 @@ end
 
 -- -- arithmetic --
 
--- Operations whose first argument is the tensor are methods, too.
-for _, name in ipairs {
-  "abs", "sign", "square", "reciprocal", "sqrt", "rsqrt", "exp", "exp2", "expm1", "log", "log2",
-  "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh",
-  "acosh", "atanh", "erf", "erfc", "floor", "ceil", "round", "trunc", "frac",
-  "relu", "leaky_relu", "elu", "selu", "gelu", "gelu_tanh", "sigmoid", "log_sigmoid", "silu",
-  "softplus", "softsign", "hard_sigmoid", "hard_swish", "hard_shrink", "clamp", "affine",
-  "isnan", "isinf", "isfinite", "logical_and", "logical_or", "logical_xor", "logical_not",
-  "matmul", "index_select", "linear",
-} do
-  Tensor[name] = assert(op[name])
-end
+-- Operations whose first argument is a tensor are methods, too, where no method has the name.
+for _, name in ipairs(core.op_methods) do Tensor[name] = Tensor[name] or op[name] end
 
 -- The dtype in which a number meets a tensor: the tensor's, but that bool counts as i64, and an
 -- integer tensor meets a number with a fraction in f32.

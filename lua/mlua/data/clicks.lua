@@ -22,11 +22,13 @@ local clicks = {}
 local Set, Part = {}, {}
 Set.__index, Part.__index = Set, Part
 
---- Tables of the default synthetic log: words that each category may take.
-clicks.TABLES = {
+local TABLES = {
   10, 20, 50, 100, 200, 500, 1000, 10, 20, 50, 100, 200, 500,
   1000, 10, 20, 50, 100, 200, 500, 1000, 10, 20, 50, 100, 200,
 }
+
+--- Tables of the default synthetic log: words that each category may take.
+clicks.TABLES = TABLES
 
 local KNOWN = {
   rows = "number", seed = "number", tables = "table", skew = "number", split = "string|table",

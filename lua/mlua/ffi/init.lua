@@ -223,7 +223,7 @@ local function tensor_list(v, i, op, name)
   return array, #v
 end
 
-core.op = require "mlua.ffi.ops"(C, Ref, istype, Ref, own, raise, tensor_list, bad)
+core.op, core.op_methods = require "mlua.ffi.ops"(C, Ref, istype, Ref, own, raise, tensor_list, bad)
 
 -- -- what tensor.lua needs of the FFI --
 
@@ -281,6 +281,7 @@ end
 local one = Double()
 
 --- One element as a number.
+-- @param ref
 -- @tparam number offset  of the element in the tensor's storage, from its first
 function core.get(ref, offset)
   core.check(C.ml_tensor_get(ref, offset, one))
@@ -299,6 +300,8 @@ function core.updates(n) return ffi.new("ml_update[?]", math.max(1, n)) end
 
 --- The p-norm of the gradients of n parameters.
 -- @param refs  as core.ref_list makes them
+-- @tparam number n
+-- @tparam number p
 function core.norm_of_grads(refs, n, p)
   core.check(C.ml_grad_norm(one, refs, n, p))
   return one[0]

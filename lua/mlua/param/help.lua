@@ -1,4 +1,4 @@
---- The text of --help: options grouped and aligned, wrapped to the terminal.
+--- The text of the option help: options grouped and aligned, wrapped to the terminal.
 -- @module mlua.param.help
 local text = require "mlua.text"
 
@@ -50,7 +50,8 @@ local function terminal_width()
   return ok and tty.width() or 100
 end
 
---- @tparam Spec spec
+--- The whole text.
+-- @tparam Spec spec
 -- @tparam ?number width
 -- @treturn string
 function M.render(spec, width)
