@@ -30,10 +30,11 @@ describe("? name", function()
   it("shows an operation from its card: dtypes, shapes, defaults, choices", function()
     has("ml.linear", "ml.linear(x, w, b, act) mlua/ffi/ops.lua:",
       "\n y = act(x w' + b): a fully connected layer with its activation.\n",
-      "\n x Tensor, f64, f32", ", [B,K]\n", "\n w Tensor, dtype of x",
-      "[N,K]\n", "\n b Tensor, dtype of x", ", [N]; optional\n",
-      "\n act string, none, relu, sigmoid; default none\n", "\n returns Tensor, dtype of x, [B,N]")
-    has("ml.argmax", "; no gradient goes through it")
+      "\n x Tensor, f64 f32", ", [B, K]\n", "\n w Tensor, as `x`, [N, K]\n",
+      "\n b Tensor, as `x`, [N]; optional\n",
+      "\n act string, none, relu, sigmoid; default none\n",
+      "\n returns Tensor, dtype as `x`; [B, N]")
+    has("ml.argmax", "; no gradient")
   end)
 
   it("shows a Lua function from its comment: parameters, what is raised, source", function()
@@ -45,7 +46,7 @@ describe("? name", function()
 
   it("shows a method of a tensor, with the arguments of its operation", function()
     has("spec_x:sum", "spec_x:sum(axis, keep)", "The sum over an axis",
-      "\n axis number, a whole number; default 0\n")
+      "\n axis number, whole; default 0\n")
     has("spec_x:add", "y = a + b.")
     has("tensor:reshape", "tensor:reshape(...) mlua/tensor/view.lua:")
     has("spec_x", "spec_x: a tensor, [f32 2×3 cpu]", " requires_grad ")
