@@ -49,7 +49,7 @@ describe("? name", function()
       "\n axis number, whole; default 0\n")
     has("spec_x:add", "y = a + b.")
     has("tensor:reshape", "tensor:reshape(...) mlua/tensor/view.lua:")
-    has("spec_x", "spec_x: a tensor, [f32 2×3 cpu]", " requires_grad ")
+    has("spec_x", "spec_x: a tensor, [f32 2×3 cpu]", " requires_grad")
   end)
 
   it("shows a class by its constructor, its call and its methods", function()
