@@ -101,6 +101,8 @@ ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, 
 /* Uniform values of [0, 1) become normal ones within [lo, hi], in place: by the inverse of their
  * distribution. f32 or f64, contiguous. */
 ml_err ml_tensor_truncated_normal(const ml_ref *t, double mean, double sd, double lo, double hi);
+/* Whole numbers of [lo, hi). */
+ml_err ml_tensor_integers(const ml_ref *t, int64_t lo, int64_t hi, uint64_t seed, uint64_t stream);
 /* offset in elements. A NaN is always the same: others would pass for other values in Lua. */
 ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out);
 /* All elements as f64 in row order without gaps, for Lua to read: every NaN is the same. */

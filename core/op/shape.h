@@ -28,6 +28,24 @@ ml_err ml__shape_gather(int *nd, int64_t *shape, const char *op, const ml_tensor
                         const ml_tensor *indices, const ml_tensor *src, int64_t axis);
 ml_err ml__shape_interaction(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *e,
                              int64_t itself);
+/* -- in arrange.c -- */
+ml_err ml__shape_pad(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *pads,
+                     int64_t mode);
+ml_err ml__shape_flip(int *nd, int64_t *shape, const ml_tensor *x, int64_t axes);
+/* x's own, of at least two axes */
+ml_err ml__shape_matrices(int *nd, int64_t *shape, const char *op, const ml_tensor *x);
+/* -- in sort.c -- */
+ml_err ml__shape_topk(int *nd, int64_t *shape, const ml_tensor *x, int64_t k, int64_t axis);
+/* -- in count.c -- */
+ml_err ml__shape_one_hot(int *nd, int64_t *shape, const ml_tensor *ids, int64_t classes);
+ml_err ml__shape_bincount(int *nd, int64_t *shape, int64_t bins);
+ml_err ml__shape_histogram(int *nd, int64_t *shape, const ml_tensor *x, const ml_tensor *edges,
+                           const ml_tensor *weights);
+/* values' own; edges of one axis, or values' but for the last */
+ml_err ml__shape_search(int *nd, int64_t *shape, const ml_tensor *edges, const ml_tensor *values);
+/* -- in draw.c -- */
+ml_err ml__shape_multinomial(int *nd, int64_t *shape, const ml_tensor *weights, int64_t n);
+
 /* The axis as 0..ndim-1. */
 ml_err ml__axis(int *out, const char *op, int i, const ml_tensor *x, int64_t axis);
 

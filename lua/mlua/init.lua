@@ -12,12 +12,19 @@ local text = require "mlua.tensor.text"
 local ml = {
   tensor = tensor.of, zeros = tensor.zeros, ones = tensor.ones, full = tensor.full,
   empty = tensor.empty, rand = tensor.rand, randn = tensor.randn, uniform = tensor.uniform,
-  normal = tensor.normal, arange = tensor.arange, wrap = tensor.wrap, seed = tensor.seed,
-  no_grad = tensor.no_grad, into = tensor.into, is_tensor = tensor.is, where = tensor.where,
+  normal = tensor.normal, randint = tensor.randint, arange = tensor.arange, wrap = tensor.wrap,
+  seed = tensor.seed, no_grad = tensor.no_grad, into = tensor.into, is_tensor = tensor.is,
+  where = tensor.where,
   print_options = text.options,
   op = core.op,
 }
 
+for _, module in ipairs { "arrange", "draw", "order" } do
+  local more = require("mlua.tensor." .. module)
+  for _, list in pairs(more) do
+    for name, f in pairs(list) do ml[name] = f end
+  end
+end
 for name, f in pairs(core.op) do -- those that take numbers, too, in tensor's form
   if ml[name] == nil then ml[name] = tensor[name] or f end
 end

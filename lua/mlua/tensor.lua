@@ -5,8 +5,11 @@
 -- @module mlua.tensor
 local core = require "mlua.ffi"
 
+local arrange = require "mlua.tensor.arrange"
 local create = require "mlua.tensor.create"
+local draw = require "mlua.tensor.draw"
 local index = require "mlua.tensor.index"
+local order = require "mlua.tensor.order"
 local views = require "mlua.tensor.view"
 
 local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
@@ -20,9 +23,13 @@ local axis_in, position_in = views.axis_in, views.position_in
 local tensor = {}
 local Tensor = {} -- methods
 for name, f in pairs(views.methods) do Tensor[name] = f end
+for _, more in ipairs { arrange, draw, order } do
+  for name, f in pairs(more.methods) do Tensor[name], tensor[name] = f, f end
+  for name, f in pairs(more.functions) do tensor[name] = f end
+end
 
 for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
-                        "seed", "arange", "of", "wrap" } do
+                        "randint", "seed", "arange", "of", "wrap" } do
   tensor[name] = create[name]
 end
 

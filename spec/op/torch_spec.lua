@@ -10,6 +10,7 @@ local python = os.getenv "MLUA_PEER_PYTHON" or "/usr/bin/python3"
 local own = {
   cat = true, dot_interaction = true, embedding_bags = true, expand = true, index_select = true,
   linear = true, sum_to = true,
+  bernoulli = true, multinomial = true, -- draws: spec/tensor/draw_spec.lua
 }
 
 -- PyTorch rounds their sixth to f32.

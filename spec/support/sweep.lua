@@ -61,7 +61,7 @@ function sweep.arguments(card, case, dtype, strided)
       if truth then
         args[i] = draw(v, "i32", { 0, 1 }, 100 * i, false):to("bool")
       elseif v.values then
-        args[i] = ml.tensor(v.values, "i32")
+        args[i] = ml.tensor(v.values, integer and "i32" or dtype)
       else
         args[i] = draw(v, integer and "i32" or dtype, domain, 100 * i, strided and not integer)
       end

@@ -39,6 +39,8 @@ local function check_options(o, op)
   return o
 end
 
+create.check_options = check_options
+
 -- Sizes given as f(2, 3, options), f({2, 3}, options), and the options.
 local function sizes_and_options(op, ...)
   local n, first = select("#", ...), (...)
@@ -56,6 +58,10 @@ local function sizes_and_options(op, ...)
   check_sizes(sizes, n, op)
   return sizes, options and check_options(options, op) or {}
 end
+create.sizes_and_options = sizes_and_options
+
+-- What an integer dtype holds exactly of Lua's numbers.
+local RANGE = { i64 = { -2 ^ 53, 2 ^ 53 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = { 0, 255 } }
 
 local function dtype_number(name)
   return core.dtype_number[name] or misuse(("no dtype %s: expected f64, f32, bf16, f16, i64, " ..
@@ -112,10 +118,8 @@ function create.seed(n)
   seed, stream = n, 0
 end
 
-local function draw(op, labels, from, a, b, ...)
-  if type(a) ~= "number" then bad_argument(1, op, labels[1], "a number", a) end
-  if type(b) ~= "number" then bad_argument(2, op, labels[2], "a number", b) end
-  local sizes, o = sizes_and_options(op, ...)
+-- The seed and stream that options name, or the next ones.
+local function name_draw(op, o)
   local s, k = o.seed or seed, o.stream
   for name, v in pairs { seed = s, stream = k } do
     if not is_whole(v) or v < 0 then
@@ -123,10 +127,19 @@ local function draw(op, labels, from, a, b, ...)
         core.what(v)))
     end
   end
-  local t = new(sizes, o.dtype)
   if not k then
     k, stream = stream, stream + 1
   end
+  return s, k
+end
+create.name_draw = name_draw
+
+local function draw(op, labels, from, a, b, ...)
+  if type(a) ~= "number" then bad_argument(1, op, labels[1], "a number", a) end
+  if type(b) ~= "number" then bad_argument(2, op, labels[2], "a number", b) end
+  local sizes, o = sizes_and_options(op, ...)
+  local t = new(sizes, o.dtype)
+  local s, k = name_draw(op, o)
   check(from(t, a, b, s, k))
   return t
 end
@@ -149,10 +162,28 @@ function create.normal(mean, sd, ...)
   return draw("normal", NORMAL, C.ml_tensor_normal, mean, sd, ...)
 end
 
--- -- from Lua --
+--- Whole numbers of [lo, hi): `randint(0, 10, 2, 3)`; i64 where no dtype is named.
+-- @tparam number lo
+-- @tparam number hi  above lo
+-- @param ...  sizes, options: dtype, seed, stream
+function create.randint(lo, hi, ...)
+  if not is_whole(lo) then bad_argument(1, "randint", "lo", "a whole number", lo) end
+  if not (is_whole(hi) and hi > lo) then
+    bad_argument(2, "randint", "hi", ("a whole number above %d"):format(lo), hi)
+  end
+  local sizes, o = sizes_and_options("randint", ...)
+  local dtype = o.dtype or "i64"
+  local range = RANGE[dtype]
+  if dtype == "bool" or (range and (lo < range[1] or hi - 1 > range[2])) then
+    misuse(("randint: %d to %d as %s"):format(lo, hi - 1, dtype))
+  end
+  local t = new(sizes, dtype)
+  local s, k = name_draw("randint", o)
+  check(C.ml_tensor_integers(t, lo, hi, s, k))
+  return t
+end
 
--- What an integer dtype holds exactly of Lua's numbers.
-local RANGE = { i64 = { -2 ^ 53, 2 ^ 53 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = { 0, 255 } }
+-- -- from Lua --
 
 -- Below these, the 16-bit formats hold every whole number.
 local WHOLE = { bf16 = 2 ^ 8, f16 = 2 ^ 11 }
