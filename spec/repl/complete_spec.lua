@@ -36,8 +36,8 @@ describe("completion", function()
   end)
 
   it("offers the methods of tensors, strings, files and modules", function()
-    assert.equal("remainder requires_grad reshape",
-      offers("spec_x:re"):gsub("reciprocal relu ", ""), nil)
+    assert.equal("requires_grad", offers("spec_x:requ"))
+    assert.equal("reshape", offers("(spec_x + spec_x:resh"))
     with("text", function() assert.equal("rep reverse", offers("spec_v:re")) end)
     with(io.stdout, function() assert.equal("seek setvbuf", offers("spec_v:se")) end)
     with(ml.nn.Linear.new { inputs = 1, outputs = 1 }, function()

@@ -48,6 +48,7 @@ describe("? name", function()
     has("spec_x:sum", "spec_x:sum(axis, keep)", "The sum over an axis",
       "\n axis number, whole; default 0\n")
     has("spec_x:add", "y = a + b.")
+    has("spec_x:add_", "\n In place, as ml.into(self, ml.add, self, …) does it:\n y = a + b.")
     has("tensor:reshape", "tensor:reshape(...) mlua/tensor/view.lua:")
     has("spec_x", "spec_x: a tensor, [f32 2×3 cpu]", " requires_grad")
   end)

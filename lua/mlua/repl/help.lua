@@ -91,8 +91,14 @@ local function documentation(f, name)
   if found and #found.tags > 0 then return found end
   local core = package.loaded["mlua.ffi"]
   local is_own = names.own_path(debug.getinfo(f, "S").source)
-  local op = core and is_own and core.op[name:match("[%w_]+$")]
+  if not core or not is_own then return found end
+  local word = name:match("[%w_]+$")
+  local base = word:match("^(.*[^_])_$") -- add_ is add in place
+  local op = core.op[word] or base and core.op[base]
   local card = op and doc.of_function(op)
+  if card and not core.op[word] then
+    table.insert(card.text, 1, ("In place, as ml.into(self, ml.%s, self, …) does it:"):format(base))
+  end
   if not found or not card then return found or card end
   found.tags = card.tags
   return found
