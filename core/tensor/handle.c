@@ -5,6 +5,7 @@
  * handle is found out and is an error. Scopes are a stack of lists of handles: a training step
  * opens one and its end frees what the step made, with no finaliser and no collector.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -27,21 +28,40 @@ static uint32_t slots_n = 1, slots_room, first_free;
 static list scopes[MAX_DEPTH + 1]; /* by depth, from 1 */
 static int depth;
 
-static slot *find(const ml_ref *ref) {
-  if (!ref || ref->slot == 0 || ref->slot >= slots_n) return NULL;
+static slot *find_below(const ml_ref *ref, uint32_t limit) {
+  if (!ref || ref->slot == 0 || ref->slot >= limit) return NULL;
   slot *s = &slots[ref->slot];
   return s->gen == ref->gen && s->tensor ? s : NULL;
 }
 
-ml_err ml__get(ml_tensor **out, const ml_ref *ref) {
-  slot *s = find(ref);
-  if (!s) {
-    *out = NULL;
+static slot *find(const ml_ref *ref) { return find_below(ref, slots_n); }
+
+/*
+ * What operations take for slots_n. An interrupt makes it 0, so that the next operation finds no
+ * tensor and only then, off the hot path, asks why.
+ */
+static _Atomic uint32_t limit = 1;
+bool ml__interrupted;
+
+void ml_interrupt(bool on) {
+  uint32_t none = 0;
+  if (on) atomic_store(&limit, 0);
+  else atomic_compare_exchange_strong(&limit, &none, slots_n);
+}
+
+static ml_err missing(void) {
+  ml__interrupted = atomic_load(&limit) == 0;
+  if (!ml__interrupted)
     return ml_fail(ML_EHANDLE,
                    "a tensor that is no longer there (its scope ended, or it was freed)");
-  }
-  *out = s->tensor;
-  return ML_OK;
+  ml_interrupt(false);
+  return ml_fail(ML_EINTERRUPT, "interrupted!");
+}
+
+ml_err ml__get(ml_tensor **out, const ml_ref *ref) {
+  slot *s = find_below(ref, atomic_load_explicit(&limit, memory_order_relaxed));
+  *out = s ? s->tensor : NULL;
+  return s ? ML_OK : missing();
 }
 
 static ml_err push(int d, ml_ref ref) {
@@ -75,6 +95,8 @@ ml_err ml__handle(ml_ref *out, ml_tensor *t) {
     }
     i = slots_n++;
     slots[i].gen = 1;
+    uint32_t before = i;
+    atomic_compare_exchange_strong(&limit, &before, slots_n); /* unless there is an interrupt */
   }
   slot *s = &slots[i];
   s->tensor = t;

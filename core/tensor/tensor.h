@@ -76,8 +76,9 @@ extern bool ml__grad_on;
 void ml__node_unref(struct ml_node *n);
 
 /* -- handles -- */
-ml_err ml__get(ml_tensor **out, const ml_ref *ref); /* borrowed; ML_EHANDLE */
-ml_err ml__handle(ml_ref *out, ml_tensor *t);       /* takes the reference over */
+ml_err ml__get(ml_tensor **out, const ml_ref *ref); /* borrowed; ML_EHANDLE, ML_EINTERRUPT */
+extern bool ml__interrupted; /* whether the last ml__get that failed did so for an interrupt */
+ml_err ml__handle(ml_ref *out, ml_tensor *t); /* takes the reference over */
 
 /* -- shapes -- */
 #define ML_SHAPE_TEXT 192 /* 8 sizes of 20 characters, with ", " and brackets */
