@@ -238,6 +238,21 @@ describe("a captured step", function()
     assert.same(losses[1], losses[2])
   end)
 
+  it("counts on where layers do: dropout, batch norm and its running statistics", function()
+    local models = {}
+    for i = 1, 2 do
+      ml.seed(4)
+      models[i] = nn.Sequential.new { nn.Linear.new { inputs = 4, outputs = 8 },
+        nn.BatchNorm.new { channels = 8 }, nn.Dropout.new { p = 0.4 },
+        nn.Linear.new { inputs = 8, outputs = 1 } }
+    end
+    local made = 0
+    same_bits(function()
+      made = made + 1
+      return models[made], optim.adam(models[made], { lr = 0.01 })
+    end, regression, function(k) return rows(k, 6) end, 50)
+  end)
+
   it("returns copies: what it returned before stays", function()
     local step = ml.capture(function(x) return x * 2, x + 1 end)
     local a, b = step(ml.ones(2))
@@ -344,6 +359,8 @@ describe("what would go wrong silently is refused:", function()
     ["asking for gradients inside"] = { function() ml.ones(1):requires_grad() end,
       "requires_grad: set it outside" },
     ["a loader that goes on inside"] = { function() loader:next() end, "goes on outside the step" },
+    ["draws named once"] = { function(t) return nn.functional.dropout(t, 0.5) end,
+      "the same name each time" },
     ["results that are no tensors"] = { function() return 3 end, "its result #1 is 3" },
     ["a captured step inside"] = { function(t) return (ml.capture(function(u) return u end))(t) end,
       "a captured step inside another" },

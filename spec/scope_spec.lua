@@ -190,6 +190,9 @@ describe("20,000 training steps", function()
         ml.scope(step)
         if i == 10000 then
           settle()
+          local list -- Lua's own heap grows to where it collects
+          for k = 1, 1e5 do list = { list and k } end
+          settle()
           resident, tensors = ml.memory().resident, ml.memory().tensors
         end
       end

@@ -25,21 +25,25 @@ typedef int ml_err;
 
 enum {
   ML_OK = 0,
-  ML_ENOMEM = -1,  /* memory: message has bytes asked, live, cached */
-  ML_ESHAPE = -2,  /* shapes do not fit */
-  ML_EDTYPE = -3,  /* dtype not taken here */
-  ML_EARG = -4,    /* any other wrong argument */
-  ML_EHANDLE = -5, /* stale, foreign or freed handle */
-  ML_EIO = -6,     /* the operating system said no: message has path and cause */
-  ML_EFORMAT = -7, /* a file's contents are wrong: message has file and line or offset */
-  ML_ERANGE = -8,  /* an id or index outside its table */
-  ML_ESTATE = -9,  /* called at the wrong time */
-  ML_END = 1       /* not an error: a sequence is over */
+  ML_ENOMEM = -1,      /* memory: message has bytes asked, live, cached */
+  ML_ESHAPE = -2,      /* shapes do not fit */
+  ML_EDTYPE = -3,      /* dtype not taken here */
+  ML_EARG = -4,        /* any other wrong argument */
+  ML_EHANDLE = -5,     /* stale, foreign or freed handle */
+  ML_EIO = -6,         /* the operating system said no: message has path and cause */
+  ML_EFORMAT = -7,     /* a file's contents are wrong: message has file and line or offset */
+  ML_ERANGE = -8,      /* an id or index outside its table */
+  ML_ESTATE = -9,      /* called at the wrong time */
+  ML_EINTERRUPT = -10, /* ml_interrupt said so */
+  ML_END = 1           /* not an error: a sequence is over */
 };
 
 const char *ml_error(void);
 /* Set the message and return code. For C callers; `return ml_fail(ML_EARG, "n: expected > 0")`. */
 ml_err ml_fail(ml_err code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The next operation on a tensor fails with "interrupted!"; or it does not, after all. A signal
+ * handler may call it. An operation that runs goes on to its end. */
+void ml_interrupt(bool on);
 const char *ml_version(void);
 int ml_abi(void);
 /* "oneDNN 2.6.3, AVX2": what this build and machine have; for the banner. */

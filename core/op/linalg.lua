@@ -65,7 +65,7 @@ return {
   card("linalg_svd", "U [M, K], S [K], falling, and V' [K, N] with U diag(S) V' = a, "
     .. "K = min(M, N); the largest element of each column of U is positive.", {
     arg = { SQUARE }, out = { "y", "a", shape = 'packed("svd", a)' },
-    grad = "svd_backward", keep = true,
+    grad = "svd_backward", keep = true, edges = "equal singular values leave their vectors free",
     sweep = { { a = square(1) }, { a = square(3) }, { a = { 2, 4, 3 } }, { a = { 2, 3, 4 } },
               { a = { 3, 0 } } },
   }),

@@ -1,7 +1,8 @@
 return {
   doc = "The matrix product of a and b over their last two axes, the axes before broadcast "
     .. "together; a vector is a row on the left, a column on the right, and that axis is dropped "
-    .. "from the result. ta and tb transpose a matrix first. Strided inputs are read where they lie.",
+    .. "from the result. ta and tb transpose a matrix first. Strided inputs are read where they "
+    .. "lie.",
   arg = { { "a", "f64|f32[...]" }, { "b", "a[...]" }, { "ta", "bool" }, { "tb", "bool" } },
   out = { "y", "a", shape = "matmul(a, b, ta, tb)" },
   cpu = "f64|f32",

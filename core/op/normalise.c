@@ -1,6 +1,6 @@
 /*
  * layer_norm, rms_norm, group_norm, batch_norm: y = (x - mean) / sqrt(var + eps) w + b over groups
- * of elements (norm.h); rms_norm without the mean and b.
+ * of elements (normalise.h); rms_norm without the mean and b.
  *
  *   x, y  f32|f64, contiguous    w, b  by channel (or element of a row), or absent
  *   var   over the number of elements, as Ba et al. 2016, Ioffe & Szegedy 2015 and Wu & He 2018
@@ -14,7 +14,7 @@
  * cut by shape alone. Cost: x read once from memory by rows or where a group fits into cache, else
  * twice, and y written; the backward reads x and g as often and writes dx.
  */
-#include "op/norm.h"
+#include "op/normalise.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -122,17 +122,17 @@ ml_err ml__shape_row_stats(int *nd, int64_t *shape, const ml_tensor *x, int64_t 
 /* -- reference -- */
 
 /* The group and the parameter of element i. */
-static inline int64_t group_of(const ml_norm *j, int64_t i) {
+static inline int64_t group_of(const ml_normalise *j, int64_t i) {
   int64_t c = i / j->s % j->c;
   return j->across ? c : i / (j->s * j->c) * j->groups + c / (j->c / j->groups);
 }
-static inline int64_t param_of(const ml_norm *j, int64_t i) { return i / j->s % j->c; }
+static inline int64_t param_of(const ml_normalise *j, int64_t i) { return i / j->s % j->c; }
 
 static double load(const ml_tensor *t, int64_t i, double otherwise) {
   return t ? ml__load(t->info.data, t->info.dtype, i) : otherwise;
 }
 
-static ml_err reference(ml_norm *j) {
+static ml_err reference(ml_normalise *j) {
   int64_t groups = ml__norm_groups(j), count = j->x->info.count;
   double m = (double)ml__norm_members(j), *sums = calloc((size_t)(2 * groups + 1), sizeof *sums);
   if (!sums)
@@ -156,7 +156,7 @@ static ml_err reference(ml_norm *j) {
   return ML_OK;
 }
 
-static ml_err reference_backward(ml_norm *j) {
+static ml_err reference_backward(ml_normalise *j) {
   int64_t groups = ml__norm_groups(j), count = j->x->info.count;
   double m = (double)ml__norm_members(j);
   double *sums = calloc((size_t)(2 * (groups + j->c) + 1), sizeof *sums);
@@ -187,10 +187,10 @@ static ml_err reference_backward(ml_norm *j) {
 
 /* -- who computes -- */
 
-static bool slow(const ml_norm *j) { return ml__reference_on || j->x->info.dtype != ML_F32; }
+static bool slow(const ml_normalise *j) { return ml__reference_on || j->x->info.dtype != ML_F32; }
 
 /* kept: the statistics for the backward, or NULL. */
-static ml_err forward(ml_norm *j, ml_tensor *kept) {
+static ml_err forward(ml_normalise *j, ml_tensor *kept) {
   double *own = NULL;
   int64_t groups = ml__norm_groups(j);
   if (j->x->info.count == 0) {
@@ -210,38 +210,38 @@ static ml_err forward(ml_norm *j, ml_tensor *kept) {
   return e;
 }
 
-static ml_norm by_last(const ml_tensor *x, int64_t axes) {
+static ml_normalise by_last(const ml_tensor *x, int64_t axes) {
   int at = x->info.ndim - (int)axes;
-  return (ml_norm){
+  return (ml_normalise){
       .n = product(x, 0, at), .c = product(x, at, x->info.ndim), .s = 1, .groups = 1, .x = x};
 }
 
-static ml_norm by_channel(const ml_tensor *x, int64_t groups) {
-  return (ml_norm){.n = x->info.shape[0],
-                   .c = x->info.shape[1],
-                   .s = product(x, 2, x->info.ndim),
-                   .groups = groups ? groups : 1,
-                   .across = groups == 0,
-                   .x = x};
+static ml_normalise by_channel(const ml_tensor *x, int64_t groups) {
+  return (ml_normalise){.n = x->info.shape[0],
+                        .c = x->info.shape[1],
+                        .s = product(x, 2, x->info.ndim),
+                        .groups = groups ? groups : 1,
+                        .across = groups == 0,
+                        .x = x};
 }
 
 static ml_err layer_norm(ml_tensor *y, ml_tensor *stats, const ml_tensor *x, const ml_tensor *w,
                          const ml_tensor *b, int64_t axes, double eps) {
-  ml_norm j = by_last(x, axes);
+  ml_normalise j = by_last(x, axes);
   j.y = y, j.w = w, j.b = b, j.eps = eps;
   return forward(&j, stats);
 }
 
 static ml_err rms_norm(ml_tensor *y, ml_tensor *stats, const ml_tensor *x, const ml_tensor *w,
                        int64_t axes, double eps) {
-  ml_norm j = by_last(x, axes);
+  ml_normalise j = by_last(x, axes);
   j.y = y, j.w = w, j.eps = eps, j.rms = true;
   return forward(&j, stats);
 }
 
 static ml_err group_norm(ml_tensor *y, ml_tensor *stats, const ml_tensor *x, int64_t groups,
                          const ml_tensor *w, const ml_tensor *b, double eps) {
-  ml_norm j = by_channel(x, groups);
+  ml_normalise j = by_channel(x, groups);
   j.y = y, j.w = w, j.b = b, j.eps = eps;
   return forward(&j, stats);
 }
@@ -255,7 +255,7 @@ static void run_on(ml_tensor *running, int64_t c, double momentum, double now) {
 static ml_err batch_norm(ml_tensor *y, ml_tensor *stats, const ml_tensor *x, const ml_tensor *w,
                          const ml_tensor *b, ml_tensor *mean, ml_tensor *var, double momentum,
                          double eps) {
-  ml_norm j = by_channel(x, 0);
+  ml_normalise j = by_channel(x, 0);
   j.y = y, j.w = w, j.b = b, j.eps = eps;
   double m = (double)ml__norm_members(&j), *own = NULL;
   if (!stats) {
@@ -278,7 +278,7 @@ static ml_err batch_norm(ml_tensor *y, ml_tensor *stats, const ml_tensor *x, con
 static ml_err batch_norm_fixed(ml_tensor *y, ml_tensor *stats, const ml_tensor *x,
                                const ml_tensor *mean, const ml_tensor *var, const ml_tensor *w,
                                const ml_tensor *b, double eps) {
-  ml_norm j = by_channel(x, 0);
+  ml_normalise j = by_channel(x, 0);
   double *own = stats ? NULL : malloc((size_t)(j.c + 1) * 2 * sizeof *own);
   j.y = y, j.w = w, j.b = b, j.eps = eps, j.fixed = true;
   j.stats = stats ? ml_f64(stats) : own;
@@ -314,7 +314,7 @@ BOTH(batch_norm_fixed, T x AND T mean AND T var AND T w AND T b AND double eps, 
 /* -- backward -- */
 
 /* w and b are inputs `at` and at + 1 of the node, bias only where has_bias. */
-static ml_err backward(ml_norm j, ml_node *n, ml_tensor *g, ml_tensor **gin, int at,
+static ml_err backward(ml_normalise j, ml_node *n, ml_tensor *g, ml_tensor **gin, int at,
                        bool has_bias) {
   ml_tensor *x = NULL, *w = n->in[at], *b = has_bias ? n->in[at + 1] : NULL, *cw = NULL;
   j.stats = ml_f64(n->saved[1]);
@@ -351,7 +351,7 @@ ml_err ml_layer_norm_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
 }
 
 ml_err ml_rms_norm_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
-  ml_norm j = by_last(n->in[0], n->scalar[0].i);
+  ml_normalise j = by_last(n->in[0], n->scalar[0].i);
   j.rms = true;
   return backward(j, n, g, gin, 1, false);
 }
@@ -366,7 +366,7 @@ ml_err ml_batch_norm_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
 
 /* Mean and variance are constants. */
 ml_err ml_batch_norm_fixed_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
-  ml_norm j = by_channel(n->in[0], 0);
+  ml_normalise j = by_channel(n->in[0], 0);
   j.fixed = true;
   if (ml__wants(n->in[1]) || ml__wants(n->in[2]))
     return ml_fail(ML_ESTATE, "batch_norm_fixed: no gradient by the mean or the variance");

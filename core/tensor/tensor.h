@@ -2,6 +2,8 @@
 #ifndef MLUA_TENSOR_H
 #define MLUA_TENSOR_H
 
+#include <stdatomic.h>
+
 #include "base.h"
 
 struct ml_tensor;
@@ -127,18 +129,31 @@ typedef struct ml_slot {
 } ml_slot;
 extern ml_slot *ml__slots; /* slot 0 is never used */
 extern uint32_t ml__slots_n;
+/*
+ * What operations take for ml__slots_n. An interrupt makes it 0, so that the next operation finds
+ * no tensor and only then, off the hot path, asks why.
+ */
+extern _Atomic uint32_t ml__slots_limit;
+extern bool ml__interrupted; /* whether the last ml__get that failed did so for an interrupt */
 
-static inline ml_slot *ml__slot(const ml_ref *ref) {
-  if (!ref || ref->slot == 0 || ref->slot >= ml__slots_n) return NULL;
+static inline ml_slot *ml__slot_below(const ml_ref *ref, uint32_t limit) {
+  if (!ref || ref->slot == 0 || ref->slot >= limit) return NULL;
   ml_slot *s = &ml__slots[ref->slot];
   return s->gen == ref->gen && s->tensor ? s : NULL;
 }
-
-ml_err ml__stale(void);
-static inline ml_err ml__get(ml_tensor **out, const ml_ref *ref) { /* borrowed; ML_EHANDLE */
+/* NULL: no longer there. Interrupts are left for others. */
+static inline ml_slot *ml__slot(const ml_ref *ref) { return ml__slot_below(ref, ml__slots_n); }
+static inline ml_tensor *ml__peek(const ml_ref *ref) {
   ml_slot *s = ml__slot(ref);
+  return s ? s->tensor : NULL;
+}
+
+ml_err ml__missing(void);
+/* Borrowed; ML_EHANDLE, ML_EINTERRUPT. */
+static inline ml_err ml__get(ml_tensor **out, const ml_ref *ref) {
+  ml_slot *s = ml__slot_below(ref, atomic_load_explicit(&ml__slots_limit, memory_order_relaxed));
   *out = s ? s->tensor : NULL;
-  return s ? ML_OK : ml__stale();
+  return s ? ML_OK : ml__missing();
 }
 ml_err ml__handle(ml_ref *out, ml_tensor *t); /* takes the reference over */
 /* Lets the handle stand for another tensor; the reference of the one before goes to the caller. */

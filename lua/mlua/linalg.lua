@@ -175,7 +175,7 @@ function linalg.lstsq(a, b)
   end)
 end
 
---- As the methods of tensors: `norm`, `cross`, `diagonal`.
-for _, name in ipairs { "norm", "cross", "diagonal" } do linalg[name] = product.methods[name] end
+--- As the methods of tensors: `norm`, `cross`.
+for _, name in ipairs { "norm", "cross" } do linalg[name] = product.methods[name] end
 
 return linalg

@@ -61,9 +61,9 @@ describe("einsum", function()
   it("refuses equations and shapes that do not fit", function()
     local x = ml.ones(2, 3)
     refused("bad argument #1 to 'einsum' (equation: expected a string, got a tensor)", x)
-    refused("bad argument #1 to 'einsum' (ij,jk->ik: expected 2 tensors, got 1)", "ij,jk->ik", x)
-    refused("bad argument #1 to 'einsum' (i1->i: expected letters, '...', ',' and '->', got '1')",
-      "i1->i", x)
+    refused("bad argument #1 to 'einsum' ('ij,jk->ik': expected 2 tensors, got 1)", "ij,jk->ik", x)
+    refused("bad argument #1 to 'einsum' (expected letters, '...', ',' and '->', got '1' in "
+      .. "'i1->i')", "i1->i", x)
     refused("bad argument #2 to 'einsum' (expected 3 axes, got 2 axes)", "ijk->i", x)
     refused("bad argument #2 to 'einsum' (expected at least 3 axes, got 2 axes)", "ijk...->i", x)
     refused("bad argument #2 to 'einsum' (expected '...' once, got 2 axes)", "...i...->i", x)

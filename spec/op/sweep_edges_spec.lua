@@ -107,19 +107,22 @@ describe("at the edges,", function()
         end)
       end)
 
-      it("treats equal elements, zeros, infinities and NaN as the reference does", function()
+      local function at_the_edges()
         each_case(card, function(case, label)
           for name, fn in pairs {
             ties = function(t) return t:round() end,
             infinities = function(t) return sprinkled(t, 3, { HUGE, 0, -HUGE, -0.0 }) end,
             NaN = function(t) return sprinkled(t, 4, { NAN, HUGE }) end,
           } do
-            local args, floats = made(card, case, "f32", fn)
-            local sums = #floats > 1 and not card.each -- of products
+            local args = made(card, case, "f32", fn)
+            local sums = not card.each -- of products, or a difference of infinities
             agree(card, args, card.tol.f32, label .. " with " .. name, sums)
           end
         end)
-      end)
+      end
+      if not card.edges then -- else it says why its results may differ there
+        it("treats equal elements, zeros, infinities and NaN as the reference does", at_the_edges)
+      end
 
       for dtype, limits in pairs(LIMITS) do
         if takes(card, dtype) then

@@ -23,6 +23,7 @@
 --   loose            C, over the arguments: an operand whose count may change between replays of a
 --                    captured step, since nothing else depends on it; or NULL
 --   constant         by argument: true where grad, a C function, has none by it
+--   edges            why equal or infinite elements may give another result than the reference
 --   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua); needs: "lapack", of the machine
 
 local each = require "opgen.each"

@@ -69,6 +69,9 @@ end
 -- The program prints a mistake found here as one line: its place is the user's, and no frame of
 -- these modules would say more (core/host/call.c).
 local host = package.loaded["mlua.host"] or {}
+if host.watch then -- Ctrl-C at the program's prompt stops operations, too
+  host.watch(tonumber(ffi.cast("uintptr_t", C.ml_interrupt)))
+end
 local function mistake(message)
   host.mistake = with_context(message)
   return host.mistake

@@ -18,8 +18,8 @@ local function letters(text, equation)
     elseif c:match("%a") then
       list[#list + 1], at = c, at + 1
     else
-      misuse(("bad argument #1 to 'einsum' (%s: expected letters, '...', ',' and '->', got '%s')")
-        :format(equation, c))
+      misuse(("bad argument #1 to 'einsum' (expected letters, '...', ',' and '->', got %s in %s)")
+        :format(core.what(c), core.what(equation)))
     end
   end
   return list
@@ -207,8 +207,8 @@ local function einsum(equation, ...)
   local inputs, right = parse(equation)
   local n = select("#", ...)
   if n ~= #inputs then
-    misuse(("bad argument #1 to 'einsum' (%s: expected %d tensors, got %d)"):format(equation,
-      #inputs, n))
+    misuse(("bad argument #1 to 'einsum' (%s: expected %d tensors, got %d)"):format(
+      core.what(equation), #inputs, n))
   end
   local list, given, size, ellipsis = {}, {}, {}, 0
   for i = 1, n do

@@ -7,7 +7,6 @@ local views = require "mlua.tensor.view"
 
 local op, misuse, bad_argument, is_tensor = core.op, core.misuse, core.bad_argument, core.is_tensor
 local shape_of, shape_text, axis_in = views.shape_of, views.shape_text, views.axis_in
-local view, layout = views.view, views.layout
 
 local product = { methods = {} }
 local methods = product.methods
@@ -131,23 +130,6 @@ function methods.cross(a, b, axis)
     list[i] = op.sub(op.mul(part(a, d, j), part(b, e, k)), op.mul(part(a, d, k), part(b, e, j)))
   end
   return op.cat(list, math.max(#p, #q) - (#p - d))
-end
-
---- The elements whose positions along two axes are the same, as a new last axis: a view.
--- @tparam[opt=-2] number first
--- @tparam[opt=-1] number second
-function methods:diagonal(first, second)
-  local shape, stride = layout(self)
-  local a = axis_in(#shape, first or -2, "diagonal")
-  local b = axis_in(#shape, second or -1, "diagonal", 2)
-  if a == b then misuse(("diagonal: axis %d twice"):format(a)) end
-  local size, step = math.min(shape[a], shape[b]), stride[a] + stride[b]
-  for _, d in ipairs { math.max(a, b), math.min(a, b) } do
-    table.remove(shape, d)
-    table.remove(stride, d)
-  end
-  shape[#shape + 1], stride[#stride + 1] = size, step
-  return view(self, shape, stride, 0)
 end
 
 --- The sum of a matrix's diagonal.

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op/norm.h"
+#include "op/normalise.h"
 
 typedef struct job {
-  const ml_norm *of;
+  const ml_normalise *of;
   bool back;
   int64_t width, chunk; /* rows */
   const double *k;      /* [width]: the shift of a column; backward: NULL */
@@ -52,7 +52,7 @@ ML_CLONES static void slope(int64_t n, const float *restrict x, const float *res
 
 static void sum_rows(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  const ml_norm *o = j->of;
+  const ml_normalise *o = j->of;
   int64_t n = j->width;
   double *s = j->part + begin / j->chunk * 2 * n, *q = s + n;
   memset(s, 0, (size_t)n * 2 * sizeof *s);
@@ -65,7 +65,7 @@ static void sum_rows(void *ctx, int64_t begin, int64_t end) {
 
 static void apply_rows(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  const ml_norm *o = j->of;
+  const ml_normalise *o = j->of;
   int64_t n = j->width;
   for (int64_t r = begin; r < end; r++) {
     const float *x = ml_f32(o->x) + r * n;
@@ -76,7 +76,7 @@ static void apply_rows(void *ctx, int64_t begin, int64_t end) {
 
 /* Sums by column into part[0:2 width), by channel into its first 2 c. */
 static void add_up(job *j, int64_t chunks) {
-  const ml_norm *o = j->of;
+  const ml_normalise *o = j->of;
   int64_t n = j->width;
   double *sum = j->part;
   for (int64_t k = 1; k < chunks; k++)
@@ -89,7 +89,7 @@ static void add_up(job *j, int64_t chunks) {
   }
 }
 
-static ml_err run(job *j, ml_norm *o) {
+static ml_err run(job *j, ml_normalise *o) {
   int64_t n = o->c * o->s, rows = o->n;
   j->of = o;
   j->width = n;
@@ -137,12 +137,12 @@ static ml_err run(job *j, ml_norm *o) {
   return ML_OK;
 }
 
-ml_err ml__norm_columns(ml_norm *o) {
+ml_err ml__norm_columns(ml_normalise *o) {
   job j = {.back = false};
   return run(&j, o);
 }
 
-ml_err ml__norm_columns_backward(ml_norm *o) {
+ml_err ml__norm_columns_backward(ml_normalise *o) {
   job j = {.back = true};
   return run(&j, o);
 }

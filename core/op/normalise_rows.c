@@ -9,12 +9,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "op/norm.h"
+#include "op/normalise.h"
 
 enum { BLOCK = 32, LANES = 16 };
 
 typedef struct job {
-  const ml_norm *of;
+  const ml_normalise *of;
   int64_t rows, d, period; /* rows of d elements; parameters repeat every `period` rows */
   const float *w, *b;      /* [period d], or NULL */
   float *by_element;       /* what w and b were laid out in, or NULL */
@@ -60,7 +60,7 @@ ML_CLONES static void affine_row(int64_t n, const float *restrict x, ml_line t,
 
 static void forward(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  const ml_norm *o = j->of;
+  const ml_normalise *o = j->of;
   for (int64_t r = begin; r < end; r++) {
     const float *x = ml_f32(o->x) + r * j->d;
     double k = o->rms ? 0 : (double)x[0], sum, squares, var, *stats = o->stats + 2 * r;
@@ -73,7 +73,7 @@ static void forward(void *ctx, int64_t begin, int64_t end) {
 }
 
 /* Parameters by channel laid out by element, s to each. */
-static ml_err prepare(job *j, const ml_norm *o) {
+static ml_err prepare(job *j, const ml_normalise *o) {
   *j = (job){.of = o, .rows = o->n * o->groups, .d = o->c / o->groups * o->s, .period = o->groups};
   if (o->s == 1 || (!o->w && !o->b)) {
     j->w = o->w ? ml_f32(o->w) : NULL;
@@ -92,7 +92,7 @@ static ml_err prepare(job *j, const ml_norm *o) {
   return ML_OK;
 }
 
-ml_err ml__norm_rows(ml_norm *o) {
+ml_err ml__norm_rows(ml_normalise *o) {
   job j;
   ML_TRY(prepare(&j, o));
   ml_parallel(j.rows, ML_MAX(1, 16384 / ML_MAX(1, j.d)), forward, &j);
@@ -164,7 +164,7 @@ static void flush(float *block, double *part, int64_t n) {
 
 static void backward(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  const ml_norm *o = j->of;
+  const ml_normalise *o = j->of;
   bool sums = j->part != NULL;
   int64_t n = j->period * j->d;
   float *block = sums ? calloc((size_t)n * 2, sizeof *block) : NULL;
@@ -193,7 +193,7 @@ static void backward(void *ctx, int64_t begin, int64_t end) {
 
 /* The chunks' sums in their order, and over the s elements of a channel. */
 ML_CLONES static void gather(const job *j, int64_t chunks) {
-  const ml_norm *o = j->of;
+  const ml_normalise *o = j->of;
   int64_t n = j->period * j->d;
   double *restrict sum = j->part;
   for (int64_t k = 1; k < chunks; k++) {
@@ -208,7 +208,7 @@ ML_CLONES static void gather(const job *j, int64_t chunks) {
   }
 }
 
-ml_err ml__norm_rows_backward(ml_norm *o) {
+ml_err ml__norm_rows_backward(ml_normalise *o) {
   job j;
   ML_TRY(prepare(&j, o));
   int64_t n = j.period * j.d, most = ML_MAX(16384 / ML_MAX(1, n), (o->n + 127) / 128);

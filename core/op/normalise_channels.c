@@ -9,12 +9,12 @@
  */
 #include <stdlib.h>
 
-#include "op/norm.h"
+#include "op/normalise.h"
 
 enum { PIECE = 16384, LANES = 16, MANY = 16 };
 
 typedef struct job {
-  ml_norm *of;
+  ml_normalise *of;
   bool back;
   int64_t cuts;      /* pieces of a segment */
   double (*sum)[2];  /* by piece: of x - k and its squares; backward: of g, and of g h */
@@ -78,23 +78,23 @@ typedef struct run {
   int64_t first, step, count;
 } run;
 
-static run segments_of(const ml_norm *o, int64_t group) {
+static run segments_of(const ml_normalise *o, int64_t group) {
   if (o->across) return (run){group, o->c, o->n};
   int64_t per = o->c / o->groups;
   return (run){group * per, 1, per};
 }
 
-static int64_t group_of(const ml_norm *o, int64_t segment) {
+static int64_t group_of(const ml_normalise *o, int64_t segment) {
   return o->across ? segment % o->c : segment / (o->c / o->groups);
 }
 
-static double weight(const ml_norm *o, int64_t segment) {
+static double weight(const ml_normalise *o, int64_t segment) {
   return o->w ? (double)ml_f32(o->w)[segment % o->c] : 1;
 }
 
 static void sum_pieces(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  ml_norm *o = j->of;
+  ml_normalise *o = j->of;
   for (int64_t p = begin; p < end; p++) {
     int64_t segment = p / j->cuts, from = p % j->cuts * PIECE, n = ML_MIN(o->s - from, PIECE);
     int64_t group = group_of(o, segment), at = segment * o->s + from;
@@ -111,7 +111,7 @@ static void sum_pieces(void *ctx, int64_t begin, int64_t end) {
 
 /* A group's statistics, or its means for dx, from the sums of its pieces. */
 static void combine(job *j, int64_t group) {
-  ml_norm *o = j->of;
+  ml_normalise *o = j->of;
   run r = segments_of(o, group);
   double a = 0, b = 0, m = (double)ml__norm_members(o), var;
   for (int64_t i = 0; i < r.count; i++) {
@@ -131,7 +131,7 @@ static void combine(job *j, int64_t group) {
 
 static void apply_pieces(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  ml_norm *o = j->of;
+  ml_normalise *o = j->of;
   for (int64_t p = begin; p < end; p++) {
     int64_t segment = p / j->cuts, from = p % j->cuts * PIECE, n = ML_MIN(o->s - from, PIECE);
     int64_t group = group_of(o, segment), at = segment * o->s + from;
@@ -150,7 +150,7 @@ static void apply_pieces(void *ctx, int64_t begin, int64_t end) {
 
 static void whole_groups(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  ml_norm *o = j->of;
+  ml_normalise *o = j->of;
   for (int64_t group = begin; group < end; group++) {
     run r = segments_of(o, group);
     for (int64_t i = 0; i < r.count && (j->back || !o->fixed); i++) {
@@ -166,7 +166,7 @@ static void whole_groups(void *ctx, int64_t begin, int64_t end) {
 }
 
 static void all(job *j) {
-  ml_norm *o = j->of;
+  ml_normalise *o = j->of;
   int64_t groups = ml__norm_groups(o), pieces = o->n * o->c * j->cuts;
   int64_t few = ML_MAX(1, PIECE / ML_MIN(o->s, PIECE)); /* pieces to a chunk */
   if (groups >= MANY) {
@@ -180,7 +180,7 @@ static void all(job *j) {
   if (!j->back || o->dx) ml_parallel(pieces, few, apply_pieces, j);
 }
 
-ml_err ml__norm_channels(ml_norm *o) {
+ml_err ml__norm_channels(ml_normalise *o) {
   job j = {.of = o, .cuts = (o->s + PIECE - 1) / PIECE};
   j.sum = malloc((size_t)(o->n * o->c * j.cuts) * sizeof *j.sum);
   if (!j.sum) return ml_fail(ML_ENOMEM, "out of memory: sums by channel");
@@ -189,7 +189,7 @@ ml_err ml__norm_channels(ml_norm *o) {
   return ML_OK;
 }
 
-ml_err ml__norm_channels_backward(ml_norm *o) {
+ml_err ml__norm_channels_backward(ml_normalise *o) {
   job j = {.of = o, .back = true, .cuts = (o->s + PIECE - 1) / PIECE};
   j.sum = malloc((size_t)(o->n * o->c * j.cuts) * sizeof *j.sum);
   j.mean = malloc((size_t)ml__norm_groups(o) * sizeof *j.mean);
