@@ -4,6 +4,8 @@ root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config luajit libluajit-5.1-dev libdnnl-dev
   libreadline8 lua-argparse lua-cjson lua-filesystem"
+# For mlua.linalg, which opens LAPACKE when it is first used: all else works without.
+optional_packages="liblapacke libopenblas0-serial"
 test_packages="lua-busted lua-check clang-format tmux"
 docs_packages="lua-ldoc lua-discount"
 
@@ -44,6 +46,12 @@ install_packages() {
   rm -f "$log"
   say "mlua: apt-get could not install:$missing"
   return 1
+}
+
+# install_optional NAME…: before the first build, and no failure where it cannot be.
+install_optional() {
+  [ ! -f "$root/build/build.ninja" ] || return 0
+  install_packages "$@" || say "mlua: going on without $*"
 }
 
 # build PRESET [TARGET…]: configures once, then ninja; it says nothing of a build that succeeds.

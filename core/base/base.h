@@ -34,6 +34,9 @@
 typedef void (*ml_body)(void *ctx, int64_t begin, int64_t end);
 void ml_parallel(int64_t n, int64_t grain, ml_body body, void *ctx);
 
+/* Bytes of memory and swap that the machine has, or that its control group (v2 or v1) allows. */
+int64_t ml__machine_memory(void);
+
 /* Philox's words as numbers in [0, 1): one as an f32 of 24 bits, two as an f64 of 53. */
 static inline float ml_unit24(uint32_t x) { return (float)(x >> 8) * (1.0f / 16777216.0f); }
 static inline double ml_unit53(uint32_t a, uint32_t b) {

@@ -3,10 +3,10 @@
  *
  * While a program records, every call of an operation, of what writes into tensors, and of
  * backward notes itself (ml__note): a function, and the very tensors it read and wrote. The program
- * holds them, so their memory is where it was, and a replay is those functions in order: no handles,
- * no checks of arguments, no allocation of results, no tape. Backward is such a call, too: it walks
- * the nodes of the recorded step again (tape.c), by the code that a plain step runs. Hence the same
- * bits.
+ * holds them, so their memory is where it was, and a replay is those functions in order: no
+ * handles, no checks of arguments, no allocation of results, no tape. Backward is such a call, too:
+ * it walks the nodes of the recorded step again (tape.c), by the code that a plain step runs. Hence
+ * the same bits.
  *
  * An input's handle stands, while recording, for a tensor of the program's own, which each replay
  * copies the caller's elements into; so views and saved tensors may point into it for good. One
@@ -102,8 +102,9 @@ ml_err ml_capture_input(int *index, const ml_ref *ref) {
     return ML_OK;
   }
   if (t->info.requires_grad)
-    return ml_fail(ML_ESTATE, "capture: an argument that requires a gradient; use it from outside, "
-                              "or hand in its detach()");
+    return ml_fail(ML_ESTATE,
+                   "capture: an argument that requires a gradient; use it from outside, "
+                   "or hand in its detach()");
   if (p->n_inputs == MOST_INPUTS)
     return ml_fail(ML_EARG, "capture: more than %d tensors as arguments", MOST_INPUTS);
   input *in = realloc(p->inputs, (size_t)(p->n_inputs + 1) * sizeof *in);
@@ -136,6 +137,11 @@ void ml__pin(const ml_tensor *t) {
   if (in) in->pinned = true;
 }
 
+ml_err ml__note_state(const ml_tensor *t) {
+  if (!input_of(ml__recording, t)) return ML_OK;
+  return ml_fail(ML_ESTATE, "capture: the step writes into one of its arguments");
+}
+
 static ml_err add_call(ml_program *p, const ml_call *c) {
   if (p->n_calls == p->room) {
     int64_t room = p->room ? 2 * p->room : 32;
@@ -154,14 +160,14 @@ ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const
   ml_program *p = ml__recording;
   if (!p) return ML_OK;
   int64_t all = n_list + n_in;
-  if (out && input_of(p, out))
-    return ml_fail(ML_ESTATE, "capture: the step writes into one of its arguments");
+  if (out) ML_TRY(ml__note_state(out));
   for (int64_t k = 0; k < all; k++) {
     const ml_tensor *t = k < n_list ? list[k] : in[k - n_list];
     if (!t) continue;
     if (t->node && t->node->id < p->first_node)
-      return ml_fail(ML_ESTATE, "capture: the step uses a tensor that was computed outside it and "
-                                "is on the tape; detach it first");
+      return ml_fail(ML_ESTATE,
+                     "capture: the step uses a tensor that was computed outside it and "
+                     "is on the tape; detach it first");
     input *i = input_of(p, t);
     if (i && t == loose && t == i->own) i->loose = true;
     else if (i) i->pinned = true;
@@ -319,8 +325,9 @@ static ml_err check_outside(const ml_program *p) {
   for (int64_t i = 0; i < p->n_used; i++) {
     const ml_info *info = ml_tensor_info(&p->used[i].ref);
     if (!info)
-      return ml_fail(ML_EHANDLE, "capture: a tensor that the step uses was freed since it was "
-                                 "captured; forget() the captures, or make a new one");
+      return ml_fail(ML_EHANDLE,
+                     "capture: a tensor that the step uses was freed since it was "
+                     "captured; forget() the captures, or make a new one");
     if (info->requires_grad != p->used[i].requires_grad) return ML_END;
   }
   return ML_OK;

@@ -63,6 +63,7 @@ ml_err ml__bad_dtype(const char *op, int i, const char *name, uint32_t mask, con
 }
 
 ml_err ml__bad_handle(const char *op, int i, const char *name) {
+  if (ml__interrupted) return ML_EINTERRUPT; /* with its message */
   return bad(ML_EHANDLE, op, i, name, "a tensor",
              "one that is no longer there (its scope ended, or it was freed)");
 }

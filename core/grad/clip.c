@@ -108,7 +108,7 @@ ml_err ml_grad_norm(double *out, const ml_ref *params, int n, double p) {
   double *part = ml__denied() ? NULL : malloc((size_t)room * sizeof *part);
   if (!part) return ml_fail(ML_ENOMEM, "out of memory: grad_norm");
   for (int i = 0; i < n; i++) {
-    ml__get(&t, &params[i]);
+    t = ml__peek(&params[i]);
     if (!t->grad) continue;
     job j = {.x = t->grad->info.data, .p = p, .part = part};
     run(t->grad, norm_float, norm_double, &j);
@@ -142,7 +142,7 @@ static ml_err change_all(const ml_ref *params, int n, double factor, bool clamp)
     ML_TRY(ml__trainable(t, "clip"));
   }
   for (int i = 0; i < n; i++) {
-    ml__get(&t, &params[i]);
+    t = ml__peek(&params[i]);
     ML_TRY(ml__note_write(change_again, t, NULL, (ml_scalar[]){{.d = factor}, {.i = clamp}}, 2));
     change(t, factor, clamp);
   }

@@ -171,7 +171,7 @@ static ml_err collect(nodes *l, ml_node *root, uint64_t pass) {
 static void claim(const ml_update *updates, int n, uint64_t pass) {
   ml_tensor *w;
   for (int i = 0; i < n; i++)
-    if (ml__get(&w, &updates[i].param) == ML_OK && w->pass == pass && w->uses == 1 &&
+    if ((w = ml__peek(&updates[i].param)) && w->pass == pass && w->uses == 1 &&
         !w->storage->shared && !w->grad)
       w->update = &updates[i];
 }
@@ -333,7 +333,7 @@ static ml_err walk(ml_node *const *at, int64_t n, int64_t *i, ml_tensor *loss, b
 static ml_err settle(const ml_update *updates, int n, ml_err e) {
   ml_tensor *p;
   for (int i = 0; i < n; i++) {
-    if (ml__get(&p, &updates[i].param) < 0) continue;
+    if (!(p = ml__peek(&updates[i].param))) continue;
     p->update = NULL;
     if (!p->grad || e < 0) continue; /* what was gathered before a failure stays */
     e = ml__update(p, &updates[i], p->grad);
@@ -371,7 +371,7 @@ static ml_err back_again(const ml_call *c) {
   ML_TRY(check_updates(t->updates, t->n_updates));
   ML_TRY(start(loss, c->in[1]));
   for (int i = 0; i < t->n_updates; i++)
-    if (t->claimed[i] && ml__get(&p, &t->updates[i].param) == ML_OK && !p->grad)
+    if (t->claimed[i] && (p = ml__peek(&t->updates[i].param)) && !p->grad)
       p->update = &t->updates[i];
   bool was_on = ml__grad_on;
   ml__grad_on = false;
@@ -396,7 +396,7 @@ static ml_err note_back(ml_tensor *loss, ml_tensor *grad, const nodes *order,
     return e;
   }
   for (int i = 0; i < n; i++)
-    t->claimed[i] = ml__get(&p, &updates[i].param) == ML_OK && p->update == &updates[i];
+    t->claimed[i] = (p = ml__peek(&updates[i].param)) && p->update == &updates[i];
   for (; t->n < order->n; t->n++) {
     t->at[t->n] = order->at[t->n];
     t->at[t->n]->refs++;

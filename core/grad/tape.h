@@ -5,7 +5,7 @@
 #include "mlua_grad.h"
 #include "tensor/tensor.h"
 
-enum { ML_MAX_SAVED = 4, ML_MAX_SCALAR = 12 };
+enum { ML_MAX_SAVED = 4, ML_MAX_SCALAR = 16 };
 
 struct ml_node;
 /* g: the output's gradient, owned by the caller. gin: one per input, NULL or a reference each. */

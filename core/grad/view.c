@@ -9,21 +9,30 @@
 
 #include "grad/tape.h"
 
+/* to += g, a row of the last axis at a time. */
 static void scatter(ml_tensor *to, const ml_tensor *g) {
-  ml_walk w;
-  const ml_tensor *ts[] = {to, g};
+  int last = g->info.ndim - 1, d = g->info.dtype;
   if (g->info.count == 0) return;
-  ml__walk(&w, g->info.ndim, g->info.shape, 2, ts);
-  if (g->info.dtype == ML_F32) {
-    do ml_f32(to)[w.offset[0]] += ml_f32(g)[w.offset[1]];
-    while (ml__walk_next(&w));
-  } else {
-    int d = g->info.dtype;
-    do {
-      double sum = ml__load(to->info.data, d, w.offset[0]) + ml__load(g->info.data, d, w.offset[1]);
-      ml__store(to->info.data, d, w.offset[0], sum);
-    } while (ml__walk_next(&w));
+  ml_walk w;
+  ml_tensor rows = *to, g_rows = *g; /* without their last axis */
+  int64_t n = 1, step = 0, g_step = 0;
+  if (last >= 0) {
+    n = g->info.shape[last], step = to->info.stride[last], g_step = g->info.stride[last];
+    rows.info.ndim = g_rows.info.ndim = last;
   }
+  ml__walk(&w, rows.info.ndim, g->info.shape, 2, (const ml_tensor *[]){&rows, &g_rows});
+  do {
+    int64_t at = w.offset[0], from = w.offset[1];
+    if (d == ML_F32) {
+      float *p = ml_f32(to) + at;
+      const float *q = ml_f32(g) + from;
+      for (int64_t i = 0; i < n; i++) p[i * step] += q[i * g_step];
+      continue;
+    }
+    for (int64_t i = 0; i < n; i++, at += step, from += g_step)
+      ml__store(to->info.data, d, at,
+                ml__load(to->info.data, d, at) + ml__load(g->info.data, d, from));
+  } while (ml__walk_next(&w));
 }
 
 /* scalar[0]: the offset; saved[0]: the view itself, for its strides. */

@@ -1,4 +1,4 @@
-/* call: protected calls, tracebacks, what an error prints, Ctrl-C. */
+/* call: protected calls, tracebacks, what an error prints. */
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -6,35 +6,7 @@
 
 #include "host.h"
 
-/* -- Ctrl-C -- */
-
-#define INTERRUPTED "interrupted!"
-
-static lua_State *running; /* what the signal is to stop */
-static volatile sig_atomic_t interrupted;
-
-static void stop(lua_State *L, lua_Debug *where) {
-  (void)where;
-  lua_sethook(L, NULL, 0, 0);
-  luaL_error(L, INTERRUPTED);
-}
-
-/*
- * A handler may do nothing but set the hook; the interpreter raises at its next instruction. Code
- * that is compiled and loops does not look at hooks: for it, the second Ctrl-C ends the process.
- */
-static void on_interrupt(int number) {
-  signal(number, SIG_DFL);
-  interrupted = 1;
-  lua_sethook(running, stop, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
-}
-
 /* -- calls -- */
-
-/* Whether the error on top is that of `stop`: a script may have caught it and raised another. */
-static bool is_interrupt(lua_State *L) {
-  return interrupted && lua_type(L, -1) == LUA_TSTRING && strstr(lua_tostring(L, -1), INTERRUPTED);
-}
 
 /*
  * Whether the message is one that mlua's modules have raised at the user's own line (they leave it
@@ -66,7 +38,7 @@ static int traceback(lua_State *L) {
     lua_replace(L, 1);
   }
   lua_settop(L, 1);
-  if (is_interrupt(L) || is_mistake(L)) return 1;
+  if (host_is_interrupt(L) || is_mistake(L)) return 1;
   luaL_traceback(L, L, lua_tostring(L, 1), 1);
   /* The last line is this program's own C frame, which tells nobody anything. */
   size_t size;
@@ -76,17 +48,71 @@ static int traceback(lua_State *L) {
   return 1;
 }
 
+/* The level of the outermost function, by doubling and halving as luaL_traceback does. */
+static int last_level(lua_State *L) {
+  lua_Debug where;
+  int low = 1, high = 2;
+  for (; lua_getstack(L, high, &where); high *= 2) low = high;
+  while (low + 1 < high) {
+    int middle = (low + high) / 2;
+    if (lua_getstack(L, middle, &where)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+static void set_string(lua_State *L, const char *field, const char *text) {
+  lua_pushstring(L, text);
+  lua_setfield(L, -2, field);
+}
+
+/*
+ * mlua.host.trace, an error handler: the error as `value`, and in the list the calls that led to
+ * it, as debug.getinfo has them; of very many the first and the last FRAMES. In C: where the stack
+ * has overflown, a handler in Lua has none to run on, and crashes LuaJIT 2.1.0-beta3.
+ */
+static int trace(lua_State *L) {
+  enum { FRAMES = 64 };
+  lua_Debug where;
+  int last = last_level(L), n = 0;
+  lua_settop(L, 1);
+  lua_createtable(L, 8, 1);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, 2, "value");
+  for (int level = 1; level <= last && lua_getstack(L, level, &where); level++) {
+    if (level == FRAMES && last > 2 * FRAMES) level = last - FRAMES;
+    lua_createtable(L, 0, 8);
+    lua_getinfo(L, "Slnf", &where);
+    lua_insert(L, -2);
+    lua_pushvalue(L, -2);
+    lua_setfield(L, -2, "func");
+    lua_remove(L, -2);
+    set_string(L, "source", where.source);
+    set_string(L, "short_src", where.short_src);
+    set_string(L, "what", where.what);
+    set_string(L, "name", where.name);
+    lua_pushinteger(L, where.currentline);
+    lua_setfield(L, -2, "currentline");
+    lua_pushinteger(L, where.linedefined);
+    lua_setfield(L, -2, "linedefined");
+    lua_rawseti(L, 2, ++n);
+  }
+  return 1;
+}
+
+void host_trace(lua_State *L) {
+  lua_pushcfunction(L, trace);
+  lua_setfield(L, -2, "trace");
+}
+
 int host_call(lua_State *L, int arguments, int results) {
-  struct sigaction action = {.sa_handler = on_interrupt}, before;
+  struct sigaction before;
   int function = lua_gettop(L) - arguments;
   lua_pushcfunction(L, traceback);
   lua_insert(L, function);
-  sigemptyset(&action.sa_mask);
-  running = L;
-  interrupted = 0;
-  sigaction(SIGINT, &action, &before); /* no SA_RESTART: a blocked read ends as well */
+  bool catching = host_catch(L, &before);
   int status = lua_pcall(L, arguments, results, function);
-  sigaction(SIGINT, &before, NULL);
+  if (catching) host_release(L, &before);
   lua_remove(L, function);
   if (status) lua_gc(L, LUA_GCCOLLECT, 0); /* an error may have been about memory */
   return status;
@@ -94,7 +120,7 @@ int host_call(lua_State *L, int arguments, int results) {
 
 int host_report(lua_State *L, const char *program) {
   int status = 1;
-  if (is_interrupt(L)) { /* on a line of its own, below what was under way */
+  if (host_is_interrupt(L)) { /* on a line of its own, below what was under way */
     fflush(stdout);
     if (isatty(STDERR_FILENO)) fputc('\n', stderr);
     fprintf(stderr, "%sinterrupted\n", program ? "mlua: " : "");

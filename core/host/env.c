@@ -184,6 +184,8 @@ void host_environment(lua_State *L, bool use_variables) {
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "loaded");
   lua_newtable(L); /* for lua/mlua/fail.lua: user_error tables are understood here; see call.c */
+  host_watch(L);
+  host_trace(L);
   lua_setfield(L, -2, "mlua.host");
   lua_pop(L, 1);
   lua_getfield(L, -1, "loaders");

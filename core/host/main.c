@@ -56,7 +56,7 @@ static bool read_arguments(request *r) {
     }
     const char *flag = arg + 1; /* -i, -v, -E, alone or together */
     for (; *flag; flag++) {
-      if (*flag == 'i') r->interactive = r->version = true;
+      if (*flag == 'i') r->interactive = true;
       else if (*flag == 'v') r->version = true;
       else if (*flag == 'E') r->ignore_env = true;
       else break;
@@ -178,23 +178,18 @@ static int run_script(lua_State *L, const request *r) {
 
 static int program(lua_State *L) {
   request *r = lua_touserdata(L, 1);
-  bool script = r->script < r->argc;
+  bool script = r->script < r->argc, terminal = isatty(STDIN_FILENO);
+  bool prompt = r->interactive || (!script && !r->chunks && !r->version && terminal);
   host_environment(L, !r->ignore_env);
   set_arg(L, r);
+  if (prompt) host_allow_interrupts(L);
   if (!r->ignore_env && (r->status = run_init(L))) return 0;
-  if (r->version) host_banner();
+  if (r->version) host_version();
+  else if (prompt && terminal) host_banner();
   if ((r->status = run_options(L, r))) return 0;
   if (script) r->status = run_script(L, r);
-  if (r->interactive) {
-    host_repl(L, !r->ignore_env);
-  } else if (!script && !r->chunks && !r->version) {
-    if (isatty(STDIN_FILENO)) {
-      host_banner();
-      host_repl(L, !r->ignore_env);
-    } else {
-      r->status = host_run_file(L, NULL);
-    }
-  }
+  if (prompt) r->status = host_repl(L, !r->ignore_env);
+  else if (!script && !r->chunks && !r->version) r->status = host_run_file(L, NULL);
   return 0;
 }
 

@@ -25,22 +25,26 @@ typedef int ml_err;
 
 enum {
   ML_OK = 0,
-  ML_ENOMEM = -1,  /* memory: message has bytes asked, live, cached */
-  ML_ESHAPE = -2,  /* shapes do not fit */
-  ML_EDTYPE = -3,  /* dtype not taken here */
-  ML_EARG = -4,    /* any other wrong argument */
-  ML_EHANDLE = -5, /* stale, foreign or freed handle */
-  ML_EIO = -6,     /* the operating system said no: message has path and cause */
-  ML_EFORMAT = -7, /* a file's contents are wrong: message has file and line or offset */
-  ML_ERANGE = -8,  /* an id or index outside its table */
-  ML_ESTATE = -9,  /* called at the wrong time */
-  ML_END = 1,      /* not an error: a sequence is over */
-  ML_CALL = 2      /* not an error: a backward waits for a gradient that its caller computes */
+  ML_ENOMEM = -1,      /* memory: message has bytes asked, live, cached */
+  ML_ESHAPE = -2,      /* shapes do not fit */
+  ML_EDTYPE = -3,      /* dtype not taken here */
+  ML_EARG = -4,        /* any other wrong argument */
+  ML_EHANDLE = -5,     /* stale, foreign or freed handle */
+  ML_EIO = -6,         /* the operating system said no: message has path and cause */
+  ML_EFORMAT = -7,     /* a file's contents are wrong: message has file and line or offset */
+  ML_ERANGE = -8,      /* an id or index outside its table */
+  ML_ESTATE = -9,      /* called at the wrong time */
+  ML_EINTERRUPT = -10, /* ml_interrupt said so */
+  ML_END = 1,          /* not an error: a sequence is over */
+  ML_CALL = 2          /* not an error: a backward waits for a gradient its caller computes */
 };
 
 const char *ml_error(void);
 /* Set the message and return code. For C callers; `return ml_fail(ML_EARG, "n: expected > 0")`. */
 ml_err ml_fail(ml_err code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* The next operation on a tensor fails with "interrupted!"; or it does not, after all. A signal
+ * handler may call it. An operation that runs goes on to its end. */
+void ml_interrupt(bool on);
 const char *ml_version(void);
 int ml_abi(void);
 /* "oneDNN 2.6.3, AVX2": what this build and machine have; for the banner. */
@@ -96,12 +100,16 @@ ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src); /* broadcasts, conv
 /* Draws that name no seed or stream of their own (ML_NEXT): the seed given here, and the next of
  * the streams from 0. A replayed step takes the next one, too (mlua_capture.h). */
 void ml_seed(uint64_t seed);
+uint64_t ml_seed_set(void);
+uint64_t ml_next_stream(void);
 enum { ML_NEXT = -1 };
 ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream);
 ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream);
 /* Uniform values of [0, 1) become normal ones within [lo, hi], in place: by the inverse of their
  * distribution. f32 or f64, contiguous. */
 ml_err ml_tensor_truncated_normal(const ml_ref *t, double mean, double sd, double lo, double hi);
+/* Whole numbers of [lo, hi). */
+ml_err ml_tensor_integers(const ml_ref *t, int64_t lo, int64_t hi, uint64_t seed, uint64_t stream);
 /* offset in elements. A NaN is always the same: others would pass for other values in Lua. */
 ml_err ml_tensor_get(const ml_ref *t, int64_t offset, double *out);
 /* All elements as f64 in row order without gaps, for Lua to read: every NaN is the same. */
@@ -116,7 +124,7 @@ ml_err ml_tensor_assign(const ml_ref *t, int ndim, const int64_t *shape, const i
 
 /* -- elements by number -- */
 
-/* ML_ESTATE where t must not be written into: it is computed, and on the tape. */
+/* ML_ESTATE where t must not be written into: it is computed and on the tape, or broadcast. */
 ml_err ml_tensor_writable(const ml_ref *t);
 /* i64 [n]: the numbers, in row order from 0, of a bool tensor's true elements. */
 ml_err ml_mask_ids(ml_ref *out, const ml_ref *mask);
@@ -147,6 +155,9 @@ typedef struct ml_memory {
 
 ml_memory *ml_memory_stats(void);
 void ml_memory_trim(void); /* gives cached blocks back */
+/* Sets and returns the bytes that tensors may take. 0: what the machine has, or its control group
+ * allows, as at first; negative: as before. What asks for more gets ML_ENOMEM at once. */
+int64_t ml_memory_limit(int64_t bytes);
 /* For tests: the nth allocation from now (elements, headers, records, handles) fails. 0: none. */
 void ml_memory_fail_at(int64_t n);
 

@@ -7,8 +7,8 @@
  *     ml_capture_end(&program, &copy, &loss, 1);
  *     ml_replay(program, &next_batch, 1, &copy, 1);
  *
- * A program holds every tensor of its step, and repeats what was done to them, in order, in the same
- * memory. Inputs are copied into tensors of its own; results are copied out. All other tensors
+ * A program holds every tensor of its step, and repeats what was done to them, in order, in the
+ * same memory. Inputs are copied into tensors of its own; results are copied out. All other tensors
  * (weights, states) are used where they are. What reads values into the host program is refused
  * while capturing: it would be read once only.
  */

@@ -46,7 +46,7 @@ return {
   binary("remainder", "y = a - b floor(a / b), with the sign of b; of integers, 0 where b is 0.",
     "a - b * floor(a / b)", { a = "g", b = "-g * floor(a / b)" },
     { dtypes = ALL, domain = { a = { -3, 3 }, b = { 1, 3 } }, tol = 4e-6,
-      each_int = "b == 0 || b == -1 ? 0 : (a % b + b) % b" }),
+      each_int = "b == 0 || b == -1 ? 0 : a % b != 0 && (a < 0) != (b < 0) ? a % b + b : a % b" }),
   binary("pow", "y = a^b.", "pow(a, b)",
     { a = "b == 0 ? 0 : g * b * pow(a, b - 1.0)",
       b = "a == 0 && b >= 0 ? 0 : g * y * log(a)" },

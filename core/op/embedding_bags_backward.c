@@ -47,7 +47,9 @@ static inline const float *gradient_of(const job *j, uint64_t bag) {
 }
 
 static inline float scale_of(const ml_bags *s, int64_t from, int64_t to) {
-  return s->mean && to > from ? 1 / (float)(to - from) : 1;
+  if (!s->mean) return 1;
+  int64_t n = s->offsets ? ml__bag_count(s, from, to) : 1;
+  return n > 0 ? 1 / (float)n : 1;
 }
 
 #define INLINE static inline __attribute__((always_inline))
@@ -70,6 +72,7 @@ INLINE void add_rows(job *j, const int64_t width, int64_t t, int64_t part, float
       if (i + AHEAD < end) fetch(into + ml__bag_id(s, i + AHEAD) * width, width);
       int64_t id = ml__bag_id(s, i);
       if (j->parts > 1 && part_of((uint64_t)id, j->parts) != part) continue;
+      if (id == s->padding) continue;
       float *restrict row = into + id * width;
       float v = s->weights ? scale * s->weights[i] : scale;
       for (int64_t d = 0; d < width; d++) row[d] += v * g[d];
@@ -97,6 +100,10 @@ ML_CLONES static void weight_gradient(job *j, int64_t t, const float *table) {
     for (int64_t i = from; i < to; i++) {
       const float *row = table + ml__bag_id(s, i) * s->width;
       float sum = 0;
+      if (s->offsets && ml__bag_id(s, i) == s->padding) {
+        j->dw[i] = 0;
+        continue;
+      }
       for (int64_t d = 0; d < s->width; d++) sum += g[d] * row[d];
       j->dw[i] = sum * scale_of(s, from, to);
     }
@@ -172,10 +179,36 @@ static void adagrad(job *j, int64_t t, int64_t part) {
     for (int64_t i = from; i < to; i++) {
       uint64_t id = (uint64_t)ml__bag_id(s, i);
       if (j->parts > 1 && part_of(id, j->parts) != part) continue;
+      if ((int64_t)id == s->padding) continue;
       a[n++] = (entry){(uint32_t)id, (uint32_t)bag, s->weights ? scale * s->weights[i] : scale};
     }
   }
   adagrad_segments(j, t, sort(a, b, n, (uint64_t)j->n->in[t]->info.shape[0]), n);
+}
+
+/* The gradient of a largest element goes to the row that it is from. */
+static void max_gradient(const ml_bags *s, ml_node *n, ml_tensor *g, int64_t t, ml_tensor *into,
+                         int64_t *best) {
+  int dtype = g->info.dtype;
+  for (int64_t b = 0; b < s->samples; b++) {
+    int64_t bag = t * s->samples + b;
+    ml__bag_best(s, n->in[t], ml__bag_start(s, bag), ml__bag_start(s, bag + 1), best);
+    for (int64_t d = 0; d < s->width; d++) {
+      if (best[d] < 0 || best[d] == s->padding) continue;
+      int64_t at = best[d] * s->width + d;
+      double v = ml__load(g->info.data, dtype, (b * s->tables + t) * s->width + d);
+      ml__store(into->info.data, dtype, at, ml__load(into->info.data, dtype, at) + v);
+    }
+  }
+}
+
+static ml_err max_gradients(const ml_bags *s, ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  int64_t *best = malloc((size_t)(s->width + 1) * sizeof *best);
+  if (!best) return ml_fail(ML_ENOMEM, "out of memory: embedding_bags");
+  for (int64_t t = 0; t < s->tables; t++)
+    if (gin[t]) max_gradient(s, n, g, t, gin[t], best);
+  free(best);
+  return ML_OK;
 }
 
 /* Item i: part i / T of table i % T. */
@@ -202,18 +235,21 @@ static void reference(ml_node *n, const ml_bags *s, ml_tensor *g, ml_tensor *wei
   for (int64_t bag = 0; bag < s->tables * s->samples; bag++) {
     int64_t t = bag / s->samples, b = bag % s->samples;
     int64_t from = ml__bag_start(s, bag), to = ml__bag_start(s, bag + 1);
-    double scale = s->mean && to > from ? 1 / (double)(to - from) : 1;
+    int64_t count = s->offsets ? ml__bag_count(s, from, to) : 1;
+    double scale = s->mean && count > 0 ? 1 / (double)count : 1;
     for (int64_t i = from; i < to; i++) {
+      bool padding = ml__bag_id(s, i) == s->padding;
       double w = weights ? ml__load(weights->info.data, dtype, i) : 1, dot = 0;
       for (int64_t d = 0; d < s->width; d++) {
         int64_t at = ml__bag_id(s, i) * s->width + d;
         double v = ml__load(g->info.data, dtype, (b * s->tables + t) * s->width + d);
         dot += v * ml__load(n->in[t]->info.data, dtype, at);
-        if (gin[t])
+        if (gin[t] && !padding)
           ml__store(gin[t]->info.data, dtype, at,
                     ml__load(gin[t]->info.data, dtype, at) + scale * w * v);
       }
-      if (gin[s->tables + 2]) ml__store(gin[s->tables + 2]->info.data, dtype, i, scale * dot);
+      if (gin[s->tables + 2])
+        ml__store(gin[s->tables + 2]->info.data, dtype, i, padding && s->offsets ? 0 : scale * dot);
     }
   }
 }
@@ -230,7 +266,9 @@ static ml_err prepare(job *j, bool slow) {
   for (int64_t t = 0; t < tables; t++) {
     ml_tensor *p, *state, *table = n->in[t];
     const ml_update *u =
-        slow || j->s.width > WIDEST || table->info.shape[0] > UINT32_MAX ? NULL : ml__fused(table);
+        slow || j->s.max || j->s.width > WIDEST || table->info.shape[0] > UINT32_MAX
+            ? NULL
+            : ml__fused(table);
     if (u) {
       ML_TRY(ml__check_update(u, &p, &state));
       j->update[t] = u;
@@ -274,14 +312,16 @@ ml_err ml_embedding_bags_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   if (e == ML_OK && n->in[tables + 1]) e = ml__contiguous(&offsets, n->in[tables + 1]);
   if (e == ML_OK && n->in[tables + 2]) e = ml__contiguous(&weights, n->in[tables + 2]);
   if (e == ML_OK) {
-    j.s = ml__bags(n->in, tables, indices, offsets, weights, n->scalar[0].i);
+    j.s = ml__bags(n->in, tables, indices, offsets, weights, n->scalar[0].i, n->scalar[1].i);
     e = prepare(&j, slow);
   }
   if (e == ML_OK && ml__wants(n->in[tables + 2])) {
     e = ml__new(&gin[tables + 2], g->info.dtype, weights->info.ndim, weights->info.shape);
     if (e == ML_OK) j.dw = slow ? NULL : ml_f32(gin[tables + 2]);
   }
-  if (e == ML_OK && slow) {
+  if (e == ML_OK && j.s.max) {
+    e = max_gradients(&j.s, n, g, gin);
+  } else if (e == ML_OK && slow) {
     reference(n, &j.s, g, weights, gin);
   } else if (e == ML_OK) {
     if (j.dw) ml_parallel(tables, 1, weights_owner, &j);

@@ -3,12 +3,14 @@
  * elements), scatter_add, and their gradients. Bytes are copied, whatever the dtype; only sums add.
  *
  * Where several numbers are equal, scatter keeps the last element, and sums run in the order of the
- * elements: one thread, the same bits always.
+ * elements, what they add to in one thread: the same bits always.
  */
 #include <string.h>
 
 #include "ml_ops.h"
 #include "op/groups.h"
+
+enum { GRAIN = 1 << 14 };
 
 static ml_err position(int64_t *p, const char *op, const ml_tensor *indices, int64_t i, int64_t n) {
   *p = indices->info.dtype == ML_I64 ? ((const int64_t *)indices->info.data)[i]
@@ -115,7 +117,63 @@ static void put_zero(void *ctx, int64_t i, int64_t x) {
   ml__store(c->to->info.data, c->to->info.dtype, x, 0);
 }
 
+/* -- gather where indices are as large as x but along the axis: by rows of the axes after it -- */
+
+typedef struct along {
+  ml_tensor *y; /* for gather: of indices' shape; else the sums, of x's */
+  const ml_tensor *from, *indices;
+  ml_groups e, of; /* of x; of indices */
+  bool failed;     /* an id is outside */
+} along;
+
+static bool is_along(along *j, const ml_tensor *x, const ml_tensor *indices, int64_t axis) {
+  j->e = ml__groups(x, axis);
+  j->of = ml__groups(indices, axis);
+  j->indices = indices;
+  for (int d = 0; d < x->info.ndim; d++) /* the axis itself may differ */
+    if (x->info.shape[d] != indices->info.shape[d] && d + 1 != axis && d - x->info.ndim != axis)
+      return false;
+  return true;
+}
+
+#define TAKE(T, I)                                                             \
+  for (int64_t r = begin; r < end; r++) {                                      \
+    const T *x = (const T *)j->from->info.data + r / j->of.n * j->e.n * inner; \
+    const I *id = (const I *)j->indices->info.data + r * inner;                \
+    T *y = (T *)j->y->info.data + r * inner;                                   \
+    for (int64_t k = 0; k < inner; k++) {                                      \
+      bool in = id[k] >= 0 && id[k] < j->e.n;                                  \
+      bad |= !in;                                                              \
+      y[k] = x[(in ? id[k] : 0) * inner + k];                                  \
+    }                                                                          \
+  }
+#define TAKE_BY(I)                           \
+  switch (ml_dtype_size(j->y->info.dtype)) { \
+    case 8: TAKE(uint64_t, I) break;         \
+    case 4: TAKE(uint32_t, I) break;         \
+    case 2: TAKE(uint16_t, I) break;         \
+    default: TAKE(uint8_t, I)                \
+  }
+
+/* Rows [begin, end) of outer times indices' size along the axis. */
+static void take_rows(void *ctx, int64_t begin, int64_t end) {
+  along *j = ctx;
+  int64_t inner = j->e.inner;
+  bool bad = false;
+  if (j->indices->info.dtype == ML_I64) {
+    TAKE_BY(int64_t)
+  } else {
+    TAKE_BY(int32_t)
+  }
+  if (bad) __atomic_store_n(&j->failed, true, __ATOMIC_RELAXED);
+}
+
 ml_err ml_gather_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *indices, int64_t axis) {
+  along j = {.y = y, .from = x};
+  if (y->info.count > 0 && x->info.count > 0 && is_along(&j, x, indices, axis)) {
+    ml_parallel(j.of.outer * j.of.n, ML_MAX(1, GRAIN / j.of.inner), take_rows, &j);
+    if (!j.failed) return ML_OK;
+  }
   return pairs("gather", x, indices, axis, take, &(two){y, x});
 }
 
@@ -146,9 +204,47 @@ static ml_err copy_of(ml_tensor **out, const ml_tensor *g) {
   return ml__copy(*out, g);
 }
 
+#define SUM(T, I)                                                         \
+  for (int64_t o = begin; o < end; o++) {                                 \
+    T *to = (T *)j->y->info.data + o * j->e.n * inner;                    \
+    const I *id = (const I *)j->indices->info.data + o * j->of.n * inner; \
+    const T *g = (const T *)j->from->info.data + o * j->of.n * inner;     \
+    for (int64_t i = 0; i < j->of.n; i++)                                 \
+      for (int64_t k = 0; k < inner; k++) {                               \
+        I p = id[i * inner + k];                                          \
+        if (p >= 0 && p < j->e.n) to[p * inner + k] += g[i * inner + k];  \
+        else bad = true;                                                  \
+      }                                                                   \
+  }
+
+static void sum_outer(void *ctx, int64_t begin, int64_t end) {
+  along *j = ctx;
+  int64_t inner = j->e.inner;
+  bool bad = false, single = j->y->info.dtype == ML_F32;
+  if (j->indices->info.dtype == ML_I64) {
+    if (single) {
+      SUM(float, int64_t)
+    } else {
+      SUM(double, int64_t)
+    }
+  } else if (single) {
+    SUM(float, int32_t)
+  } else {
+    SUM(double, int32_t)
+  }
+  if (bad) __atomic_store_n(&j->failed, true, __ATOMIC_RELAXED);
+}
+
 ml_err ml_gather_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  along j = {.from = g};
   ML_TRY(zeros_like(&gin[0], n->in[0]));
-  return by_pairs(n, gin[0], g, put_sum);
+  j.y = gin[0];
+  bool fast = g->info.dtype == ML_F32 || g->info.dtype == ML_F64;
+  if (!fast || g->info.count == 0 || !n->in[1]->info.contiguous ||
+      !is_along(&j, gin[0], n->in[1], n->scalar[0].i))
+    return by_pairs(n, gin[0], g, put_sum);
+  ml_parallel(j.e.outer, ML_MAX(1, GRAIN / (j.of.n * j.of.inner)), sum_outer, &j);
+  return j.failed ? by_pairs(n, gin[0], g, put_sum) : ML_OK; /* which names the id */
 }
 
 ml_err ml_scatter_add_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {

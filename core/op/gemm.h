@@ -1,4 +1,4 @@
-/* gemm.h: matrix products in f32, by oneDNN and our own (gemm_tn.c). */
+/* gemm.h: matrix products in f32, by oneDNN and our own (gemm_packed.c). */
 #ifndef MLUA_OP_GEMM_H
 #define MLUA_OP_GEMM_H
 
@@ -12,12 +12,15 @@
 ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                 int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
 
-/* C[M,N] = alpha A' B, added to C where `add`; A [K,M], B [K,N]; on the calling thread. */
-ml_err ml__gemm_tn(int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                   const float *b, int64_t ldb, bool add, float *c, int64_t ldc);
-/* Whether that is faster than ml__gemm on this machine, for the whole C. Its sums do not depend on
-   cuts of M. */
-bool ml__gemm_tn_wins(int64_t m, int64_t n);
+/*
+ * C[M,N] = alpha A B, added to C where `add`, in f32 or f64, on the calling thread: by our own
+ * loops (gemm_packed.c). A's and B's rows lie `down` apart, their columns `right`, in elements; any
+ * strides do. Its sums do not depend on cuts of M and N.
+ */
+ml_err ml__gemm_packed(int dtype, int64_t m, int64_t n, int64_t k, double alpha, const void *a,
+                       int64_t a_down, int64_t a_right, const void *b, int64_t b_down,
+                       int64_t b_right, bool add, void *c, int64_t ldc);
+bool ml__gemm_packed_fast(void); /* whether it can be the faster one in f32 on this machine */
 
 enum { ML_ACT_NONE, ML_ACT_RELU, ML_ACT_SIGMOID };
 

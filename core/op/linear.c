@@ -7,11 +7,11 @@
  * (linear_small.c), cut by output rows; the cuts' parts of dx are added up in order. So goes the
  * backward of up to SMALL outputs, with w and x exchanged. The rest are matrix products, cut by
  * batch rows (forward, dx) and by output rows (dw, db): oneDNN's, but for dw where our own is
- * faster (gemm_tn.c).
+ * faster (gemm_packed.c).
  *
  * Results do not depend on the number of threads: the cuts depend on shapes alone, but for those of
- * gemm_tn, whose sums do not depend on the cuts. Where the weight's gradient is wanted for an SGD
- * update only, dw is added to the weights with alpha = -lr and never stored.
+ * gemm_packed, whose sums do not depend on the cuts. Where the weight's gradient is wanted for an
+ * SGD update only, dw is added to the weights with alpha = -lr and never stored.
  */
 #include "op/linear.h"
 
@@ -165,6 +165,10 @@ ML_CLONES static void bias_gradient(const backward_job *j, int64_t begin, int64_
   }
 }
 
+static bool packed_wins(int64_t out, int64_t width) {
+  return out >= 128 && width >= 64 && ml__gemm_packed_fast();
+}
+
 static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
   backward_job *j = ctx;
   if (j->db) bias_gradient(j, begin, end);
@@ -172,10 +176,10 @@ static void backward_outputs(void *ctx, int64_t begin, int64_t end) {
   int64_t n = end - begin, k = j->width;
   const float *a = j->dz + begin;
   float *c = j->dw + begin * k;
-  ml_err e =
-      ml__gemm_tn_wins(j->out, k)
-          ? ml__gemm_tn(n, k, j->rows, j->alpha, a, j->out, j->x, k, j->beta != 0, c, k)
-          : ml__gemm(true, false, n, k, j->rows, j->alpha, a, j->out, j->x, k, j->beta, c, k);
+  ml_err e = packed_wins(j->out, k) ? ml__gemm_packed(ML_F32, n, k, j->rows, j->alpha, a, 1, j->out,
+                                                      j->x, k, 1, j->beta != 0, c, k)
+                                    : ml__gemm(true, false, n, k, j->rows, j->alpha, a, j->out,
+                                               j->x, k, j->beta, c, k);
   if (e < 0) j->err = e;
 }
 
@@ -209,11 +213,11 @@ static ml_err backward_large(backward_job *j) {
   ml_parallel(j->rows, ml__row_grain(j->rows, j->width * j->out), backward_rows, j);
   if (bytes) ml__release(j->spread, bytes);
   /* Output rows per cut: at least ML__CUT multiplications; a thread's share where sums do
-     not depend on it, else 64 or 128; in sixes, the height of gemm_tn's tiles. */
+     not depend on it, else 64 or 128; in sixes, the height of gemm_packed's tiles. */
   int64_t least = ML__CUT / ML_MAX(work, 1), share = (j->out + ml_threads() - 1) / ml_threads();
-  int64_t grain = ml__gemm_tn_wins(j->out, j->width) ? share
-                  : j->out >= 256                    ? 128
-                                                     : ML_MIN(64, (j->out + 1) / 2);
+  int64_t grain = packed_wins(j->out, j->width) ? share
+                  : j->out >= 256               ? 128
+                                                : ML_MIN(64, (j->out + 1) / 2);
   grain = (ML_MAX(grain, least) + 5) / 6 * 6;
   if (j->dw || j->db) ml_parallel(j->out, grain, backward_outputs, j);
   return j->err < 0 ? ml_fail(j->err, "linear: oneDNN failed") : ML_OK;

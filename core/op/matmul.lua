@@ -1,8 +1,12 @@
 return {
-  doc = "The matrix product of a and b, each transposed first where asked.",
-  arg = { { "a", "f64|f32[M,K]" }, { "b", "a[P,Q]" }, { "ta", "bool" }, { "tb", "bool" } },
+  doc = "The matrix product of a and b over their last two axes, the axes before broadcast "
+    .. "together; a vector is a row on the left, a column on the right, and that axis is dropped "
+    .. "from the result. ta and tb transpose a matrix first. Strided inputs are read where they "
+    .. "lie.",
+  arg = { { "a", "f64|f32[...]" }, { "b", "a[...]" }, { "ta", "bool" }, { "tb", "bool" } },
   out = { "y", "a", shape = "matmul(a, b, ta, tb)" },
-  cpu = "f32",
+  cpu = "f64|f32",
+  strided = true,
   grad = "matmul_backward",
   tol = { f32 = 1e-5 },
   sweep = {
@@ -13,5 +17,26 @@ return {
     { a = { 0, 5 }, b = { 5, 4 } },
     { a = { 3, 0 }, b = { 0, 4 } },
     { a = { 1, 33 }, b = { 33, 65 } },
+    { a = { 5 }, b = { 5 } },
+    { a = { 5 }, b = { 5, 4 } },
+    { a = { 5 }, b = { 2, 3, 5, 4 } },
+    { a = { 3, 5 }, b = { 5 }, ta = false },
+    { a = { 5, 3 }, b = { 5 }, ta = true },
+    { a = { 5 }, b = { 4, 5 }, tb = true },
+    { a = { 2, 3, 5 }, b = { 5 } },
+    { a = { 2, 3, 5 }, b = { 5, 4 } },
+    { a = { 2, 5, 3 }, b = { 5, 4 }, ta = true },
+    { a = { 3, 5 }, b = { 2, 5, 4 } },
+    { a = { 2, 3, 5 }, b = { 2, 4, 5 }, tb = true },
+    { a = { 2, 1, 3, 2 }, b = { 1, 3, 2, 4 } },
+    { a = { 3, 1, 2, 2 }, b = { 2, 2, 2 }, ta = true, tb = true },
+    { a = { 0, 3, 5 }, b = { 5, 4 } },
+    { a = { 2, 3, 0 }, b = { 0, 4 } },
+    { a = { 9, 10 }, b = { 10, 19 } },
+    { a = { 131, 300 }, b = { 300, 70 }, slow = true },
+    { a = { 300, 131 }, b = { 256, 300 }, ta = true, tb = true, slow = true },
+    { a = { 2, 40, 70 }, b = { 70, 256 }, slow = true },
+    { a = { 40, 600 }, b = { 600 }, slow = true },
+    { a = { 600, 40 }, b = { 600 }, ta = true, slow = true },
   },
 }

@@ -70,7 +70,7 @@ ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scal
                    scale != floor(scale) ? scale : shift);
   for (int k = 0; k < 2 && whole; k++) { /* u8 - 1 is fine */
     double v = fabs(k ? shift : scale);
-    if (ml_dtype_round(x->info.dtype, v) != v)
+    if (ml_dtype_round(x->info.dtype, v) != v || v >= 0x1p63)
       return ml_fail(ML_ERANGE, "%.14g is not in the range of %s; convert the tensor first",
                      k ? shift : scale, ml_dtype_name(x->info.dtype));
   }
@@ -78,11 +78,16 @@ ml_err ml__shape_affine(int *nd, int64_t *shape, const ml_tensor *x, double scal
 }
 
 ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *p,
-                      const ml_tensor *y, const ml_tensor *w) {
+                      const ml_tensor *y, const ml_tensor *w, const ml_tensor *q,
+                      int64_t reduction) {
+  int shift = q ? p->info.ndim - q->info.ndim : 0;
   *nd = 0;
   if (!same(p, y)) return misfit(op, 2, "target", p, y);
   if (w && !same(p, w)) return misfit(op, 3, "weight", p, w);
-  return ML_OK;
+  if (q && (shift < 0 || memcmp(p->info.shape + shift, q->info.shape,
+                                sizeof(int64_t) * (size_t)q->info.ndim) != 0))
+    return misfit(op, 5, "pos_weight", p, q);
+  return reduction == 2 ? ml__shape_like(nd, shape, p) : ML_OK;
 }
 
 ml_err ml__shape_reduce(int *nd, int64_t *shape, const char *op, const ml_tensor *x, int64_t axis,
@@ -105,24 +110,6 @@ ml_err ml__shape_along(int *nd, int64_t *shape, const char *op, const ml_tensor 
   int a;
   ML_TRY(ml__axis(&a, op, 2, x, axis));
   return ml__shape_like(nd, shape, x);
-}
-
-ml_err ml__shape_matmul(int *nd, int64_t *shape, const ml_tensor *a, const ml_tensor *b, int64_t ta,
-                        int64_t tb) {
-  if (a->info.shape[ta ? 0 : 1] != b->info.shape[tb ? 1 : 0]) {
-    char want[ML_SHAPE_TEXT], got[ML_SHAPE_TEXT];
-    int64_t k = a->info.shape[ta ? 0 : 1];
-    ml__shape_text(want, 1, &k);
-    want[strlen(want) - 1] = 0;
-    return ml_fail(ML_ESHAPE,
-                   tb ? "bad argument #2 to 'matmul' (b: expected [*, %s], got %s)"
-                      : "bad argument #2 to 'matmul' (b: expected [%s, *], got %s)",
-                   want + 1, ml__shape_text(got, 2, b->info.shape));
-  }
-  *nd = 2;
-  shape[0] = a->info.shape[ta ? 1 : 0];
-  shape[1] = b->info.shape[tb ? 0 : 1];
-  return ML_OK;
 }
 
 ml_err ml__shape_cat(int *nd, int64_t *shape, ml_tensor *const *xs, int64_t n, int64_t axis) {

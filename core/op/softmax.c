@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "ml_ops.h"
+#include "op/exp.h"
 #include "op/groups.h"
 
 /* A row of n results from up to two rows of n operands; p: a scalar. */
@@ -71,64 +72,81 @@ static ml_err along(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, int64_
   return j.failed ? ml_fail(ML_ENOMEM, "out of memory: rows along an axis") : ML_OK;
 }
 
+/* What a row's exponents are summed by: e^(x - top) into y; f32 by ml__exp32, f64 by libm. */
+ML_INLINE double exps_f32(int64_t n, const float *restrict x, float top, float *restrict y) {
+  return ml__exps32(n, x, top, 1, y);
+}
+ML_INLINE double sum_of_exps_f32(int64_t n, const float *restrict x, float top) {
+  return ml__exps32(n, x, top, 0, NULL);
+}
+ML_INLINE float largest_f32(int64_t n, const float *x) { return ml__largest32(n, x); }
+ML_INLINE float exp_f32(float x) { return ml__exp32(x); }
+
+ML_INLINE double exps_f64(int64_t n, const double *restrict x, double top, double *restrict y) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += y[i] = exp(x[i] - top);
+  return sum;
+}
+ML_INLINE double sum_of_exps_f64(int64_t n, const double *restrict x, double top) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += exp(x[i] - top);
+  return sum;
+}
+ML_INLINE double largest_f64(int64_t n, const double *x) {
+  double top = -HUGE_VAL;
+  for (int64_t i = 0; i < n; i++) top = x[i] > top ? x[i] : top;
+  return top;
+}
+ML_INLINE double exp_f64(double x) { return exp(x); }
+
+/* Sums of a, and of a b where b is there, in lanes of double. */
+#define SUMS(T, D)                                                                 \
+  ML_INLINE double total_##D(int64_t n, const T *restrict a) {                     \
+    double lane[16] = {0}, sum = 0;                                                \
+    int64_t i = 0;                                                                 \
+    for (; i + 16 <= n; i += 16)                                                   \
+      for (int k = 0; k < 16; k++) lane[k] += (double)a[i + k];                    \
+    for (; i < n; i++) sum += (double)a[i];                                        \
+    for (int k = 0; k < 16; k++) sum += lane[k];                                   \
+    return sum;                                                                    \
+  }                                                                                \
+  ML_INLINE double dot_##D(int64_t n, const T *restrict a, const T *restrict b) {  \
+    double lane[16] = {0}, sum = 0;                                                \
+    int64_t i = 0;                                                                 \
+    for (; i + 16 <= n; i += 16)                                                   \
+      for (int k = 0; k < 16; k++) lane[k] += (double)a[i + k] * (double)b[i + k]; \
+    for (; i < n; i++) sum += (double)a[i] * (double)b[i];                         \
+    for (int k = 0; k < 16; k++) sum += lane[k];                                   \
+    return sum;                                                                    \
+  }
+
 #define ROWS(T, D)                                                                                \
-  ML_CLONES static T largest_##D(int64_t n, const T *x) {                                         \
-    T lane[16], top = (T)-HUGE_VAL;                                                               \
-    int64_t i = 0;                                                                                \
-    for (int k = 0; k < 16; k++) lane[k] = top;                                                   \
-    for (; i + 16 <= n; i += 16)                                                                  \
-      for (int k = 0; k < 16; k++) lane[k] = x[i + k] > lane[k] ? x[i + k] : lane[k];             \
-    for (; i < n; i++) top = x[i] > top ? x[i] : top;                                             \
-    for (int k = 0; k < 16; k++) top = lane[k] > top ? lane[k] : top;                             \
-    return top;                                                                                   \
-  }                                                                                               \
-  ML_CLONES static double total_##D(int64_t n, const T *restrict x) {                             \
-    double lane[8] = {0}, sum = 0;                                                                \
-    int64_t i = 0;                                                                                \
-    for (; i + 8 <= n; i += 8)                                                                    \
-      for (int k = 0; k < 8; k++) lane[k] += (double)x[i + k];                                    \
-    for (; i < n; i++) sum += (double)x[i];                                                       \
-    for (int k = 0; k < 8; k++) sum += lane[k];                                                   \
-    return sum;                                                                                   \
-  }                                                                                               \
-  ML_CLONES static void exps_##D(int64_t n, const T *restrict x, T top, T *restrict y) {          \
-    for (int64_t i = 0; i < n; i++) y[i] = exp(x[i] - top);                                       \
-  }                                                                                               \
   ML_CLONES static void softmax_##D(int64_t n, const T *x, const T *b, T *restrict y, double p) { \
-    exps_##D(n, x, largest_##D(n, x), y);                                                         \
-    T scale = (T)(1 / total_##D(n, y));                                                           \
+    T scale = (T)(1 / exps_##D(n, x, largest_##D(n, x), y));                                      \
     for (int64_t i = 0; i < n; i++) y[i] *= scale;                                                \
   }                                                                                               \
-  static double logsum_##D(int64_t n, const T *x, T top, T *scratch) {                            \
+  ML_INLINE double logsum_##D(int64_t n, const T *x) {                                            \
+    T top = largest_##D(n, x);                                                                    \
     if (isinf((double)top)) return (double)top; /* all -inf, or one +inf */                       \
-    double sum = 0;                                                                               \
-    for (int64_t i = 0; i < n; i += 512) {                                                        \
-      int64_t k = ML_MIN(n - i, (int64_t)512);                                                    \
-      exps_##D(k, x + i, top, scratch);                                                           \
-      sum += total_##D(k, scratch);                                                               \
-    }                                                                                             \
-    return (double)top + log(sum);                                                                \
+    return (double)top + log(sum_of_exps_##D(n, x, top));                                         \
   }                                                                                               \
   ML_CLONES static void log_softmax_##D(int64_t n, const T *x, const T *b, T *restrict y,         \
                                         double p) {                                               \
-    T scratch[512], z = (T)logsum_##D(n, x, largest_##D(n, x), scratch);                          \
+    T z = (T)logsum_##D(n, x);                                                                    \
     for (int64_t i = 0; i < n; i++) y[i] = x[i] - z;                                              \
   }                                                                                               \
-  static void logsumexp_##D(int64_t n, const T *x, const T *b, T *y, double p) {                  \
-    T scratch[512];                                                                               \
-    *y = (T)logsum_##D(n, x, largest_##D(n, x), scratch);                                         \
+  ML_CLONES static void logsumexp_##D(int64_t n, const T *x, const T *b, T *y, double p) {        \
+    *y = (T)logsum_##D(n, x);                                                                     \
   }                                                                                               \
   ML_CLONES static void softmax_dx_##D(int64_t n, const T *restrict g, const T *restrict y,       \
                                        T *restrict dx, double p) {                                \
-    double dot = 0;                                                                               \
-    for (int64_t i = 0; i < n; i++) dot += (double)g[i] * (double)y[i];                           \
-    T c = (T)dot;                                                                                 \
+    T c = (T)dot_##D(n, g, y);                                                                    \
     for (int64_t i = 0; i < n; i++) dx[i] = y[i] * (g[i] - c);                                    \
   }                                                                                               \
   ML_CLONES static void log_softmax_dx_##D(int64_t n, const T *restrict g, const T *restrict y,   \
                                            T *restrict dx, double p) {                            \
     T sum = (T)total_##D(n, g);                                                                   \
-    for (int64_t i = 0; i < n; i++) dx[i] = g[i] - exp(y[i]) * sum;                               \
+    for (int64_t i = 0; i < n; i++) dx[i] = g[i] - exp_##D(y[i]) * sum;                           \
   }                                                                                               \
   static void cumsum_##D(int64_t n, const T *x, const T *b, T *y, double p) {                     \
     double sum = 0;                                                                               \
@@ -143,6 +161,8 @@ static ml_err along(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, int64_
     *y = (T)(sum / ((double)n - p));                                                              \
   }
 
+SUMS(float, f32)
+SUMS(double, f64)
 ROWS(float, f32)
 ROWS(double, f64)
 

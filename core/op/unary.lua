@@ -9,6 +9,7 @@ local function unary(name, doc, each, grad, o)
     cases[i] = { x = case.x }
     for k, v in pairs(o.case or {}) do cases[i][k] = v end
   end
+  cases[#cases + 1] = o.another
   local arg = { { "x", (o.dtypes or "f64|f32") .. "[...]" } }
   for _, a in ipairs(o.arg or {}) do arg[#arg + 1] = a end
   return {
@@ -98,7 +99,8 @@ return {
     "beta * x > threshold ? x : log1p(exp(beta * x)) / beta",
     "beta * x > threshold ? g : g / (1.0 + exp(-beta * x))",
     { arg = { { "beta", "number", 1 }, { "threshold", "number", 20 } },
-      case = { beta = 1.5, threshold = 20 } }),
+      case = { beta = 1.5, threshold = 20 },
+      another = { x = { 3, 5 }, beta = 2, threshold = 1 } }),
   unary("softsign", "y = x / (1 + |x|).", "x / (1.0 + fabs(x))",
     "g / ((1.0 + fabs(x)) * (1.0 + fabs(x)))"),
   unary("hard_sigmoid", "y = x / 6 + 1/2, held within [0, 1].",

@@ -22,9 +22,18 @@ typedef struct block {
 } block;
 
 static block *lists[CLASSES];
-static const int64_t COLLECT_LEAST = 32 << 20;
-static ml_memory stats = {.collect_at = 32 << 20};
+enum { COLLECT_LEAST = 32 << 20 };
+static ml_memory stats = {.collect_at = COLLECT_LEAST};
 int64_t ml__deny_at;
+
+static int64_t limit_set;
+
+static int64_t limit(void) { return limit_set > 0 ? limit_set : ml__machine_memory(); }
+
+int64_t ml_memory_limit(int64_t bytes) {
+  if (bytes >= 0) limit_set = bytes;
+  return limit();
+}
 
 ml_memory *ml_memory_stats(void) { return &stats; }
 void ml_memory_fail_at(int64_t n) { ml__deny_at = n; }
@@ -53,11 +62,17 @@ void ml_memory_trim(void) {
   stats.cached = 0;
 }
 
+static ml_err refuse(int64_t bytes) {
+  return ml_fail(
+      ML_ENOMEM, "out of memory on cpu: %lld bytes asked, %lld in use, %lld cached, %lld allowed",
+      (long long)bytes, (long long)stats.live, (long long)stats.cached, (long long)limit());
+}
+
+/* More than the machine has is refused here: the system might promise it, and end the program when
+ * it is used. */
 ml_err ml__alloc(void **out, int64_t bytes) {
   *out = NULL;
-  if (bytes < 0 || bytes > (int64_t)1 << 50 || ml__denied())
-    return ml_fail(ML_ENOMEM, "out of memory on cpu: %lld bytes asked, %lld in use, %lld cached",
-                   (long long)bytes, (long long)stats.live, (long long)stats.cached);
+  if (bytes < 0 || bytes > limit() - stats.live || ml__denied()) return refuse(bytes);
   int64_t size;
   int c = class_of(bytes, &size);
   if (lists[c]) {
@@ -73,9 +88,7 @@ ml_err ml__alloc(void **out, int64_t bytes) {
       ml_memory_trim();
       p = aligned_alloc(align, padded);
     }
-    if (!p)
-      return ml_fail(ML_ENOMEM, "out of memory on cpu: %lld bytes asked, %lld in use, %lld cached",
-                     (long long)size, (long long)stats.live, (long long)stats.cached);
+    if (!p) return refuse(size);
     if (size >= HUGE) madvise(p, padded, MADV_HUGEPAGE);
     *out = p;
   }

@@ -177,9 +177,15 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
 /*
  * A computed tensor's gradient is that of the operation that made it: writing over it would make
  * the gradient wrong without a word. Leaves may be set: operations that used one then refuse their
- * backward.
+ * backward. Of a broadcast view several elements are one, and there may be more of them than any
+ * loop could visit.
  */
 ml_err ml__writable(const ml_tensor *t, const char *verb) {
+  for (int d = 0; d < t->info.ndim; d++)
+    if (t->info.stride[d] == 0 && t->info.shape[d] > 1)
+      return ml_fail(ML_ESTATE,
+                     "%s: the tensor is broadcast, several of its elements are one; clone it first",
+                     verb);
   if (t->node && ml__grad_on)
     return ml_fail(ML_ESTATE,
                    "%s: the tensor is computed and on the tape; detach or clone it first", verb);

@@ -5,6 +5,7 @@
  * handle is found out and is an error. Scopes are a stack of lists of handles: a training step
  * opens one and its end frees what the step made, with no finaliser and no collector.
  */
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,8 +23,22 @@ static uint32_t slots_room, first_free;
 static list scopes[MAX_DEPTH + 1]; /* by depth, from 1 */
 static int depth;
 
-ml_err ml__stale(void) {
-  return ml_fail(ML_EHANDLE, "a tensor that is no longer there (its scope ended, or it was freed)");
+_Atomic uint32_t ml__slots_limit = 1;
+bool ml__interrupted;
+
+void ml_interrupt(bool on) {
+  uint32_t none = 0;
+  if (on) atomic_store(&ml__slots_limit, 0);
+  else atomic_compare_exchange_strong(&ml__slots_limit, &none, ml__slots_n);
+}
+
+ml_err ml__missing(void) {
+  ml__interrupted = atomic_load(&ml__slots_limit) == 0;
+  if (!ml__interrupted)
+    return ml_fail(ML_EHANDLE,
+                   "a tensor that is no longer there (its scope ended, or it was freed)");
+  ml_interrupt(false);
+  return ml_fail(ML_EINTERRUPT, "interrupted!");
 }
 
 static ml_err push(int d, ml_ref ref) {
@@ -57,6 +72,9 @@ ml_err ml__handle(ml_ref *out, ml_tensor *t) {
     }
     i = ml__slots_n++;
     ml__slots[i].gen = 1;
+    uint32_t before = i;
+    /* unless there is an interrupt */
+    atomic_compare_exchange_strong(&ml__slots_limit, &before, ml__slots_n);
   }
   ml_slot *s = &ml__slots[i];
   s->tensor = t;

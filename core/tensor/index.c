@@ -9,8 +9,9 @@
 
 #include "tensor/tensor.h"
 
-static const char NO_IDS[] = "indexing by tensors is not repeated; use index_select, gather or "
-                             "scatter";
+static const char NO_IDS[] =
+    "indexing by tensors is not repeated; use index_select, gather or "
+    "scatter";
 
 static inline int64_t id_at(const ml_tensor *ids, int64_t i) {
   return ids->info.dtype == ML_I64 ? ((const int64_t *)ids->info.data)[i]

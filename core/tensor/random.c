@@ -132,6 +132,9 @@ void ml_seed(uint64_t seed) {
   next_stream = 0;
 }
 
+uint64_t ml_seed_set(void) { return next_seed; }
+uint64_t ml_next_stream(void) { return next_stream++; }
+
 static void name(uint64_t *seed, uint64_t *stream) {
   if (*seed == (uint64_t)ML_NEXT) *seed = next_seed;
   if (*stream == (uint64_t)ML_NEXT) *stream = next_stream++;
@@ -155,8 +158,8 @@ static ml_err draw_into(const ml_ref *ref, fill_job j, bool normal) {
   ML_TRY(ml__writable(j.t, normal ? "normal" : "uniform"));
   if (!j.t->info.contiguous)
     return ml_fail(ML_EARG, "random values go into contiguous tensors only");
-  ml_scalar s[] = {{.d = j.a}, {.d = j.b}, {.i = (int64_t)j.seed}, {.i = (int64_t)j.stream},
-                   {.i = normal}};
+  ml_scalar s[] = {
+      {.d = j.a}, {.d = j.b}, {.i = (int64_t)j.seed}, {.i = (int64_t)j.stream}, {.i = normal}};
   ML_TRY(ml__note_write(draw_again, j.t, NULL, s, 5));
   draw(j, normal);
   return ML_OK;

@@ -2,6 +2,8 @@
 #ifndef MLUA_TENSOR_H
 #define MLUA_TENSOR_H
 
+#include <stdatomic.h>
+
 #include "base.h"
 
 struct ml_tensor;
@@ -34,8 +36,8 @@ typedef struct ml_tensor {
   uint64_t pass;                  /* the backward that `uses` belongs to */
   struct ml_tensor *grad;         /* of a leaf */
   const struct ml_update *update; /* set while a fused optimiser step runs */
-  ml_storage own; /* what a tensor that is no view has for storage */
-  _Alignas(64) char room[64]; /* and its elements, where they are few */
+  ml_storage own;                 /* what a tensor that is no view has for storage */
+  _Alignas(64) char room[64];     /* and its elements, where they are few */
 } ml_tensor;
 
 enum {
@@ -73,7 +75,8 @@ struct ml_call;
 ml_err ml__copy_again(const struct ml_call *c);
 ml_err ml__fill_again(const struct ml_call *c);
 void ml__fill(ml_tensor *t, double value);
-ml_err ml__writable(const ml_tensor *t, const char *verb); /* ML_ESTATE if computed, on the tape */
+/* ML_ESTATE if it is computed and on the tape, or broadcast. */
+ml_err ml__writable(const ml_tensor *t, const char *verb);
 static inline ml_tensor *ml__ref(ml_tensor *t) {
   if (t) t->refs++;
   return t;
@@ -99,7 +102,7 @@ typedef struct ml_call {
   ml_tensor **in; /* NULL where an optional argument was absent */
   int64_t n_list; /* the first of `in` are a list of that many */
   ml_scalar *scalar;
-  void *own;         /* of this call, or NULL */
+  void *own; /* of this call, or NULL */
   void (*drop)(void *own);
   int64_t n_in;
 } ml_call;
@@ -110,8 +113,9 @@ extern int ml__recording_depth;          /* of the scope that the step runs in *
 ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const *list,
                 int64_t n_list, ml_tensor *const *in, int64_t n_in, const ml_scalar *scalar, int n,
                 const ml_tensor *loose);
-void ml__pin(const ml_tensor *t); /* an input is seen by what depends on its shape */
-ml_err ml__no_capture(const char *what); /* ML_ESTATE while a step is being captured */
+void ml__pin(const ml_tensor *t);          /* an input is seen by what depends on its shape */
+ml_err ml__note_state(const ml_tensor *t); /* an operand that the call writes into, too */
+ml_err ml__no_capture(const char *what);   /* ML_ESTATE while a step is being captured */
 /* For calls that write into t by scalars, or by src (or NULL), too. */
 static inline ml_err ml__note_write(ml_err (*run)(const ml_call *), ml_tensor *t, ml_tensor *src,
                                     const ml_scalar *scalar, int n) {
@@ -126,20 +130,33 @@ typedef struct ml_slot {
 } ml_slot;
 extern ml_slot *ml__slots; /* slot 0 is never used */
 extern uint32_t ml__slots_n;
+/*
+ * What operations take for ml__slots_n. An interrupt makes it 0, so that the next operation finds
+ * no tensor and only then, off the hot path, asks why.
+ */
+extern _Atomic uint32_t ml__slots_limit;
+extern bool ml__interrupted; /* whether the last ml__get that failed did so for an interrupt */
 
-static inline ml_slot *ml__slot(const ml_ref *ref) {
-  if (!ref || ref->slot == 0 || ref->slot >= ml__slots_n) return NULL;
+static inline ml_slot *ml__slot_below(const ml_ref *ref, uint32_t limit) {
+  if (!ref || ref->slot == 0 || ref->slot >= limit) return NULL;
   ml_slot *s = &ml__slots[ref->slot];
   return s->gen == ref->gen && s->tensor ? s : NULL;
 }
-
-ml_err ml__stale(void);
-static inline ml_err ml__get(ml_tensor **out, const ml_ref *ref) { /* borrowed; ML_EHANDLE */
+/* NULL: no longer there. Interrupts are left for others. */
+static inline ml_slot *ml__slot(const ml_ref *ref) { return ml__slot_below(ref, ml__slots_n); }
+static inline ml_tensor *ml__peek(const ml_ref *ref) {
   ml_slot *s = ml__slot(ref);
-  *out = s ? s->tensor : NULL;
-  return s ? ML_OK : ml__stale();
+  return s ? s->tensor : NULL;
 }
-ml_err ml__handle(ml_ref *out, ml_tensor *t);       /* takes the reference over */
+
+ml_err ml__missing(void);
+/* Borrowed; ML_EHANDLE, ML_EINTERRUPT. */
+static inline ml_err ml__get(ml_tensor **out, const ml_ref *ref) {
+  ml_slot *s = ml__slot_below(ref, atomic_load_explicit(&ml__slots_limit, memory_order_relaxed));
+  *out = s ? s->tensor : NULL;
+  return s ? ML_OK : ml__missing();
+}
+ml_err ml__handle(ml_ref *out, ml_tensor *t); /* takes the reference over */
 /* Lets the handle stand for another tensor; the reference of the one before goes to the caller. */
 ml_tensor *ml__exchange(const ml_ref *ref, ml_tensor *t);
 int ml__scope_of(const ml_tensor *t, ml_ref *ref); /* of its handle; -1: it has none */

@@ -218,7 +218,7 @@ end
 function Step:__tostring()
   local calls = {}
   for i, r in ipairs(self.programs) do calls[i] = ("%d calls"):format(capture.calls(r.program)) end
-  return ("captured step: %s"):format(#calls == 0 and "not yet recorded" or table.concat(calls, ", "))
+  return "captured step: " .. (#calls == 0 and "not yet recorded" or table.concat(calls, ", "))
 end
 
 --- Capture a step: a function that is recorded when it is first called, and replayed then.
@@ -227,6 +227,7 @@ end
 -- @treturn function    the captured step: arguments and results are fn's, results as copies
 -- @treturn Step        its records: `forget()`, and text for people
 -- @raise the captured step: what fn raises; what cannot be captured; a tensor in use that was freed
+-- @function capture
 return function(fn, o)
   check.arg(type(fn) == "function", 1, "capture", "fn: expected a function, got %s", check.what(fn))
   o = check.options(o, { programs = "number" }, 2, "capture")

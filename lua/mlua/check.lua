@@ -29,7 +29,9 @@ end
 local function what(value)
   local kind = type(value)
   if kind == "number" then return ("%.14g"):format(value) end
-  if kind == "string" then return #value > 40 and "a string" or ("'%s'"):format(value) end
+  if kind == "string" then
+    return (#value > 40 or value:find "%c") and "a string" or ("'%s'"):format(value)
+  end
   if kind == "boolean" or kind == "nil" then return tostring(value) end
   if kind == "table" and getmetatable(value) and getmetatable(value).__tostring then
     return tostring(value)

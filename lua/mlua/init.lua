@@ -10,17 +10,16 @@ local tensor = require "mlua.tensor"
 local text = require "mlua.tensor.text"
 
 local ml = {
-  tensor = tensor.of, zeros = tensor.zeros, ones = tensor.ones, full = tensor.full,
-  empty = tensor.empty, rand = tensor.rand, randn = tensor.randn, uniform = tensor.uniform,
-  normal = tensor.normal, arange = tensor.arange, wrap = tensor.wrap, seed = tensor.seed,
-  no_grad = tensor.no_grad, into = tensor.into, is_tensor = tensor.is, where = tensor.where,
-  print_options = text.options,
+  tensor = tensor.of, is_tensor = tensor.is, print_options = text.options,
   op = core.op,
 }
 
-for name, f in pairs(core.op) do -- those that take numbers, too, in tensor's form
-  if ml[name] == nil then ml[name] = tensor[name] or f end
+for _, functions in ipairs { tensor, core.op } do -- tensor's take numbers, too
+  for name, f in pairs(functions) do
+    if type(f) == "function" and ml[name] == nil then ml[name] = f end
+  end
 end
+ml.of, ml.is = nil, nil -- they are ml.tensor and ml.is_tensor
 
 --- mlua's version.
 ml._VERSION = core.version()
@@ -51,6 +50,19 @@ function ml.memory()
            tensors = tonumber(m.tensors), resident = tonumber(core.C.ml_resident()) }
 end
 
+--- The bytes that tensors may take, set first where one is given; an operation that asks for more
+-- raises "out of memory …". At first it is what the machine has, or its control group allows.
+-- @tparam ?number bytes  0 for that again
+-- @treturn number
+function ml.memory_limit(bytes)
+  if bytes ~= nil then
+    if type(bytes) ~= "number" or bytes % 1 ~= 0 or bytes < 0 or bytes > 2 ^ 53 then
+      core.bad_argument(1, "memory_limit", "bytes", "a whole number of at least 0", bytes)
+    end
+  end
+  return tonumber(core.C.ml_memory_limit(bytes or -1))
+end
+
 --- Seconds on a clock that only goes forward.
 function ml.clock() return core.C.ml_clock() end
 
@@ -62,9 +74,10 @@ ml.build_info = core.build_info
 -- @treturn boolean  the setting before
 function ml.reference(on) return core.C.ml_use_reference(on and true or false) end
 
-local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim", param = "mlua.param", metric = "mlua.metric",
-               safetensors = "mlua.safetensors", npy = "mlua.npy", json = "mlua.json",
-               data = "mlua.data" }
+local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
+               param = "mlua.param", metric = "mlua.metric", safetensors = "mlua.safetensors",
+               npy = "mlua.npy", json = "mlua.json", data = "mlua.data", linalg = "mlua.linalg",
+               einsum = "mlua.tensor.einsum" }
 
 return setmetatable(ml, {
   __index = function(t, name)

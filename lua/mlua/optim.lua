@@ -42,7 +42,7 @@ end
 local function add_entries(list, taken, model, optimizer, group, at)
   expect(type(model) == "table", 1, optimizer, "%sexpected a module or a list of tensors, got %s",
     at, core.what(model))
-  local is_module = model.named_parameters ~= nil
+  local is_module = type(model.named_parameters) == "function"
   for i, p in ipairs(is_module and model:named_parameters() or model) do
     local e
     if tensor.is(p) then
@@ -230,8 +230,8 @@ end
 -- @tparam number lr
 -- @tparam ?number group  its number; else of all
 function Optimizer:set_lr(lr, group)
-  if lr == self.lr and #self.groups == 1 and group == nil then return end
   core.no_capture "set_lr inside the step would set it once only; set it before the step is called"
+  if lr == self.lr and #self.groups == 1 and group == nil then return end
   check.arg(type(lr) == "number" and lr >= 0 and lr < math.huge, 1, "set_lr",
     "lr: expected a number of at least 0, got %s", check.what(lr))
   local updates = self.updates
@@ -325,7 +325,7 @@ end
 function optim.policy(o)
   o = check.options(o, { lr = "number", warmup = "number", decay_start = "number",
                          decay_steps = "number" }, 1, "policy")
-  check.arg(o.lr, 1, "policy", "lr: expected a number, got nil")
+  check.arg(type(o.lr) == "number", 1, "policy", "lr: expected a number, got %s", check.what(o.lr))
   local lr, w = o.lr, o.warmup or 0
   local d, n = o.decay_start or 0, o.decay_steps or 0
   check.arg(d == 0 or d >= w, 1, "policy", "decay_start: expected at least warmup, %d, got %d", w,

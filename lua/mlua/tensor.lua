@@ -5,8 +5,14 @@
 -- @module mlua.tensor
 local core = require "mlua.ffi"
 
+local arrange = require "mlua.tensor.arrange"
+local conv = require "mlua.tensor.conv"
 local create = require "mlua.tensor.create"
+local draw = require "mlua.tensor.draw"
 local index = require "mlua.tensor.index"
+local order = require "mlua.tensor.order"
+local pool = require "mlua.tensor.pool"
+local product = require "mlua.tensor.product"
 local views = require "mlua.tensor.view"
 
 local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
@@ -20,9 +26,13 @@ local axis_in, position_in = views.axis_in, views.position_in
 local tensor = {}
 local Tensor = {} -- methods
 for name, f in pairs(views.methods) do Tensor[name] = f end
+for _, more in ipairs { arrange, draw, order, product, { methods = conv }, { methods = pool } } do
+  for name, f in pairs(more.methods) do Tensor[name], tensor[name] = f, f end
+  for name, f in pairs(more.functions or {}) do tensor[name] = f end
+end
 
 for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
-                        "seed", "arange", "of", "wrap" } do
+                        "randint", "seed", "arange", "of", "wrap" } do
   tensor[name] = create[name]
 end
 
@@ -133,22 +143,23 @@ end
 -- back through conversions between floating-point dtypes.
 -- @tparam string to  "f64", "f32", "bf16", "f16", "i64", "i32", "u8", "bool", or "cpu"
 function Tensor:to(to)
+  core.info(self)
   if to == "cpu" then return self end
   if type(to) == "string" and (to == "auto" or to:find "^cuda") then
     misuse(("to: no device '%s' in this build, there is 'cpu'"):format(to))
   end
-  if self:dtype() == to then return self end
+  if core.dtypes[core.info(self).dtype] == to then return self end
   create.dtype_number(to)
   return op.cast(self, to)
 end
 
 --- Copy another tensor's elements (or a number) into this one, broadcast and converted.
 function Tensor:copy(from)
+  core.info(self)
   if not is_tensor(from) then
     if type(from) ~= "number" then bad_argument(1, "copy", "from", "a tensor or a number", from) end
     return self:fill(from)
   end
-  core.info(self)
   check(C.ml_tensor_copy(self, from))
   return self
 end
@@ -246,6 +257,7 @@ end
 
 -- A number on one side of an operation between two tensors.
 local function lift(value, like)
+  if not is_tensor(like) then return value end -- the operation refuses both
   return tensor.full(value, { dtype = meets(value, like) })
 end
 
@@ -335,7 +347,10 @@ local function in_place(name)
 end
 
 --- Set all elements to 0.
-function Tensor:zero_() return self:fill(0) end
+function Tensor:zero_()
+  core.info(self)
+  return self:fill(0)
+end
 Tensor.fill_, Tensor.copy_ = Tensor.fill, Tensor.copy
 
 local Meta = {}
@@ -351,15 +366,16 @@ function Meta.__index(t, key)
       return Tensor[key]
     end
     local text = require "mlua.text"
-    misuse(("a tensor has no field '%s'%s"):format(key, text.did_you_mean(key, text.keys(Tensor))))
+    misuse(("a tensor has no field %s%s"):format(core.what(key),
+      text.did_you_mean(key, text.keys(Tensor))))
   end
   return index.get(t, key)
 end
 
 function Meta.__newindex(t, key, value)
   if type(key) == "string" and not index.is_text(key) then
-    misuse(("a tensor's field '%s' cannot be set; use put(value, …), fill(value) or copy(from)")
-      :format(key))
+    misuse(("a tensor's field %s cannot be set; use put(value, …), fill(value) or copy(from)")
+      :format(core.what(key)))
   end
   index.set(t, key, value)
 end

@@ -22,6 +22,22 @@ function sweep.cards()
   return cards
 end
 
+--- Whether this machine has what a card `needs`: "lapack".
+function sweep.have(needs)
+  assert(needs == "lapack")
+  local ok, message = pcall(ml.op.det, ml.ones(1, 1))
+  assert(ok or message:find("needs LAPACK", 1, true), message)
+  return ok
+end
+
+-- Elements of matrices of this shape: a value on the diagonals, 0 elsewhere.
+local function diagonal(shape, value)
+  local n, m, list, count = shape[#shape], shape[#shape - 1], {}, 1
+  for i = 1, #shape do count = count * shape[i] end
+  for i = 0, count - 1 do list[i + 1] = math.floor(i / n) % m == i % n and value or 0 end
+  return list
+end
+
 --- Values for one tensor argument. Every one is drawn anew, by case and argument.
 function sweep.draw(shape, dtype, domain, stream, strided)
   local lo, hi = -1, 1
@@ -37,6 +53,9 @@ function sweep.draw(shape, dtype, domain, stream, strided)
   else
     t = ml.uniform(lo, hi, sizes, { dtype = dtype, seed = 7, stream = stream })
   end
+  if shape.diagonal then
+    t = t + ml.tensor(diagonal(sizes, shape.diagonal), dtype):reshape(sizes)
+  end
   return flip and t:transpose(-1, -2) or t
 end
 local draw = sweep.draw
@@ -47,7 +66,7 @@ local function is_float(spec) return spec:match("f64") or spec:match("^%w+%[") e
 function sweep.arguments(card, case, dtype, strided)
   local args, floats = {}, {}
   for i, a in ipairs(card.arg) do
-    local spec, name = a[2], a[1]:gsub("%?$", "")
+    local spec, name = a[2]:gsub("^state ", ""), a[1]:gsub("%?$", "")
     local v, domain = case[name], card.domain and card.domain[name]
     if spec:match("^list ") then
       local list = {}
@@ -56,16 +75,21 @@ function sweep.arguments(card, case, dtype, strided)
         floats[#floats + 1] = { list = list, at = k, name = name }
       end
       args[i] = list
+    elseif spec:match("%[") and v and v.bool then
+      args[i] = draw(v.bool, "i32", { 0, 1 }, 100 * i, false):to("bool")
+    elseif spec:match("%[") and v and v.float then -- where integers would do, too
+      args[i] = draw(v.float, dtype, { 0, 1 }, 100 * i, strided)
+      floats[#floats + 1] = { list = args, at = i, name = name }
     elseif spec:match("%[") and v then
       local integer, truth = spec:match("^i%d") ~= nil, spec:match("^bool%[")
       if truth then
         args[i] = draw(v, "i32", { 0, 1 }, 100 * i, false):to("bool")
       elseif v.values then
-        args[i] = ml.tensor(v.values, "i32")
+        args[i] = ml.tensor(v.values, integer and "i32" or dtype)
       else
         args[i] = draw(v, integer and "i32" or dtype, domain, 100 * i, strided and not integer)
       end
-      if not integer and not truth and is_float(spec) then
+      if not integer and not truth and is_float(a[2]) then
         floats[#floats + 1] = { list = args, at = i, name = name }
       end
     else
@@ -75,15 +99,24 @@ function sweep.arguments(card, case, dtype, strided)
   return args, floats
 end
 
+--- The operation of a card; what it writes into is a copy, so that every call finds the same.
 function sweep.call(card, args)
-  return ml.op[card.name](unpack(args, 1, #card.arg))
+  local given = {}
+  for i, a in ipairs(card.arg) do
+    given[i] = a[2]:match("^state ") and args[i] and args[i]:clone() or args[i]
+  end
+  return ml.op[card.name](unpack(given, 1, #card.arg))
 end
 
 --- Whether a card has a gradient by the argument.
 function sweep.differentiable(card, name)
   if not card.grad then return false end
+  if card.constant and card.constant[name] then return false end
+  for _, a in ipairs(card.arg) do
+    if a[1]:gsub("%?$", "") == name and a[2]:match("^state ") then return false end
+  end
   if type(card.grad) == "table" then return card.grad[name] ~= nil end
-  return name ~= "target" and name ~= "weight" -- of losses, which say so themselves
+  return true
 end
 
 return sweep

@@ -14,12 +14,18 @@ local function params(card, form)
       p[#p + 1] = many .. a.name
       p[#p + 1] = "int64_t n_" .. a.name
     elseif a.kind == "tensor" then
-      p[#p + 1] = tensor .. a.name
+      p[#p + 1] = (a.state and form == "impl" and "ml_tensor *" or tensor) .. a.name
     else
       p[#p + 1] = (a.kind == "number" and "double " or "int64_t ") .. a.name
     end
   end
   return table.concat(p, ", ")
+end
+
+-- The outputs that an implementation fills.
+local function outputs(card)
+  local saved = card.saved and ", ml_tensor *" .. card.saved[1] or ""
+  return "ml_tensor *" .. card.result.name .. saved
 end
 
 local function names(card, tensor)
@@ -35,8 +41,8 @@ local function prototypes(card)
   local n, out = card.name, card.result.name
   return format("ml_err ml_%s(ml_ref *%s, %s);", n, out, params(card, "ref")),
     format("ml_err ml__op_%s(ml_tensor **%s, %s);", n, out, params(card, "in")),
-    format("ml_err ml_%s_ref(ml_tensor *%s, %s);", n, out, params(card, "impl")),
-    format("ml_err ml_%s_cpu(ml_tensor *%s, %s);", n, out, params(card, "impl"))
+    format("ml_err ml_%s_ref(%s, %s);", n, outputs(card), params(card, "impl")),
+    format("ml_err ml_%s_cpu(%s, %s);", n, outputs(card), params(card, "impl"))
 end
 
 local function in_order(card)
@@ -108,9 +114,41 @@ local function checks(card, put)
         t.name, t.pattern, v)
       put("%s}", pad)
     end
+    if t.state then
+      put('$(pad)if (!$v->info.contiguous || $v->node) return ml_fail(ML_EARG, "bad argument '
+        .. "#$position to '$op' ($v: expected contiguous, and not computed on the tape)\");",
+        { pad = pad, v = v, position = t.position, op = card.name })
+    end
     if t.list or t.optional then put("  }") end
   end
   return index
+end
+
+-- Whether a backward will come: what is saved for it depends on that.
+local function any_wants(card, put)
+  put("  bool wants = false;")
+  for _, t in ipairs(card.tensors) do
+    if t.list then
+      put("  for (int64_t k = 0; k < n_$n; k++) wants = wants || ml__wants($n[k]);", { n = t.name })
+    elseif not t.state then
+      put("  wants = wants || ml__wants(%s);", t.name)
+    end
+  end
+end
+
+-- The shape by a rule, and the tensor.
+local function saved_tensor(card, put)
+  local s = card.saved
+  local like = card.by_name[s[2]]
+  local dtype = like and format("%s->info.dtype", like.list and like.name .. "[0]" or like.name)
+    or "ML_" .. s[2]:upper()
+  local rule, call = s.shape:match("^([%w_]+)%((.*)%)$")
+  put("  ml_tensor *kept = NULL;")
+  any_wants(card, put)
+  put("  if (err == ML_OK && ml__grad_on && wants) {")
+  put("    err = ml__shape_%s(&nd, shape, %s);", rule, call)
+  put("    if (err == ML_OK) err = ml__new(&kept, %s, nd, shape);", dtype)
+  put("  }")
 end
 
 local function keeps_output(card)
@@ -123,33 +161,37 @@ end
 -- The implementation for the dtype at hand; and that call again, as a captured step repeats it.
 local function run(card, put)
   local n, main = card.name, card.tensors[1].name .. (card.tensors[1].list and "[0]" or "")
-  local args, others, at, scalars = {}, #card.tensors - (card.has_list and 1 or 0), 0, 0
-  put("static ml_err run_%s(ml_tensor *made, %s) {", n, params(card, "impl"))
+  local args, at, scalars = {}, 0, 0
+  local out = card.result.name .. (card.saved and ", " .. card.saved[1] or "")
+  put("static ml_err run_%s(%s, %s) {", n, outputs(card), params(card, "impl"))
   if card.cpu then
     put("  if (!ml__reference_on && (1u << %s->info.dtype & (%s)))", main, mask(card.cpu))
-    put("    return ml_%s_cpu(made, %s);", n, names(card, "%s"))
+    put("    return ml_%s_cpu(%s, %s);", n, out, names(card, "%s"))
   end
-  put("  return ml_%s_ref(made, %s);", n, names(card, "%s"))
+  put("  return ml_%s_ref(%s, %s);", n, out, names(card, "%s"))
   put("}")
+  local function operand()
+    at = at + 1
+    return format(card.has_list and "c->in[c->n_list + %d]" or "c->in[%d]", at - 1)
+  end
+  if card.saved then args[1] = operand() end
   for _, a in ipairs(card.args) do
     if a.list then
       args[#args + 1] = "c->in, c->n_list"
     elseif a.kind == "tensor" then
-      args[#args + 1] = format(card.has_list and "c->in[c->n_list + %d]" or "c->in[%d]", at)
-      at = at + 1
+      args[#args + 1] = operand()
     else
       args[#args + 1] = format("c->scalar[%d].%s", scalars, a.kind == "number" and "d" or "i")
       scalars = scalars + 1
     end
   end
-  assert(at == others)
   put("static ml_err again_%s(const ml_call *c) { return run_%s(c->out, %s); }", n, n,
     table.concat(args, ", "))
 end
 
 -- Notes the call, while a step is captured.
 local function note(card, put)
-  local list, used, scalars = nil, {}, {}
+  local list, used, scalars = nil, { card.saved and "kept" }, {}
   for _, a in ipairs(card.args) do
     if a.list then list = a.name
     elseif a.kind ~= "tensor" then
@@ -159,6 +201,9 @@ local function note(card, put)
     end
   end
   put("  if (err == ML_OK && ml__recording) {")
+  for _, t in ipairs(card.tensors) do
+    if t.state then put("    if (%s) ML_TRY(ml__note_state(%s));", t.name, t.name) end
+  end
   put("    ml_tensor *used[] = {%s};", #used > 0 and table.concat(used, ", ") or "NULL")
   put("    ml_scalar scalar[] = {%s};", #scalars > 0 and table.concat(scalars, ", ") or "{0}")
   put("    err = ml__note(again_%s, made, %s, used, %d, scalar, %d, %s);", card.name,
@@ -171,7 +216,7 @@ end
 local function promotion(card, put)
   local group, of_result = card.meeting, false
   for _, t in ipairs(group) do of_result = of_result or t.name == card.result.like end
-  put("static ml_err $(op)_promoted(ml_tensor **out, ml_promotion p, $params) {",
+  put("static ml_err $(op)_promoted(ml_tensor **out, ml_promotion met, $params) {",
     { op = card.name, params = params(card, "in") })
   local call = {}
   for _, a in ipairs(card.args) do call[a.name] = a.name end
@@ -190,9 +235,9 @@ local function promotion(card, put)
   for _, t in ipairs(group) do
     if t.list then
       put("  for (int64_t k = 0; k < n_$name && err == ML_OK; k++)", { name = t.name })
-      put("    err = ml__cast(&p_$name[k], $name[k], p.compute);", { name = t.name })
+      put("    err = ml__cast(&p_$name[k], $name[k], met.compute);", { name = t.name })
     else
-      put("  if (err == ML_OK && $name) err = ml__cast(&p_$name, $name, p.compute);",
+      put("  if (err == ML_OK && $name) err = ml__cast(&p_$name, $name, met.compute);",
         { name = t.name })
     end
   end
@@ -201,7 +246,7 @@ local function promotion(card, put)
     list[#list + 1] = call[a.name]
     if a.list then list[#list + 1] = "n_" .. a.name end
   end
-  put(of_result and "  if (p.result == p.compute) ml__into = into;" or "  ml__into = into;")
+  put(of_result and "  if (met.result == met.compute) ml__into = into;" or "  ml__into = into;")
   put("  if (err == ML_OK) err = ml__op_%s(&made, %s);", card.name, table.concat(list, ", "))
   for _, t in ipairs(group) do
     if t.list then
@@ -213,8 +258,8 @@ local function promotion(card, put)
   end
   put("  if (err < 0) return err;")
   if of_result then
-    put("  if (p.result != p.compute) ml__into = into;")
-    put("  err = ml__cast(out, made, p.result);")
+    put("  if (met.result != met.compute) ml__into = into;")
+    put("  err = ml__cast(out, made, met.result);")
     put("  ml__unref(made);")
   else
     put("  *out = made;")
@@ -242,9 +287,9 @@ local function promote_first(card, put)
     if a.list then given[#given + 1] = "n_" .. a.name end
   end
   put("  if (bits & (bits - 1) || (bits && !(bits & (%s)))) {", group[1].mask)
-  put("    ml_promotion p = ml__promote(bits, %s, %s);", group[1].mask,
+  put("    ml_promotion met = ml__promote(bits, %s, %s);", group[1].mask,
     card.each and "true" or "false")
-  put("    if (p.compute >= 0) return %s_promoted(out, p, %s);", card.name,
+  put("    if (met.compute >= 0) return %s_promoted(out, met, %s);", card.name,
     table.concat(given, ", "))
   put("  }")
 end
@@ -300,6 +345,7 @@ local function internal(card, put)
   end
   put("  ml_tensor *made = NULL;")
   put("  ml_err err = ml__result(&made, %s, nd, shape);", dtype)
+  if card.saved then saved_tensor(card, put) end
   if not card.strided then
     for _, t in ipairs(card.tensors) do
       if not t.list then
@@ -313,7 +359,7 @@ local function internal(card, put)
     call[#call + 1] = copied and "c_" .. a.name or a.name
     if a.list then call[#call + 1] = "n_" .. a.name end
   end
-  local args = table.concat(call, ", ")
+  local args = (card.saved and "kept, " or "") .. table.concat(call, ", ")
   put("  if (err == ML_OK) err = run_%s(made, %s);", n, args)
   note(card, put)
   if card.grad then
@@ -337,7 +383,7 @@ local function internal(card, put)
       end
     else
       local all = {}
-      for _, t in ipairs(card.tensors) do all[#all + 1] = card.strided and t.name or t.name end
+      for _, t in ipairs(card.tensors) do all[#all + 1] = t.state and "NULL" or t.name end
       put("    ml_tensor *in[] = {%s};", table.concat(all, ", "))
       put("    int64_t n_in = %d;", #card.tensors)
     end
@@ -346,6 +392,7 @@ local function internal(card, put)
     put('      err = ml__record(&node, "%s", %s, made, in, (int)n_in);', n,
       type(card.grad) == "string" and "ml_" .. card.grad or n .. "_backward")
     if keeps_output(card) then put("      if (err == ML_OK) err = ml__save(node, 0, made);") end
+    if card.saved then put("      if (err == ML_OK) err = ml__save(node, 1, kept);") end
     for i, s in ipairs(card.scalars) do
       put("      if (err == ML_OK) node->scalar[%d].%s = %s;", i - 1,
         s.kind == "number" and "d" or "i", s.name)
@@ -359,6 +406,7 @@ local function internal(card, put)
       if not t.list then put("  ml__unref(c_%s);", t.name) end
     end
   end
+  if card.saved then put("  ml__unref(kept);") end
   put("  if (err < 0) ml__unref(made);")
   put("  else *out = made;")
   put("  return err;")

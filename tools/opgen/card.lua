@@ -5,9 +5,12 @@
 --   doc, source      a sentence; where the formula is from
 --   arg              { name, type [, default] }: type is "f32|f64[B,K]" (dtypes and shape), "x[N]"
 --                    (the dtype of argument x), "int", "number", "bool" or "choice:a|b". "[...]" is
---                    any shape; "name?" may be absent; "list x" a list of tensors.
+--                    any shape; "name?" may be absent; "list x" a list of tensors; "state x" one
+--                    that the operation writes into: contiguous, never on the tape
 --   out              { name, dtype of [, "[B,N]"] }, or shape = "rule(args)": C's ml__shape_rule;
 --                    the dtype is an argument's (a choice between dtypes, too), or named
+--   saved            { name, dtype or dtype of, shape = "rule(args)" }: a second output, for the
+--                    backward alone (saved[1]); NULL to implementations where none will come
 --   promote          false: tensors of other dtypes than its own are refused, not converted first
 --   check            the order in which arguments are checked, where it is not their own: the first
 --                    one to hold a size decides what the others are expected to have
@@ -19,7 +22,9 @@
 --                    or the name of a C function; absent: not differentiable
 --   loose            C, over the arguments: an operand whose count may change between replays of a
 --                    captured step, since nothing else depends on it; or NULL
---   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua)
+--   constant         by argument: true where grad, a C function, has none by it
+--   edges            why equal or infinite elements may give another result than the reference
+--   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua); needs: "lapack", of the machine
 
 local each = require "opgen.each"
 
@@ -49,6 +54,7 @@ local function parse_arg(a)
     return r
   end
   if t:match("^list ") then r.list, t = true, t:sub(6) end
+  if t:match("^state ") then r.state, t = true, t:sub(7) end
   local dtypes, shape = t:match("^([%w|]+)%[(.-)%]$")
   assert(dtypes, "argument " .. r.name .. ": cannot read type " .. t)
   r.kind = "tensor"

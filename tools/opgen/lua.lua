@@ -1,10 +1,59 @@
 -- lua: writes an operation's Lua function and its place on the reference page.
 local format = string.format
 
+-- What a shape rule means, for people. A card may say it itself: `returns`.
+local RULES = {
+  like = "the shape of `$1`", each = "the shapes of $names, broadcast",
+  affine = "the shape of `x`", along = "the shape of `x`",
+  reduce = "`x`'s shape without the axis, or with 1 there where `keep`; no axes where axis is 0",
+  loss = "no axes", select = "`x`'s shape, the axis replaced by the indices' axes",
+  gather = "the shape of the indices for `gather`, else of `x`",
+  cat = "the shapes of `xs`, added up along the axis",
+  bags = "[B, T, D]: samples, tables, width",
+  interaction = "[B, D + pairs]: the pairs of {x, rows of e}, of a row with itself where `itself`",
+}
+
+local function returned(card)
+  local r = card.result
+  if card.returns then return card.returns end
+  if r.shape then return "[" .. table.concat(r.shape, ", ") .. "]" end
+  local name, first = r.rule:match "^([%w_]+)%(([%w_]*)"
+  local names = {}
+  for _, t in ipairs(card.tensors) do names[#names + 1] = "`" .. t.name .. "`" end
+  local text = RULES[name] or "its shape follows from the arguments'"
+  return (text:gsub("$1", first):gsub("$names", table.concat(names, ", ")))
+end
+
+-- A dtype and shape such as "f64|f32[B,N]" in words.
+local function kind(a)
+  if a.kind ~= "tensor" then
+    return a.kind == "choice" and "string" or a.kind == "bool" and "boolean" or "number",
+      a.kind == "choice" and table.concat(a.choices, ", ") or a.kind == "int" and "whole" or ""
+  end
+  local of = a.dtypes and a.dtypes:gsub("|", " ") or "as `" .. a.like .. "`"
+  local shape = a.pattern and ", [" .. a.pattern:gsub(",", ", "):gsub("_", "") .. "]" or ""
+  return a.list and "{Tensor,...}" or "Tensor", of .. shape
+end
+
+-- The operation's doc comment: for the reference, and for the prompt's `? name`.
+local function comment(card, put)
+  put("--- %s", (card.doc:gsub("\n", "\n-- ")))
+  for _, a in ipairs(card.args) do
+    local type, text = kind(a)
+    local tag = a.optional and "tparam ?" or a.default ~= nil
+      and format("tparam[opt=%s] ", tostring(a.default)) or "tparam "
+    put("-- @%s%s %s %s", tag, type, a.name, text)
+  end
+  local dtype = card.by_name[card.result.like] and "dtype as `" .. card.result.like .. "`"
+    or card.result.like
+  put("-- @treturn Tensor %s; %s%s", dtype, returned(card), card.grad and "" or "; no gradient")
+  if card.source then put("-- @source %s", card.source) end
+end
+
 local function lua_wrapper(card, put)
   local ps, cs = {}, {}
   for _, a in ipairs(card.args) do ps[#ps + 1] = a.name end
-  put("--- %s", card.doc)
+  comment(card, put)
   put("function op.%s(%s)", card.name, table.concat(ps, ", "))
   -- first: it may run the collector, and a list's tensors may be on their way
   put("  local out = new_ref()")
@@ -63,55 +112,11 @@ local function lua_choices(card, put)
   end
 end
 
--- What a shape rule means, for people. A card may say it itself: `returns`.
-local RULES = {
-  like = "the shape of `$1`", each = "the shapes of $names, broadcast",
-  affine = "the shape of `x`", along = "the shape of `x`",
-  reduce = "`x`'s shape without the axis, or with 1 there where `keep`; no axes where axis is 0",
-  loss = "no axes", select = "`x`'s shape, the axis replaced by the indices' axes",
-  gather = "the shape of the indices for `gather`, else of `x`",
-  cat = "the shapes of `xs`, added up along the axis",
-  bags = "[B, T, D]: samples, tables, width",
-  interaction = "[B, D + pairs]: the pairs of {x, rows of e}, of a row with itself where `itself`",
-}
-
-local function returned(card)
-  local r = card.result
-  if card.returns then return card.returns end
-  if r.shape then return "[" .. table.concat(r.shape, ", ") .. "]" end
-  local name, first = r.rule:match "^([%w_]+)%(([%w_]*)"
-  local names = {}
-  for _, t in ipairs(card.tensors) do names[#names + 1] = "`" .. t.name .. "`" end
-  local text = RULES[name] or "its shape follows from the arguments'"
-  return (text:gsub("$1", first):gsub("$names", table.concat(names, ", ")))
-end
-
--- A dtype and shape such as "f64|f32[B,N]" in words.
-local function kind(a)
-  if a.kind ~= "tensor" then
-    return a.kind == "choice" and "string" or a.kind == "bool" and "boolean" or "number",
-      a.kind == "choice" and table.concat(a.choices, ", ") or a.kind == "int" and "whole" or ""
-  end
-  local of = a.dtypes and a.dtypes:gsub("|", " ") or "as `" .. a.like .. "`"
-  local shape = a.pattern and ", [" .. a.pattern:gsub(",", ", "):gsub("_", "") .. "]" or ""
-  return a.list and "{Tensor,...}" or "Tensor", of .. shape
-end
-
--- The operation's comment as LDoc reads it.
+-- The operation as LDoc reads it: its comment, and its name in place of its code.
 local function reference(card, put)
-  put("--- %s", (card.doc:gsub("\n", "\n-- ")))
-  for _, a in ipairs(card.args) do
-    local type, text = kind(a)
-    local tag = a.optional and "tparam ?" or a.default ~= nil
-      and format("tparam[opt=%s] ", tostring(a.default)) or "tparam "
-    put("-- @%s%s %s %s", tag, type, a.name, text)
-  end
-  local dtype = card.by_name[card.result.like] and "dtype as `" .. card.result.like .. "`"
-    or card.result.like
-  put("-- @treturn Tensor %s; %s", dtype, returned(card))
+  comment(card, put)
   put("-- @raise bad argument #n to '%s', with what was expected and what it got", card.name)
-  if card.source then put("-- @source %s", card.source) end
-  put("-- @function %s%s", card.name, card.grad and "" or "\n-- @usage -- no gradient")
+  put("-- @function %s", card.name)
   put("")
 end
 

@@ -6,7 +6,8 @@ local ffi = require "ffi"
 local C, Ref, own = core.C, core.Ref, core.own
 local M = { is_tensor = core.is_tensor, END = C.ML_END }
 
-local Refs, Index, Program = ffi.typeof "ml_ref[?]", ffi.typeof "int[1]", ffi.typeof "ml_program *[1]"
+local Refs, Index = ffi.typeof "ml_ref[?]", ffi.typeof "int[1]"
+local Program = ffi.typeof "ml_program *[1]"
 local index = Index()
 
 --- Room for n handles.

@@ -69,6 +69,9 @@ end
 -- The program prints a mistake found here as one line: its place is the user's, and no frame of
 -- these modules would say more (core/host/call.c).
 local host = package.loaded["mlua.host"] or {}
+if host.watch then -- Ctrl-C at the program's prompt stops operations, too
+  host.watch(tonumber(ffi.cast("uintptr_t", C.ml_interrupt)))
+end
 local function mistake(message)
   host.mistake = with_context(message)
   return host.mistake
@@ -115,7 +118,7 @@ local depth = 0 -- of scopes; libmlua's own count follows it
 
 -- Tensors outside any scope, by slot, in a weak table; false where there is none. The collector
 -- clears the entries of those that nobody holds, and the next operation frees their slots: a
--- finaliser on each would take five times longer.
+-- finaliser on each would take eight times longer.
 local live, gens, top = setmetatable({}, { __mode = "v" }), {}, 0
 local due = false -- a collection has ended since the last sweep
 
@@ -162,7 +165,7 @@ local function relieve()
     collectgarbage()
     sweep()
   end
-  memory.collect_at = math.max(32 * 2 ^ 20, 2 * tonumber(memory.held))
+  memory.collect_at = math.max(32 * 2 ^ 20, 2 * tonumber(memory.held)) -- as core/tensor/alloc.c
 end
 
 --- Take charge of a handle that C has just made.
@@ -227,8 +230,10 @@ function core.scope(fn, ...)
   if type(fn) ~= "function" then
     core.misuse(("bad argument #1 to 'scope' (expected a function, got %s)"):format(type(fn)))
   end
-  local now, top = coroutine.running() or false, owners[depth]
-  if top and top ~= now and coroutine.status(top) == "suspended" then core.misuse(YIELDED) end
+  local now, owner = coroutine.running() or false, owners[depth]
+  if owner and owner ~= now and coroutine.status(owner) == "suspended" then
+    core.misuse(YIELDED)
+  end
   local d = C.ml_scope_begin()
   if d < 0 then raise() end
   depth = d
@@ -239,8 +244,12 @@ end
 -- -- generated operations --
 
 local bad = {}
+
+-- A value in a message, which is one line.
 local function what(v)
-  if type(v) == "string" then return #v > 40 and "a string" or "'" .. v .. "'" end
+  if type(v) == "string" then
+    return (#v > 40 or v:find "%c") and "a string" or "'" .. v .. "'"
+  end
   if type(v) == "number" then return ("%.14g"):format(v) end
   if type(v) == "boolean" then return tostring(v) end
   return istype(Ref, v) and "a tensor" or type(v)

@@ -6,7 +6,7 @@ local core = require "mlua.ffi"
 local tensor = require "mlua.tensor"
 local text = require "mlua.text"
 
-local linear = core.op.linear
+local linear, is_tensor = core.op.linear, core.is_tensor
 
 local Linear = Module.class "Linear"
 
@@ -45,10 +45,30 @@ function Linear.new(o)
   return self
 end
 
---- @tparam Tensor x  [B, inputs]
--- @treturn Tensor    [B, outputs]
+-- Of x [.., inputs] with any axes before.
+local function over_last(self, x)
+  local sizes = x:shape()
+  local wide = table.remove(sizes)
+  if wide ~= self.inputs then -- raises
+    return linear(x, self.weight, self.bias, self.activation)
+  end
+  local rows = 1
+  for d = 1, #sizes do rows = rows * sizes[d] end
+  sizes[#sizes + 1] = self.outputs
+  local y = linear(x:reshape(rows, wide), self.weight, self.bias, self.activation)
+  return y:reshape(sizes)
+end
+
+--- @tparam Tensor x  [.., inputs]
+-- @treturn Tensor    [.., outputs]
 -- @raise bad argument #1 or #2 to 'linear' with the shapes, after the layer's path
 function Linear:forward(x)
+  if is_tensor(x) and core.info(x).ndim ~= 2 then
+    core.set_context(self._path)
+    local y = over_last(self, x)
+    core.set_context(nil)
+    return y
+  end
   if not self._path then return linear(x, self.weight, self.bias, self.activation) end
   core.set_context(self._path)
   local y = linear(x, self.weight, self.bias, self.activation)

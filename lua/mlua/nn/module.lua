@@ -1,7 +1,8 @@
---- The base of layers: named parameters, sub-modules, state, summary.
+--- The base of layers: named parameters, buffers, sub-modules, state, summary.
 --
 -- A module registers what it owns, in order; everything else is derived from that: the list of
--- parameters, the state dictionary, and the path that messages start with.
+-- parameters, the state dictionary, and the path that messages start with. It is in training mode
+-- (`training`), or not: `model:eval()`.
 -- @module mlua.nn.module
 local core = require "mlua.ffi"
 local check = require "mlua.check"
@@ -23,7 +24,8 @@ function Module.class(name)
   class.__call = function(self, ...) return self:forward(...) end
   --- An empty instance.
   function class.create()
-    return setmetatable({ _parameters = {}, _children = {}, _names = {}, _path = nil }, class)
+    return setmetatable({ _parameters = {}, _buffers = {}, _children = {}, _names = {},
+                          _path = nil, training = true }, class)
   end
   return class
 end
@@ -54,6 +56,17 @@ function Module:parameter(name, t)
   return t
 end
 
+--- Register a buffer: a tensor of any dtype that is part of the state, but that no optimiser
+-- changes (running statistics, counts). It outlives any scope.
+-- @tparam string name
+-- @tparam Tensor t
+-- @treturn Tensor  t
+function Module:buffer(name, t)
+  check.arg(core.is_tensor(t), 2, "buffer", "t: expected a tensor, got %s", check.what(t))
+  add(self, "buffer", self._buffers, name, t)
+  return core.keep(t)
+end
+
 --- Register a sub-module.
 -- @tparam string name
 -- @tparam Module module
@@ -65,18 +78,64 @@ function Module:child(name, module)
   return module
 end
 
-local function visit(self, prefix, list)
-  for _, p in ipairs(self._parameters) do
-    list[#list + 1] = { name = prefix .. p.name, tensor = p.value, module = self }
+local function visit(self, prefix, list, parameters, buffers)
+  for _, of in ipairs { parameters and self._parameters or {}, buffers and self._buffers or {} } do
+    for _, p in ipairs(of) do
+      list[#list + 1] = { name = prefix .. p.name, tensor = p.value, module = self }
+    end
   end
-  for _, c in ipairs(self._children) do visit(c.value, prefix .. c.name .. ".", list) end
+  for _, c in ipairs(self._children) do
+    visit(c.value, prefix .. c.name .. ".", list, parameters, buffers)
+  end
   return list
 end
 
 --- All parameters with their dotted names, in order of registration.
 -- @treturn table  list of { name, tensor, module }
 function Module:named_parameters()
-  return visit(self, "", {})
+  return visit(self, "", {}, true, false)
+end
+
+--- All buffers, as `named_parameters`.
+-- @treturn table  list of { name, tensor, module }
+function Module:named_buffers()
+  return visit(self, "", {}, false, true)
+end
+
+--- Let this module and all inside it train, or no longer: dropout, batch norm ask `training`.
+-- @tparam[opt=true] boolean on
+-- @treturn Module  itself
+function Module:train(on)
+  check.type(on, 1, "train", "on", "boolean|nil")
+  self.training = on ~= false
+  for _, c in ipairs(self._children) do c.value:train(self.training) end
+  return self
+end
+
+--- No longer train: `train(false)`.
+-- @treturn Module  itself
+function Module:eval()
+  self:train(false)
+  return self
+end
+
+--- Call a function with every module inside, then with this one: `model:apply(init)`.
+-- @tparam function f  takes a module
+-- @treturn Module     itself
+function Module:apply(f)
+  check.arg(type(f) == "function", 1, "apply", "f: expected a function, got %s", check.what(f))
+  for _, c in ipairs(self._children) do c.value:apply(f) end
+  f(self)
+  return self
+end
+
+--- Ask for no gradients by its parameters, or again for them: what is frozen is not trained.
+-- @tparam[opt=true] boolean on
+-- @treturn Module  itself
+function Module:freeze(on)
+  check.type(on, 1, "freeze", "on", "boolean|nil")
+  for _, p in ipairs(self:named_parameters()) do p.tensor:requires_grad(on == false) end
+  return self
 end
 
 --- All parameters, as optimisers take them.
@@ -94,24 +153,24 @@ function Module:size()
   return n
 end
 
---- Its state: parameters by dotted name. The tensors are the module's own, not copies.
+--- Its state: parameters and buffers by dotted name. The tensors are the module's own, not copies.
 -- @treturn table
 function Module:state()
   local state = {}
-  for _, p in ipairs(self:named_parameters()) do state[p.name] = p.tensor end
+  for _, p in ipairs(visit(self, "", {}, true, true)) do state[p.name] = p.tensor end
   return state
 end
 
---- Copy a state into the parameters: all or nothing.
+--- Copy a state into the parameters and buffers: all or nothing.
 -- @tparam table state  by dotted name; extra and missing names are mistakes
 -- @return true, or nil and one line that names the first misfit
 function Module:load_state(state)
   check.type(state, 1, "load_state", "state", "table")
-  local ok, message = states.load(self:named_parameters(), state, "state", "the model")
+  local ok, message = states.load(visit(self, "", {}, true, true), state, "state", "the model")
   return ok, message
 end
 
---- Write the parameters as safetensors.
+--- Write parameters and buffers as safetensors.
 -- @tparam string path
 -- @tparam ?table metadata  strings by name
 -- @return true, or nil and a message
@@ -120,7 +179,7 @@ function Module:save(path, metadata)
   return require("mlua.safetensors").save(path, self:state(), metadata)
 end
 
---- Read parameters that `save` wrote.
+--- Read what `save` wrote.
 -- @tparam string path
 -- @return true, or nil and a message
 function Module:load(path)

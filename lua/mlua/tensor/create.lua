@@ -39,6 +39,8 @@ local function check_options(o, op)
   return o
 end
 
+create.check_options = check_options
+
 -- Sizes given as f(2, 3, options), f({2, 3}, options), and the options.
 local function sizes_and_options(op, ...)
   local n, first = select("#", ...), (...)
@@ -56,6 +58,10 @@ local function sizes_and_options(op, ...)
   check_sizes(sizes, n, op)
   return sizes, options and check_options(options, op) or {}
 end
+create.sizes_and_options = sizes_and_options
+
+-- What an integer dtype holds exactly of Lua's numbers.
+local RANGE = { i64 = { -2 ^ 53, 2 ^ 53 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = { 0, 255 } }
 
 local function dtype_number(name)
   return core.dtype_number[name] or misuse(("no dtype %s: expected f64, f32, bf16, f16, i64, " ..
@@ -112,17 +118,39 @@ function create.seed(n)
   C.ml_seed(n)
 end
 
-local function draw(op, labels, from, a, b, ...)
-  if type(a) ~= "number" then bad_argument(1, op, labels[1], "a number", a) end
-  if type(b) ~= "number" then bad_argument(2, op, labels[2], "a number", b) end
-  local sizes, o = sizes_and_options(op, ...)
+--- The seed, and the next stream that no draw has had since it was set.
+-- @treturn number
+-- @treturn number
+function create.next_stream()
+  core.no_capture "such a draw would have the same name each time; use rand, randn or nn.Dropout"
+  return tonumber(C.ml_seed_set()), tonumber(C.ml_next_stream())
+end
+
+local function check_names(op, o)
   for name, v in pairs { seed = o.seed, stream = o.stream } do
     if not is_whole(v) or v < 0 then
       misuse(("%s: option %s: expected a whole number of at least 0, got %s"):format(op, name,
         core.what(v)))
     end
   end
+end
+
+-- The seed and stream that options name, or the next ones.
+local function name_draw(op, o)
+  check_names(op, o)
+  if o.seed and o.stream then return o.seed, o.stream end
+  if o.stream then return tonumber(C.ml_seed_set()), o.stream end
+  local seed, stream = create.next_stream()
+  return o.seed or seed, stream
+end
+create.name_draw = name_draw
+
+local function draw(op, labels, from, a, b, ...)
+  if type(a) ~= "number" then bad_argument(1, op, labels[1], "a number", a) end
+  if type(b) ~= "number" then bad_argument(2, op, labels[2], "a number", b) end
+  local sizes, o = sizes_and_options(op, ...)
   local t = new(sizes, o.dtype)
+  check_names(op, o)
   check(from(t, a, b, o.seed or NEXT, o.stream or NEXT))
   return t
 end
@@ -145,10 +173,28 @@ function create.normal(mean, sd, ...)
   return draw("normal", NORMAL, C.ml_tensor_normal, mean, sd, ...)
 end
 
--- -- from Lua --
+--- Whole numbers of [lo, hi): `randint(0, 10, 2, 3)`; i64 where no dtype is named.
+-- @tparam number lo
+-- @tparam number hi  above lo
+-- @param ...  sizes, options: dtype, seed, stream
+function create.randint(lo, hi, ...)
+  if not is_whole(lo) then bad_argument(1, "randint", "lo", "a whole number", lo) end
+  if not (is_whole(hi) and hi > lo) then
+    bad_argument(2, "randint", "hi", ("a whole number above %d"):format(lo), hi)
+  end
+  local sizes, o = sizes_and_options("randint", ...)
+  local dtype = o.dtype or "i64"
+  local range = RANGE[dtype]
+  if dtype == "bool" or (range and (lo < range[1] or hi - 1 > range[2])) then
+    misuse(("randint: %d to %d as %s"):format(lo, hi - 1, dtype))
+  end
+  local t = new(sizes, dtype)
+  local s, k = name_draw("randint", o)
+  check(C.ml_tensor_integers(t, lo, hi, s, k))
+  return t
+end
 
--- What an integer dtype holds exactly of Lua's numbers.
-local RANGE = { i64 = { -2 ^ 53, 2 ^ 53 }, i32 = { -2 ^ 31, 2 ^ 31 - 1 }, u8 = { 0, 255 } }
+-- -- from Lua --
 
 -- Below these, the 16-bit formats hold every whole number.
 local WHOLE = { bf16 = 2 ^ 8, f16 = 2 ^ 11 }
@@ -208,10 +254,11 @@ local function fill_from(v, shape, level, write, path)
   for i = 1, #v do fill_from(v[i], shape, level + 1, write, path .. "[" .. i .. "]") end
 end
 
-local function all_boolean(v)
+local function all_boolean(v, level)
   if type(v) ~= "table" then return type(v) == "boolean" end
   for i = 1, #v do
-    if not all_boolean(v[i]) then return false end
+    -- by the level: a list may hold itself
+    if level == 8 or not all_boolean(v[i], level + 1) then return false end
   end
   return #v > 0
 end
@@ -226,7 +273,7 @@ function create.of(values, dtype)
   if type(dtype) == "table" then dtype = check_options(dtype, "tensor").dtype end
   local shape = {}
   measure(values, shape, 1)
-  dtype = dtype or all_boolean(values) and "bool" or "f32"
+  dtype = dtype or all_boolean(values, 0) and "bool" or "f32"
   local narrow = WHOLE[dtype] and true -- rounded once, from f64
   local t = new(shape, narrow and "f64" or dtype)
   local p, at, range = core.pointer(t), 0, RANGE[dtype]

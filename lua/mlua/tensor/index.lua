@@ -42,7 +42,8 @@ local function read_item(text)
   if text:find("^%-?%d+$") then return tonumber(text) end
   local from, to, step = (text .. "::"):match("^(%-?%d*)%s*:%s*(%-?%d*)%s*:%s*(%-?%d*):*$")
   if not from or not text:find(":", 1, true) or (" " .. from .. to .. step .. " "):find("%-%D") then
-    misuse(("index: '%s': expected a position, from:to:step, '...' or 'new'"):format(text))
+    misuse(("index: %s: expected a position, from:to:step, '...' or 'new'"):format(
+      core.what(text)))
   end
   return { number(from), number(to), number(step) }
 end

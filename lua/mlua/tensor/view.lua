@@ -86,8 +86,9 @@ views.position_in, views.view, views.layout = position_in, view, layout
 
 --- The same elements in another shape; one size may be -1. Copies where they are not in row order.
 function methods:reshape(...)
+  local count = tonumber(core.info(self).count)
   local sizes, known, open = sizes_of("reshape", -1, ...), 1, nil
-  local count, given = self:count(), shape_text(sizes)
+  local given = shape_text(sizes)
   for i = 1, #sizes do
     if sizes[i] == -1 then open = open and misuse("reshape: two sizes of -1") or i
     else known = known * sizes[i] end

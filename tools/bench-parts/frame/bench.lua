@@ -91,7 +91,8 @@ end
 -- @tparam table c  fields:
 --   name; unit: s, ms, µs, ns per step, or another with `per`, units of work in a step (a rate);
 --   steps of a round; ours(first, steps), which does them, first from 0 on, and may return seconds
---   per step of its own measuring; peer { script, case }; peer_run(), seconds, in its place;
+--   per step of its own measuring; peer { script, case }; peer_run(), seconds, in its place,
+--   without --peer, too, where `always`;
 --   bound in seconds per step, bound_by
 -- @treturn table  the row
 function Bench:measure(c)
@@ -112,7 +113,7 @@ function Bench:measure(c)
     end
   end
   local run_peer = peer and function() return peer:run() end
-    or self.options.peer and c.peer_run or nil
+    or (self.options.peer or c.always) and c.peer_run or nil
   ours(math.max(1, math.floor(steps / 4)))
   local mine, theirs = {}, {}
   rest(self)

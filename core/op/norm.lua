@@ -1,0 +1,27 @@
+return {
+  doc = "The p-norm along an axis (of all elements where axis is 0), kept as size 1 where `keep`: "
+    .. "the largest |x| for p = inf, the smallest for -inf, how many are not 0 for p = 0.",
+  source = "the definitions of torch.linalg.vector_norm",
+  arg = { { "x", "f64|f32[...]" }, { "p", "number", 2 }, { "axis", "int", 0 }, { "keep", "bool" } },
+  out = { "y", "x", shape = "norm(x, p, axis, keep)" },
+  cpu = "f64|f32",
+  grad = "norm_backward", keep = true,
+  tol = { f32 = 1e-5 },
+  sweep = {
+    { x = { 3, 5 }, axis = 0 },
+    { x = { 3, 5 }, axis = 1 },
+    { x = { 3, 5 }, axis = -1, keep = true },
+    { x = { 2, 3, 17 }, axis = 2, p = 1 },
+    { x = { 2, 3, 17 }, axis = -1, p = math.huge },
+    { x = { 2, 3, 17 }, axis = 1, p = -math.huge },
+    { x = { 2, 3, 17 }, axis = 0, p = 3 },
+    { x = { 2, 17 }, axis = 2, p = 1.5, keep = true },
+    { x = { 2, 17 }, axis = 2, p = 0 },
+    { x = { 4, 0 }, axis = 2 },
+    { x = { 0, 4 }, axis = 2 },
+    { x = {}, axis = 0 },
+    { x = { 3, 70000 }, axis = 2, slow = true },
+    { x = { 300, 301 }, axis = 0, slow = true },
+    { x = { 300, 301 }, axis = 1, slow = true },
+  },
+}

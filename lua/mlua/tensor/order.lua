@@ -1,0 +1,275 @@
+--- Order and counts: sorting, the largest, medians, unique values, histograms, lookups.
+--
+-- Equal elements keep their order, and NaN counts as the largest, as PyTorch has it. Positions that
+-- are returned (ids) count from 0, as all data; axes from 1.
+-- @module mlua.tensor.order
+local core = require "mlua.ffi"
+
+local arrange = require "mlua.tensor.arrange"
+local create = require "mlua.tensor.create"
+local views = require "mlua.tensor.view"
+
+local C, op, is_tensor, misuse = core.C, core.op, core.is_tensor, core.misuse
+local bad_argument, is_whole, axis_in = core.bad_argument, create.is_whole, views.axis_in
+
+local order = { methods = {}, functions = {} }
+local methods = order.methods
+
+local function axis_of(t, axis, name, position)
+  return axis_in(core.info(t).ndim, axis == nil and -1 or axis, name, position)
+end
+
+local function check_bool(v, i, name, label)
+  if v ~= nil and type(v) ~= "boolean" then bad_argument(i, name, label, "true or false", v) end
+end
+
+local function is_float(t) return t:dtype():find("f%d") ~= nil end
+
+-- -- sorting --
+
+--- Its elements along an axis in rising order, and their positions (from 0).
+-- @tparam[opt=-1] number axis
+-- @tparam[opt=false] boolean descending  in falling order
+-- @treturn Tensor  values, with a gradient
+-- @treturn Tensor  i64 positions
+function methods:sort(axis, descending)
+  axis = axis_of(self, axis, "sort", 1)
+  check_bool(descending, 2, "sort", "descending")
+  local ids = op.argsort(self, axis, descending)
+  return op.gather(self, ids, axis), ids
+end
+
+--- The positions (from 0) that would sort it along an axis.
+-- @tparam[opt=-1] number axis
+-- @tparam[opt=false] boolean descending
+-- @treturn Tensor  i64
+function methods:argsort(axis, descending)
+  axis = axis_of(self, axis, "argsort", 1)
+  check_bool(descending, 2, "argsort", "descending")
+  return op.argsort(self, axis, descending)
+end
+
+-- The first k in order along an axis: values and positions.
+local function first(t, k, axis, smallest)
+  local ids = op.topk_ids(t, k, axis, smallest)
+  return op.gather(t, ids, axis), ids
+end
+
+--- The k largest elements along an axis, the largest first, and their positions (from 0).
+-- @tparam number k
+-- @tparam[opt=-1] number axis
+-- @tparam[opt=true] boolean largest  else the smallest, the smallest first
+-- @treturn Tensor  values, with a gradient
+-- @treturn Tensor  i64 positions
+function methods:topk(k, axis, largest)
+  axis = axis_of(self, axis, "topk", 2)
+  check_bool(largest, 3, "topk", "largest")
+  local n = self:size(axis)
+  if not is_whole(k) or k < 0 or k > n then
+    bad_argument(1, "topk", "k", ("0 to %d"):format(n), k)
+  end
+  return first(self, k, axis, largest == false)
+end
+
+-- The positions of what is k-th (from 1) in rising order, one along the axis.
+local function kth_ids(t, k, axis)
+  return op.topk_ids(t, k, axis, true):narrow(axis, -1, -1)
+end
+
+-- The elements that ids name, one along the axis, which is dropped unless `keep`.
+local function picked(t, ids, axis, keep)
+  local values = op.gather(t, ids, axis)
+  if keep then return values, ids end
+  return values:squeeze(axis), ids:squeeze(axis)
+end
+
+--- The k-th smallest element along an axis, and its position (from 0).
+-- @tparam number k  from 1
+-- @tparam[opt=-1] number axis
+-- @tparam[opt=false] boolean keep  the axis, with size 1
+-- @treturn Tensor  values, with a gradient
+-- @treturn Tensor  i64 positions
+function methods:kthvalue(k, axis, keep)
+  axis = axis_of(self, axis, "kthvalue", 2)
+  check_bool(keep, 3, "kthvalue", "keep")
+  local n = self:size(axis)
+  if not is_whole(k) or k < 1 or k > n then
+    bad_argument(1, "kthvalue", "k", ("1 to %d"):format(n), k)
+  end
+  return picked(self, kth_ids(self, k, axis), axis, keep)
+end
+
+--- The median: of an even number the lower one of the two in the middle; NaN where there is one.
+-- @tparam ?number axis  none: of all elements, the value alone
+-- @tparam[opt=false] boolean keep  the axis, with size 1
+-- @treturn Tensor  values, with a gradient
+-- @treturn Tensor  i64 positions
+function methods:median(axis, keep)
+  core.info(self)
+  if axis == nil then return (self:reshape(-1):median(1)) end
+  axis = axis_of(self, axis, "median", 1)
+  check_bool(keep, 2, "median", "keep")
+  local n = self:size(axis)
+  if n == 0 then misuse(("median: axis %d is empty"):format(axis)) end
+  local ids = kth_ids(self, math.floor((n + 1) / 2), axis)
+  if is_float(self) then
+    local largest, at = first(self:detach(), 1, axis, false)
+    ids = op.where(op.isnan(largest), at, ids)
+  end
+  return picked(self, ids, axis, keep)
+end
+
+-- -- unique values --
+
+local UNIQUE = { inverse = "boolean", counts = "boolean" }
+local HISTOGRAM = { range = "table", weight = "tensor", density = "boolean" }
+
+local function check_options(o, known, name)
+  o = o == nil and {} or o
+  if type(o) ~= "table" then bad_argument(2, name, "options", "a table", o) end
+  for option, v in pairs(o) do
+    local wanted = known[option]
+    if not wanted then
+      local text = require "mlua.text"
+      misuse(("%s: unknown option '%s'%s"):format(name, tostring(option),
+        text.did_you_mean(tostring(option), text.keys(known))))
+    elseif type(v) ~= wanted and not (wanted == "tensor" and is_tensor(v)) then
+      misuse(("%s: option %s: expected a %s, got %s"):format(name, option, wanted, core.what(v)))
+    end
+  end
+  return o
+end
+
+-- The numbers, from 0, of a bool vector's true elements.
+local function true_ids(mask)
+  local ids = core.new_ref()
+  core.check(C.ml_mask_ids(ids, mask))
+  return core.own(ids)
+end
+
+--- Its values, each once, in rising order. No NaN equals another.
+-- @tparam ?table options  `inverse`: also where each element is among them; `counts`: also how
+--   often each is there
+-- @treturn Tensor  of one axis
+-- @treturn Tensor  inverse, i64 of its shape, where asked for
+-- @treturn Tensor  counts, i64, where asked for
+function methods:unique(options)
+  local o = check_options(options, UNIQUE, "unique")
+  local shape, flat = views.shape_of(self), self:detach():reshape(-1)
+  local n = flat:count()
+  local ids = op.argsort(flat, 1)
+  local sorted = op.gather(flat, ids, 1)
+  local new = create.ones({ n }, { dtype = "bool" }) -- whether one differs from that before it
+  if n > 1 then
+    new:narrow(1, 2, n):copy(op.ne(sorted:narrow(1, 2, n), sorted:narrow(1, 1, n - 1)))
+  end
+  local starts = true_ids(new)
+  local results = { op.index_select(sorted, starts, 1) }
+  if o.inverse then
+    local place = op.affine(op.cumsum(new:to("f64"), 1), 1, -1):to("i64")
+    results[2] = op.scatter(ids, ids, place, 1):reshape(shape)
+  end
+  if o.counts then
+    local ends = op.cat({ starts, create.full(n, { 1 }, { dtype = "i64" }) }, 1)
+    local m = starts:count()
+    results[#results + 1] = op.sub(ends:narrow(1, 2, m + 1), ends:narrow(1, 1, m))
+  end
+  return unpack(results)
+end
+
+-- -- counting --
+
+-- Evenly spaced edges over [lo, hi]; over the data's range where both are 0 or not given.
+local function edges_of(t, bins, lo, hi, name)
+  if not is_whole(bins) or bins < 1 then
+    bad_argument(1, name, "bins", "a whole number of at least 1", bins)
+  end
+  lo, hi = lo or 0, hi or 0
+  if type(lo) ~= "number" or type(hi) ~= "number" then
+    bad_argument(type(lo) == "number" and 3 or 2, name, "range", "a number",
+      type(lo) == "number" and hi or lo)
+  end
+  if lo == hi then
+    if lo == 0 and t:count() > 0 then lo, hi = op.min(t):item(), op.max(t):item() end
+    if lo == hi then lo, hi = lo - 1, hi + 1 end
+  end
+  if not (lo < hi and lo > -math.huge and hi < math.huge) then
+    misuse(("%s: expected a finite range that rises, got %.14g to %.14g"):format(name, lo, hi))
+  end
+  return arrange.functions.linspace(lo, hi, bins + 1, { dtype = t:dtype() })
+end
+
+-- Its elements as f32 or f64, off the tape.
+local function floating(t)
+  core.info(t)
+  if t:dtype() == "f64" or not is_float(t) then return t:detach():to("f64") end
+  return t:detach():to("f32")
+end
+
+--- How many of its elements are in each of equal bins; those outside the range count nowhere.
+-- @tparam[opt=100] number bins
+-- @tparam[opt=0] number lo
+-- @tparam[opt=0] number hi  lo = hi = 0: from the smallest element to the largest
+-- @treturn Tensor  [bins], f32; f64 of f64 and of integers
+function methods:histc(bins, lo, hi)
+  local x = floating(self)
+  return op.histogram(x, edges_of(x, bins or 100, lo, hi, "histc"))
+end
+
+--- How many of its elements are in each bin: from an edge to below the next, of the last bin to the
+-- last edge itself.
+-- @tparam number|Tensor bins  equal ones, or edges, which rise
+-- @tparam ?table options  range: {lo, hi} of equal bins; weight: a tensor of its shape, summed in
+--   place of ones; density: divided by the sum and the bins' widths
+-- @treturn Tensor  [bins], f32; f64 of f64 and of integers
+-- @treturn Tensor  edges, [bins + 1]
+function methods:histogram(bins, options)
+  local o = check_options(options, HISTOGRAM, "histogram")
+  local x, range = floating(self), o.range or {}
+  local edges
+  if is_tensor(bins) then edges = bins:to(x:dtype()) else
+    edges = edges_of(x, bins, range[1], range[2], "histogram")
+  end
+  local weight = o.weight
+  if weight ~= nil then
+    core.info(weight)
+    weight = weight:detach():to(x:dtype())
+  end
+  local y = op.histogram(x, edges, weight)
+  if o.density then
+    local n = y:count()
+    y = op.div(y, op.mul(op.sub(edges:narrow(1, 2, n + 1), edges:narrow(1, 1, n)), op.sum(y)))
+  end
+  return y, edges
+end
+
+--- How often each of 0, 1, … is among whole numbers of at least 0; or the sums of their weights.
+-- @tparam ?Tensor weights  f32 or f64, one for each
+-- @tparam[opt=0] number minlength  at least so many counts
+-- @treturn Tensor  i64 counts, or the weights' sums
+function methods:bincount(weights, minlength)
+  core.info(self)
+  minlength = minlength == nil and 0 or minlength
+  if not is_whole(minlength) or minlength < 0 then
+    bad_argument(2, "bincount", "minlength", "a whole number of at least 0", minlength)
+  end
+  local bins = self:count() > 0 and math.max(op.max(self):item() + 1, minlength) or minlength
+  if weights == nil then return op.bincount(self, math.max(bins, 0)) end
+  if not is_tensor(weights) then bad_argument(1, "bincount", "weights", "a tensor", weights) end
+  local sums = create.zeros({ math.max(bins, 0) }, { dtype = weights:dtype() })
+  return op.scatter_add(sums, self:dtype() == "u8" and self:to("i32") or self, weights, 1)
+end
+
+--- Where values belong among sorted ones: the first place, from 0, that is not below each.
+-- @tparam Tensor values  of its dtype
+-- @tparam[opt=false] boolean right  that is above
+-- @treturn Tensor  i64, values' shape
+function methods:searchsorted(values, right) return op.searchsorted(self, values, right) end
+
+--- The bin of each element between boundaries: the first place, from 0, that is not below it.
+-- @tparam Tensor boundaries  of one axis, rising, its dtype
+-- @tparam[opt=false] boolean right  that is above
+-- @treturn Tensor  i64, its shape
+function methods:bucketize(boundaries, right) return op.searchsorted(boundaries, self, right) end
+
+return order

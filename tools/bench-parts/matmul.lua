@@ -1,0 +1,92 @@
+--- Matrix products in f32: beside oneDNN's own sgemm, called directly on the same data and as many
+-- threads (in turn, medians of pairs), and beside PyTorch.
+local ffi = require "ffi"
+local ml = require "mlua"
+
+ffi.cdef [[
+int dnnl_sgemm(char ta, char tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+               int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+void omp_set_num_threads(int n);
+]]
+
+local shapes = { -- rows, columns, depth, layouts
+  { 64, 64, 64 }, { 256, 256, 256 }, { 512, 512, 512 }, { 1024, 1024, 1024 }, { 1500, 1500, 1500 },
+  { 513, 257, 129 }, { 333, 77, 555 }, { 1000, 1000, 1000 }, { 128, 1024, 1024 },
+  { 2048, 512, 367 }, { 1024, 64, 1024 }, { 64, 64, 4096 }, { 1, 1024, 1024 }, { 1024, 1, 1024 },
+  { 512, 512, 512, ta = true }, { 512, 512, 512, tb = true },
+  { 512, 512, 512, ta = true, tb = true }, { 1000, 300, 700, ta = true },
+  { 128, 128, 64, batch = 64, tb = true },
+}
+local PAIRS = 15
+
+-- dnnl_sgemm by all threads, `steps` times; returns seconds for one.
+local function sgemm(s, a, b, c)
+  local dnnl = ffi.load("dnnl.so.2")
+  local m, n, k = s[1], s[2], s[3]
+  local pa, pb, pc = a:data(), b:data(), c:data()
+  local function run()
+    for i = 0, (s.batch or 1) - 1 do
+      dnnl.dnnl_sgemm(s.ta and 84 or 78, s.tb and 84 or 78, m, n, k, 1, pa + i * m * k,
+        s.ta and m or k, pb + i * k * n, s.tb and k or n, 0, pc + i * m * n, n)
+    end
+  end
+  return function(steps)
+    dnnl.omp_set_num_threads(ml.threads())
+    local begin = ml.clock()
+    for _ = 1, steps do run() end
+    local seconds = (ml.clock() - begin) / steps
+    dnnl.omp_set_num_threads(1)
+    return seconds
+  end
+end
+
+local function sizes(batch, ...) return batch and { batch, ... } or { ... } end
+
+local function run(bench)
+  local median = require("frame.bench").median
+  for _, s in ipairs(shapes) do
+    local m, n, k = s[1], s[2], s[3]
+    local a = ml.randn(s.ta and sizes(s.batch, k, m) or sizes(s.batch, m, k), { seed = 1 })
+    local b = ml.randn(s.tb and sizes(s.batch, n, k) or sizes(s.batch, k, n), { seed = 2 })
+    local c = ml.zeros(sizes(s.batch, m, n))
+    local steps = math.max(1, math.min(2000, math.floor(4e8 / (m * n * k * (s.batch or 1)))))
+    local function product() return ml.op.matmul(a, b, s.ta, s.tb) end
+    local function ours(count)
+      local begin = ml.clock()
+      for _ = 1, count do ml.scope(product) end
+      return (ml.clock() - begin) / count
+    end
+    local theirs = sgemm(s, a, b, c)
+    local mine, other, ratio = {}, {}, {}
+    local warm = math.ceil(steps / 2)
+    for i = 1, math.max(PAIRS, bench.runs) do
+      os.execute("sleep 0.02") -- until OpenMP's threads no longer spin
+      ours(warm)
+      mine[i] = ours(steps)
+      theirs(warm)
+      other[i] = theirs(steps)
+      ratio[i] = other[i] / mine[i]
+    end
+    local name = ("matmul %s%dx%dx%d %s%s"):format(s.batch and s.batch .. "x" or "", m, n, k,
+      s.ta and "T" or "N", s.tb and "T" or "N")
+    bench.report:add {
+      name = name, unit = "µs", ours = median(mine) * 1e6, peer = median(other) * 1e6,
+      ratio = median(ratio), ratio_fastest = other[1] / mine[1], runs = #mine,
+      threads = ml.threads(), peer_threads = tostring(ml.threads()),
+      peer_version = "oneDNN's sgemm, called directly",
+    }
+    if bench.options.peer then
+      bench:measure {
+        name = name .. ", PyTorch", unit = "µs", steps = steps,
+        ours = function(_, count) ours(count) end,
+        peer = { "matmul", { m = m, n = n, k = k, ta = tostring(s.ta or false),
+                             tb = tostring(s.tb or false), batch = s.batch or 1 } },
+      }
+    end
+  end
+end
+
+return {
+  doc = "matrix products in f32, beside oneDNN's sgemm called directly (and PyTorch)",
+  run = run,
+}
