@@ -71,6 +71,9 @@ for _, card in ipairs(cards) do
   if type(card.grad) == "string" then
     hput("ml_err ml_%s(ml_node *n, ml_tensor *g, ml_tensor **gin);", card.grad)
   end
+  if type(card.twice) == "string" then
+    hput("ml_err ml_%s(ml_node *n, ml_tensor *g, ml_tensor **gin);", card.twice)
+  end
   for _, a in ipairs(card.args) do
     for i2, ch in ipairs(a.choices or {}) do
       hput("#define ML_%s_%s_%s %d", card.name:upper(), a.name:upper(), ch:upper(), i2 - 1)
@@ -85,6 +88,8 @@ cput("#include <stdlib.h>\n")
 cput('#include "ml_ops.h"\n')
 for _, card in ipairs(cards) do
   if type(card.grad) == "table" then rule.backward(card, cput) end
+  local rules = card.rules or card.twice or card.grad
+  if type(rules) == "table" then rule.twice(card, rules, cput) end
   c_text.internal(card, cput)
   c_text.entry(card, cput)
 end

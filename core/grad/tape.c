@@ -13,7 +13,8 @@
 #include "ml_ops.h"
 
 bool ml__grad_on = true, ml__reference_on = false;
-static uint64_t next_id = 1, next_pass = 1;
+enum { HOOKS = 64 }; /* numbers from one node to the next: hooks have those between */
+static uint64_t next_id = HOOKS, next_pass = 1;
 static bool fusing;        /* a backward with updates is running */
 static ml_tensor **asked; /* where a running ml_gradients gathers, by ml_node's and leaf's `wanted` */
 
@@ -53,7 +54,8 @@ ml_err ml__record(ml_node **node, const char *name, ml_backward_fn backward, ml_
   n->name = name;
   n->backward = backward;
   n->refs = 1;
-  n->id = next_id++;
+  n->id = next_id;
+  next_id += HOOKS;
   n->n_in = n_in;
   n->in = (ml_tensor **)(n + 1);
   n->gin = n->in + n_in;
@@ -269,7 +271,7 @@ static ml_err run_node(ml_node *n) {
     ml__unref(g);
     return ml_fail(ML_ESTATE, "gradients of gradients: %s has none", n->name);
   }
-  ml_err e = n->backward(n, g, n->gin);
+  ml_err e = (ml__grad_on ? n->twice : n->backward)(n, g, n->gin);
   ml__unref(g);
   return pass_on(n, e);
 }
@@ -317,7 +319,10 @@ static ml_err walk(ml_node *const *at, int64_t n, int64_t *i, ml_tensor *loss, b
     ml_node *node = at[*i];
     if (e == ML_OK && node->g && !again) e = check_versions(node);
     if (e == ML_OK && node->g && asked && node->wanted) e = answer(node);
-    if (e == ML_OK && node->g && node->backward == ml__call_out) return ML_CALL;
+    if (e == ML_OK && node->g && node->backward == ml__call_out) {
+      if (!ml__grad_on || node->twice) return ML_CALL;
+      e = ml_fail(ML_ESTATE, "gradients of gradients: %s keeps more than its inputs", node->name);
+    }
     if (e == ML_OK && node->g) e = run_node(node);
     if (node->g) {
       ml__unref(node->g);
@@ -439,7 +444,9 @@ static void ask(const pass *p, bool on) {
   ml_tensor *t;
   for (int i = 0; i < p->n_of; i++) {
     if (ml__get(&t, &p->of[i]) < 0) continue;
-    if (t->node) t->node->wanted = on ? i + 1 : 0;
+    ml_node *n = t->node; /* what hooks leave of the gradient */
+    while (n && n->backward == ml__call_out && n->shape_only && n->in[0]->node) n = n->in[0]->node;
+    if (n) n->wanted = on ? i + 1 : 0;
     else t->wanted = on ? i + 1 : 0;
   }
 }
@@ -505,6 +512,22 @@ ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n) {
   return run(l, NULL, &(pass){.updates = updates, .n = n}, false);
 }
 
+/* -- gradients of gradients -- */
+
+ml_err ml__number(ml_tensor **out, double value, const ml_tensor *g) {
+  ML_TRY(ml__new(out, g->info.dtype, 0, NULL));
+  ml__fill(*out, value);
+  return ML_OK;
+}
+
+ml_err ml__summed(ml_tensor **out, ml_tensor *v, ml_tensor *of) {
+  if (v->info.ndim != of->info.ndim ||
+      memcmp(v->info.shape, of->info.shape, sizeof(int64_t) * (size_t)of->info.ndim) != 0)
+    return ml__op_sum_to(out, v, of);
+  *out = ml__ref(v);
+  return ML_OK;
+}
+
 /* -- gradients by some tensors alone -- */
 
 static void drop_answers(pass *p) {
@@ -539,7 +562,7 @@ ml_err ml_gradients_take(ml_ref *out, int n) {
     ml_tensor *t = p->asked[i], *own = t;
     p->asked[i] = NULL;
     if (t->slot) { /* another handle's */
-      e = ml__alias(&own, t);
+      e = ml__record_view(&own, t, t->info.ndim, t->info.shape, t->info.stride, 0);
       ml__unref(t);
     }
     if (e == ML_OK) e = ml__handle(&out[i], own);
@@ -573,7 +596,6 @@ static ml_err record_call(ml_tensor *out, ml_tensor *const *in, int n, const cha
   ml_node *node;
   ML_TRY(ml__record(&node, name, ml__call_out, out, in, n));
   node->scalar[0].i = id;
-  node->twice = true;
   return ML_OK;
 }
 
@@ -597,7 +619,10 @@ ml_err ml_call_record(ml_ref *out, const ml_ref *result, const ml_ref *in, int n
     ml__unref(y);
     e = ml__alias(&y, r);
   }
-  if (e == ML_OK && ml__any_wants(all, n)) e = record_call(y, all, n, name, id);
+  if (e == ML_OK && ml__any_wants(all, n)) {
+    e = record_call(y, all, n, name, id);
+    if (e == ML_OK) y->node->twice = n_saved ? NULL : ml__call_out; /* saved: off the tape */
+  }
   else ml__forget_call(id);
   for (int i = 0; all && i < n; i++) ml__unref(all[i]);
   free(all);
@@ -615,6 +640,11 @@ ml_err ml_call_hook(const ml_ref *ref, int64_t id) {
   ML_TRY(ml__get(&t, ref));
   if (!t->node) return ml_fail(ML_ESTATE, "hook: the tensor is not computed on the tape");
   ML_TRY(ml__alias(&before, t));
+  uint64_t id_of = t->node->id + 1; /* after all that use t, before what computed it */
+  if (id_of % HOOKS == 0) {
+    ml__unref(before);
+    return ml_fail(ML_ESTATE, "hook: more than %d on one tensor", HOOKS - 1);
+  }
   before->node = t->node;
   before->info.requires_grad = true;
   before->info.leaf = false;
@@ -624,7 +654,9 @@ ml_err ml_call_hook(const ml_ref *ref, int64_t id) {
     t->node = before->node;
     before->node = NULL;
   } else {
+    t->node->id = id_of;
     t->node->shape_only = true;
+    t->node->twice = ml__call_out;
   }
   ml__unref(before);
   return e;
@@ -639,16 +671,12 @@ static ml_err stopped(ml_node **n) {
 }
 
 ml_err ml_backward_call(int64_t *id, ml_ref *g) {
-  ml_node *n;
+  ml_node *n = NULL;
   ml_tensor *own;
   ML_TRY(stopped(&n));
   *id = n->scalar[0].i;
-  if (n->g->slot || n->g->refs > 1) ML_TRY(ml__alias(&own, n->g));
-  else own = ml__ref(n->g);
-  if (ml__grad_on && own != n->g && n->g->node) { /* on the tape, where that is recorded */
-    ml__unref(own);
-    ML_TRY(ml__record_view(&own, n->g, n->g->info.ndim, n->g->info.shape, n->g->info.stride, 0));
-  }
+  const ml_info *x = &n->g->info; /* a handle of its own; on the tape, where g is */
+  ML_TRY(ml__record_view(&own, n->g, x->ndim, x->shape, x->stride, 0));
   ml__grad_on = passes[running - 1].graph;
   fusing = false; /* what the caller computes is its own */
   asked = NULL;
@@ -656,16 +684,17 @@ ml_err ml_backward_call(int64_t *id, ml_ref *g) {
 }
 
 ml_err ml_backward_saved(ml_ref *out, int i) {
-  ml_node *n;
+  ml_node *n = NULL;
   ml_tensor *t;
   ML_TRY(stopped(&n));
   if (i < 0 || i >= n->n_in) return ml_fail(ML_EARG, "backward: no tensor #%d", i + 1);
-  ML_TRY(ml__alias(&t, n->in[i]));
+  const ml_info *x = &n->in[i]->info; /* on the tape, where gradients of gradients are wanted */
+  ML_TRY(ml__record_view(&t, n->in[i], x->ndim, x->shape, x->stride, 0));
   return ml__handle(out, t);
 }
 
 ml_err ml_backward_resume(const ml_ref *gin, int n, bool failed) {
-  ml_node *node;
+  ml_node *node = NULL;
   ml_tensor *t, *own;
   ML_TRY(stopped(&node));
   pass *p = &passes[running - 1];

@@ -17,7 +17,7 @@ typedef struct ml_node {
   int32_t refs, n_in;
   uint64_t id, pass;
   bool spent;           /* an optimiser's step used it up */
-  bool twice;           /* its backward can be recorded, too: gradients of gradients */
+  ml_backward_fn twice; /* the backward as recorded operations, or NULL */
   int32_t wanted;       /* its output's place, from 1, among those the backward was asked for */
   bool shape_only;      /* backward reads no values: a view, whose base may have changed since */
   struct ml_node *next; /* of lists, while freeing */
@@ -74,6 +74,10 @@ static inline ml_err ml__result(ml_tensor **out, int dtype, int ndim, const int6
   return __builtin_expect(ml__into != NULL, 0) ? ml__take_into(out, dtype, ndim, shape)
                                                : ml__new(out, dtype, ndim, shape);
 }
+
+/* For rules of gradients: a number as a tensor, on g's dtype; v summed to the shape of `of`. */
+ml_err ml__number(ml_tensor **out, double value, const ml_tensor *g);
+ml_err ml__summed(ml_tensor **out, ml_tensor *v, ml_tensor *of);
 
 /* ML_EDTYPE unless t is f32 or f64, what optimisers and clipping work on. */
 ml_err ml__trainable(const ml_tensor *t, const char *verb);

@@ -54,6 +54,23 @@ static ml_err view_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   return e;
 }
 
+/* Of the gradient of a view: its own gradient is that view of g. */
+static ml_err unview_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  const ml_info *v = &n->saved[0]->info;
+  return ml__record_view(&gin[0], g, v->ndim, v->shape, v->stride, n->scalar[0].i);
+}
+
+static ml_err view_twice(ml_node *n, ml_tensor *g, ml_tensor **gin) {
+  ML_TRY(view_backward(n, g, gin));
+  if (!ml__wants(g)) return ML_OK;
+  ml_node *r;
+  ML_TRY(ml__record(&r, "view", unview_backward, gin[0], &g, 1));
+  r->twice = unview_backward;
+  r->shape_only = true;
+  r->scalar[0] = n->scalar[0];
+  return ml__alias(&r->saved[0], n->saved[0]);
+}
+
 /* Whether all elements of v, the first at `from`, are among the base's: scatter relies on it. */
 static bool within(const ml_tensor *v, int64_t from, int64_t count) {
   int64_t lo = from, hi = from;
@@ -80,6 +97,7 @@ ml_err ml__record_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *s
   if (e == ML_OK) {
     n->scalar[0].i = from;
     n->shape_only = true;
+    n->twice = view_twice;
   }
   if (e < 0) {
     ml__unref(*out);

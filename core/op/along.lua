@@ -8,7 +8,7 @@ local function along(name, doc, axis, o)
   return {
     name = name, doc = doc, arg = { { "x", "f64|f32[...]" }, { "axis", "int", axis } },
     out = { "y", "x", shape = ('along("%s", x, axis)'):format(name) },
-    cpu = "f32", grad = name .. "_backward", keep = o.keep, tol = { f32 = o.tol }, sweep = cases,
+    cpu = "f32", grad = name .. "_backward", twice = o.twice, keep = o.keep, tol = { f32 = o.tol }, sweep = cases,
   }
 end
 
@@ -29,8 +29,10 @@ local function to_one(name, doc, o)
 end
 
 return {
-  along("softmax", "y = e^x / sum e^x along the axis.", -1, { keep = true, tol = 2e-6 }),
-  along("log_softmax", "y = x - ln sum e^x along the axis.", -1, { keep = true, tol = 4e-6 }),
+  along("softmax", "y = e^x / sum e^x along the axis.", -1,
+    { keep = true, tol = 2e-6, twice = { x = "y * (g - sum(g * y, axis, 1))" } }),
+  along("log_softmax", "y = x - ln sum e^x along the axis.", -1,
+    { keep = true, tol = 4e-6, twice = { x = "g - exp(y) * sum(g, axis, 1)" } }),
   along("cumsum", "The sums of all elements up to each one along the axis.", 1, { tol = 1e-5 }),
   to_one("logsumexp", "ln sum e^x along the axis, without overflow.", { least = 1 }),
   to_one("var", "The variance along the axis: sum (x - mean)^2 / (n - correction).",

@@ -9,7 +9,7 @@ return {
   out = { "y", "dtype", shape = "like(x)" },
   promote = false,
   strided = true,
-  grad = "cast_backward",
+  grad = "cast_backward", twice = true,
   tol = { f32 = 0 },
   sweep = {
     { x = { 3, 5 }, dtype = "f64" },

@@ -9,6 +9,7 @@ return {
   cpu = "f32",
   keep = true,
   grad = "linear_backward",
+  twice = "linear_twice",
   tol = { f32 = 1e-5 },
   sweep = {
     { x = { 3, 5 }, w = { 4, 5 }, b = { 4 } },

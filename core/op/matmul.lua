@@ -7,7 +7,7 @@ return {
   out = { "y", "a", shape = "matmul(a, b, ta, tb)" },
   cpu = "f64|f32",
   strided = true,
-  grad = "matmul_backward",
+  grad = "matmul_backward", twice = true,
   tol = { f32 = 1e-5 },
   sweep = {
     { a = { 3, 5 }, b = { 5, 4 } },

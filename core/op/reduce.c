@@ -249,7 +249,7 @@ ml_err ml_sum_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   int64_t shape[ML_MAX_DIM], axis = n->scalar[0].i;
   int a = (int)(axis < 0 ? axis + x->info.ndim : axis - 1);
   for (int d = 0; d < x->info.ndim; d++) shape[d] = axis == 0 || d == a ? 1 : x->info.shape[d];
-  ML_TRY(ml__reshape(&kept, g, x->info.ndim, shape));
+  ML_TRY(ml__record_view(&kept, g, x->info.ndim, shape, NULL, 0));
   ml_err e = ml__op_expand(&gin[0], kept, x);
   ml__unref(kept);
   return e;

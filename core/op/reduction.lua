@@ -6,7 +6,7 @@ local function reduction(name, doc, o)
     name = name, doc = doc,
     arg = { { "x", o.dtypes .. "[...]" }, { "axis", "int", 0 }, { "keep", "bool" } },
     out = { "y", o.out or "x", shape = ('reduce("%s", x, axis, keep, %d)'):format(name, least) },
-    cpu = o.cpu ~= false and (o.cpu or o.dtypes) or nil, grad = o.grad, keep = o.keep,
+    cpu = o.cpu ~= false and (o.cpu or o.dtypes) or nil, grad = o.grad, twice = o.twice, keep = o.keep,
     tol = { f32 = o.tol or 1e-6 }, domain = o.domain,
     sweep = {
       { x = { 3, 5 }, axis = 0 },
@@ -27,7 +27,7 @@ local ALL = "f64|f32|i64|i32|u8"
 
 return {
   reduction("sum", "The sum; of integers and bool in i64.",
-    { dtypes = "f64|f32|i64", grad = "sum_backward", tol = 1e-5 }),
+    { dtypes = "f64|f32|i64", grad = "sum_backward", twice = true, tol = 1e-5 }),
   reduction("prod", "The product; of integers and bool in i64.",
     { dtypes = "f64|f32|i64", grad = "prod_backward", tol = 1e-5, domain = { x = { 0.5, 1.4 } } }),
   reduction("max", "The largest element; NaN where there is one. Equal ones share the gradient.",

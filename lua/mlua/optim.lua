@@ -13,6 +13,7 @@
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local rules = require "mlua.optim.rules"
+local gradient = require "mlua.tensor.gradient"
 local tensor = require "mlua.tensor"
 local states = require "mlua.tensor.state"
 
@@ -280,7 +281,14 @@ end
 function Optimizer:step(loss)
   if loss ~= nil then
     if not tensor.is(loss) then core.bad_argument(1, "step", "loss", "a tensor", loss) end
-    core.check(C.ml_backward_update(loss, self.updates, self.n))
+    if gradient.has_hooks() then -- which see gradients: they are built first
+      loss:backward()
+      core.check(C.ml_apply_updates(self.updates, self.n))
+      self:zero_grad()
+    else
+      local code = core.check(C.ml_backward_update(loss, self.updates, self.n))
+      if code == C.ML_CALL then require("mlua.ffi.gradient").finish(code) end
+    end
   else
     core.check(C.ml_apply_updates(self.updates, self.n))
   end

@@ -9,6 +9,7 @@ local arrange = require "mlua.tensor.arrange"
 local conv = require "mlua.tensor.conv"
 local create = require "mlua.tensor.create"
 local draw = require "mlua.tensor.draw"
+local gradient = require "mlua.tensor.gradient"
 local index = require "mlua.tensor.index"
 local order = require "mlua.tensor.order"
 local pool = require "mlua.tensor.pool"
@@ -26,6 +27,8 @@ local axis_in, position_in = views.axis_in, views.position_in
 local tensor = {}
 local Tensor = {} -- methods
 for name, f in pairs(views.methods) do Tensor[name] = f end
+for name, f in pairs(gradient.methods) do Tensor[name] = f end
+for name, f in pairs(gradient.functions) do tensor[name] = f end
 for _, more in ipairs { arrange, draw, order, product, { methods = conv }, { methods = pool } } do
   for name, f in pairs(more.methods) do Tensor[name], tensor[name] = f, f end
   for name, f in pairs(more.functions or {}) do tensor[name] = f end
@@ -181,16 +184,6 @@ function Tensor:requires_grad(on)
   core.info(self)
   check(C.ml_set_requires_grad(self, on ~= false))
   return self
-end
-
---- Walk the tape back from this loss, adding to the gradients of the leaves.
--- @tparam ?Tensor gradient  where the loss has more than one element
-function Tensor:backward(gradient)
-  core.info(self)
-  if gradient ~= nil and not is_tensor(gradient) then
-    bad_argument(1, "backward", "gradient", "a tensor", gradient)
-  end
-  check(C.ml_backward(self, gradient))
 end
 
 --- The gradient gathered so far, or nil.

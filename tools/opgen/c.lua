@@ -391,6 +391,14 @@ local function internal(card, put)
     put("    if (%sml__any_wants(in, (int)n_in)) {", card.has_list and "in && " or "")
     put('      err = ml__record(&node, "%s", %s, made, in, (int)n_in);', n,
       type(card.grad) == "string" and "ml_" .. card.grad or n .. "_backward")
+    local rules = card.rules or card.twice or card.grad
+    if card.twice == true then
+      put("      if (err == ML_OK) node->twice = node->backward;")
+    elseif type(card.twice) == "string" then
+      put("      if (err == ML_OK) node->twice = ml_%s;", card.twice)
+    elseif type(rules) == "table" then
+      put("      if (err == ML_OK) node->twice = %s_twice;", n)
+    end
     if keeps_output(card) then put("      if (err == ML_OK) err = ml__save(node, 0, made);") end
     if card.saved then put("      if (err == ML_OK) err = ml__save(node, 1, kept);") end
     for i, s in ipairs(card.scalars) do

@@ -24,6 +24,8 @@
 --                    captured step, since nothing else depends on it; or NULL
 --   constant         by argument: true where grad, a C function, has none by it
 --   edges            why equal or infinite elements may give another result than the reference
+--   twice            where grad is a C function: true if it is made of operations, or the same as
+--                    expressions, or the name of a C function: for gradients of gradients
 --   tol, sweep, domain    for the sweep (spec/op/sweep_spec.lua); needs: "lapack", of the machine
 
 local each = require "opgen.each"
