@@ -175,7 +175,7 @@ function linalg.lstsq(a, b)
   end)
 end
 
---- As the methods of tensors: `norm`, `cross`.
+-- As the methods of tensors.
 for _, name in ipairs { "norm", "cross" } do linalg[name] = product.methods[name] end
 
 return linalg

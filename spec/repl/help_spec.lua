@@ -49,13 +49,14 @@ describe("? name", function()
       "\n axis number, whole; default 0\n")
     has("spec_x:add", "y = a + b.")
     has("spec_x:add_", "\n In place, as ml.into(self, ml.add, self, …) does it:\n y = a + b.")
+    has("tensor:addmm", "tensor:addmm(c, a, b", "mlua/tensor/product.lua:")
     has("tensor:reshape", "tensor:reshape(...) mlua/tensor/view.lua:")
     has("spec_x", "spec_x: a tensor, [f32 2×3 cpu]", " requires_grad")
   end)
 
   it("shows a class by its constructor, its call and its methods", function()
     has("nn.Linear", "nn.Linear.new(o) mlua/nn/linear.lua:", "nn.Linear:forward(x)",
-      "\n returns Tensor, [B, outputs]\n", " named_parameters ")
+      "\n returns Tensor, [", " named_parameters ")
   end)
 
   it("shows a module by its comment and a sentence for each function", function()

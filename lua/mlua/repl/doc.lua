@@ -51,15 +51,27 @@ local function parameters(lines, at)
   return (text:match("function[^(]*(%b())") or "(...)"):gsub("%s+", " ")
 end
 
---- The documentation of a function: that above its definition.
+-- A comment of its own for a function of this name: the one that says `@function name`.
+local function named_comment(lines, name)
+  for i, line in ipairs(lines) do
+    if line:match("^%s*%-%- @function%s+([%w_]+)%s*$") == name then
+      while lines[i + 1] and lines[i + 1]:find("^%s*%-%- ") do i = i + 1 end
+      return doc.parse(comment_above(lines, i) or {})
+    end
+  end
+end
+
+--- The documentation of a function: that above its definition, or one by its name in that file.
 -- @tparam function f
+-- @tparam ?string name  "addmm"
 -- @treturn ?table  as `parse`, and parameters, "(x, axis)"; nil where there is none
-function doc.of_function(f)
+function doc.of_function(f, name)
   local info = debug.getinfo(f, "S")
   local lines = info.source:sub(1, 1) == "@" and lines_of(info.source:sub(2))
-  local comment = lines and lines[info.linedefined] and comment_above(lines, info.linedefined - 1)
-  if not comment then return nil end
-  local parsed = doc.parse(comment)
+  if not lines or not lines[info.linedefined] then return nil end
+  local comment = comment_above(lines, info.linedefined - 1)
+  local parsed = comment and doc.parse(comment) or name and named_comment(lines, name)
+  if not parsed then return nil end
   parsed.parameters = parameters(lines, info.linedefined)
   return parsed
 end

@@ -70,7 +70,7 @@ local function tags(out, list)
     elseif tag.tag == "treturn" then
       local _, kind, _, rest = read_tag(tag)
       label, what = "returns", kind .. (rest ~= "" and ", " or "") .. rest
-    elseif tag.tag ~= "module" then
+    elseif tag.tag ~= "module" and tag.tag ~= "function" then
       label, what = LABEL[tag.tag] or tag.tag, table.concat(tag, " "):gsub("%s+", " ")
     end
     if label then
@@ -87,12 +87,12 @@ end
 -- The documentation of a function by the name it has been asked for: also that of the operation
 -- that a tensor's method of this name calls.
 local function documentation(f, name)
-  local found = doc.of_function(f)
+  local word = name:match("[%w_]+$")
+  local found = doc.of_function(f, word)
   if found and #found.tags > 0 then return found end
   local core = package.loaded["mlua.ffi"]
   local is_own = names.own_path(debug.getinfo(f, "S").source)
   if not core or not is_own then return found end
-  local word = name:match("[%w_]+$")
   local base = word:match("^(.*[^_])_$") -- add_ is add in place
   local op = core.op[word] or base and core.op[base]
   local card = op and doc.of_function(op)

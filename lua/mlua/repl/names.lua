@@ -49,6 +49,10 @@ end
 -- @param v
 -- @param key
 function names.field(v, key)
+  if names.is_tensor(v) and type(key) == "string" and key:find("^%a[%w_]*_$") then
+    local ok, method = pcall(function() return v[key] end) -- add_ is made when it is asked for
+    return ok and method or nil
+  end
   for _ = 1, 20 do
     if type(v) == "table" and rawget(v, key) ~= nil then return rawget(v, key) end
     local index = index_of(v)

@@ -31,6 +31,7 @@ end
 -- @param v            the argument; nil: the default
 -- @tparam number n    axes
 -- @param default      a number or list
+-- @tparam number rest
 -- @tparam number at   position of the argument, for messages
 -- @tparam string name of the function
 -- @tparam string label
@@ -78,6 +79,8 @@ end
 --- Options, those unknown refused.
 -- @tparam ?table o
 -- @tparam table known  name → true
+-- @tparam number at    position of the argument, for messages
+-- @tparam string name  of the function
 function window.options(o, known, at, name)
   if o == nil then return {} end
   if type(o) ~= "table" then bad(at, name, "expected a table of options, got %s", what(o)) end
