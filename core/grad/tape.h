@@ -7,6 +7,8 @@
 
 enum { ML_MAX_SAVED = 4, ML_MAX_SCALAR = 16 };
 
+enum { ML__HOOKS = 64 }; /* numbers from one node to the next: hooks have those between */
+
 struct ml_node;
 /* g: the output's gradient, owned by the caller. gin: one per input, NULL or a reference each. */
 typedef ml_err (*ml_backward_fn)(struct ml_node *n, ml_tensor *g, ml_tensor **gin);

@@ -73,8 +73,9 @@ ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n);
 /*
  * Gradients that the caller computes. Where a backward (or ml_gradients) comes to such an operation
  * it returns ML_CALL: ml_backward_call has the operation's id and the gradient of its output,
- * ml_backward_saved what was saved with it, and ml_backward_resume takes the gradients by its inputs
- * (slot 0: none) and goes on, to ML_OK, the next ML_CALL, or an error; with failed it gives up.
+ * ml_backward_saved what was saved with it, and ml_backward_resume takes the gradients by its
+ * inputs (slot 0: none) and goes on, to ML_OK, the next ML_CALL, or an error; with failed it gives
+ * up.
  */
 ml_err ml_backward_call(int64_t *id, ml_ref *g);
 ml_err ml_backward_saved(ml_ref *out, int i); /* the i-th tensor of the record, from 0, off tape */

@@ -8,7 +8,8 @@ local function along(name, doc, axis, o)
   return {
     name = name, doc = doc, arg = { { "x", "f64|f32[...]" }, { "axis", "int", axis } },
     out = { "y", "x", shape = ('along("%s", x, axis)'):format(name) },
-    cpu = "f32", grad = name .. "_backward", twice = o.twice, keep = o.keep, tol = { f32 = o.tol }, sweep = cases,
+    cpu = "f32", grad = name .. "_backward", twice = o.twice, keep = o.keep,
+    tol = { f32 = o.tol }, sweep = cases,
   }
 end
 

@@ -6,8 +6,8 @@ local function reduction(name, doc, o)
     name = name, doc = doc,
     arg = { { "x", o.dtypes .. "[...]" }, { "axis", "int", 0 }, { "keep", "bool" } },
     out = { "y", o.out or "x", shape = ('reduce("%s", x, axis, keep, %d)'):format(name, least) },
-    cpu = o.cpu ~= false and (o.cpu or o.dtypes) or nil, grad = o.grad, twice = o.twice, keep = o.keep,
-    tol = { f32 = o.tol or 1e-6 }, domain = o.domain,
+    cpu = o.cpu ~= false and (o.cpu or o.dtypes) or nil, grad = o.grad, twice = o.twice,
+    keep = o.keep, tol = { f32 = o.tol or 1e-6 }, domain = o.domain,
     sweep = {
       { x = { 3, 5 }, axis = 0 },
       { x = { 3, 5 }, axis = 1 },

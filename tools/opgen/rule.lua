@@ -2,8 +2,8 @@
 local format = string.format
 local lines = require "opgen.lines"
 
--- Expressions: operations, + - * /, numbers and names; of element-wise rules also comparisons, && ||
--- and c ? a : b, as C has them.
+-- Expressions: operations, + - * /, numbers and names; of element-wise rules also comparisons, &&
+-- || and c ? a : b, as C has them.
 local compile
 
 local function parse(text)
@@ -170,8 +170,9 @@ local function backward(card, put)
   write(format("static ml_err %s_backward", card.name), env, body, put)
 end
 
--- The same gradients as recorded operations, for gradients of gradients: of rules that are operations
--- and of element-wise ones. The output is computed again: the one that was saved is off the tape.
+-- The same gradients as recorded operations, for gradients of gradients: of rules that are
+-- operations and of element-wise ones. The output is computed again: the one that was saved is off
+-- the tape.
 local function twice(card, rules, put)
   local body, bput = lines()
   local env = environment(card)

@@ -1,7 +1,7 @@
 --- Gradients that Lua computes, through LuaJIT's FFI.
 --
--- A backward that comes to such an operation returns, with ML_CALL; Lua computes, hands the gradients
--- over and lets it go on. So C never calls Lua.
+-- A backward that comes to such an operation returns, with ML_CALL; Lua computes, hands the
+-- gradients over and lets it go on. So C never calls Lua.
 -- @module mlua.ffi.gradient
 local ffi = require "ffi"
 

@@ -34,7 +34,8 @@ function ema.new(model, o)
   expect(decay >= 0 and decay <= 1, 2, "ema", "decay: expected 0 to 1, got %s", check.what(decay))
   local self = setmetatable({ decay = decay, swapped = false, list = {} }, Ema)
   local seen = {}
-  for i, p in ipairs(model.named_parameters and model:named_parameters() or model) do
+  local is_module = type(model.named_parameters) == "function"
+  for i, p in ipairs(is_module and model:named_parameters() or model) do
     local t = not tensor.is(p) and type(p) == "table" and p.tensor or p
     expect(tensor.is(t), 1, "ema", "[%d]: expected a tensor, got %s", i, core.what(t))
     local dtype, key = t:dtype(), t.slot .. ":" .. t.gen

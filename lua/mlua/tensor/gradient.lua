@@ -1,4 +1,4 @@
---- Gradients: back from a loss, by some tensors alone, through hooks, and of operations of one's own.
+--- Gradients: back from a loss, by some tensors, through hooks, of operations of one's own.
 -- @module mlua.tensor.gradient
 local core = require "mlua.ffi"
 
@@ -50,13 +50,13 @@ end
 function gradient.has_hooks() return n_hooked > 0 end
 
 --- Walk the tape back from this loss, adding to the gradients of the leaves.
--- @tparam ?Tensor gradient  where the loss has more than one element
-function methods:backward(gradient_of)
+-- @tparam ?Tensor g  its gradient, where the loss has more than one element
+function methods:backward(g)
   core.info(self)
-  if gradient_of ~= nil and not is_tensor(gradient_of) then
-    bad_argument(1, "backward", "gradient", "a tensor", gradient_of)
+  if g ~= nil and not is_tensor(g) then
+    bad_argument(1, "backward", "gradient", "a tensor", g)
   end
-  if n_hooked > 0 then gather(back, self, gradient_of) else back(self, gradient_of) end
+  if n_hooked > 0 then gather(back, self, g) else back(self, g) end
 end
 
 --- Set the gradient of a leaf: a copy of g, of its shape and dtype.
@@ -89,17 +89,17 @@ function methods:register_hook(f)
       backward = function(_, g) return { hook.f and same(g, hook.f(g), "register_hook") or g } end,
     })
     hook.tensor = nil
-    function hook:remove() self.f = nil end
+    function hook.remove() hook.f = nil end
     return hook
   end
   local slot = self.slot
   hooked[slot] = hooked[slot] or {}
   table.insert(hooked[slot], hook)
   n_hooked = n_hooked + 1
-  function hook:remove()
+  function hook.remove()
     local list = hooked[slot] or {}
     for k, h in ipairs(list) do
-      if h == self then
+      if h == hook then
         table.remove(list, k)
         n_hooked = n_hooked - 1
       end
@@ -124,7 +124,9 @@ function functions.grad(loss, of, o)
   if is_tensor(of) then of = { of } end
   if type(of) ~= "table" then bad_argument(2, "grad", "of", "a list of tensors", of) end
   for i = 1, #of do
-    if not is_tensor(of[i]) then bad_argument(2, "grad", ("of[%d]"):format(i), "a tensor", of[i]) end
+    if not is_tensor(of[i]) then
+      bad_argument(2, "grad", ("of[%d]"):format(i), "a tensor", of[i])
+    end
   end
   o = require("mlua.check").options(o, { gradient = "cdata", create_graph = "boolean" }, 3, "grad")
   return calls().by(loss, o.gradient, of, o.create_graph == true)
@@ -165,11 +167,11 @@ local function record(o, y, ctx, inputs, positions, n_args)
   })
 end
 
---- An operation with a gradient in Lua: a function that computes `forward(ctx, …)`, off the tape, to
--- one tensor. `backward(ctx, g)` returns one gradient for each argument of forward, nil for those
--- that have none. Tensors that forward puts into ctx are kept for it; where they are all inputs,
--- and backward is made of operations, gradients of gradients work as well. In a captured step it is
--- refused.
+--- An operation with a gradient in Lua: a function that computes `forward(ctx, …)`, off the tape,
+-- to one tensor. `backward(ctx, g)` returns one gradient for each argument of forward, nil for
+-- those that have none. Tensors that forward puts into ctx are kept for it; where they are all
+-- inputs, and backward is made of operations, gradients of gradients work as well. In a captured
+-- step it is refused.
 -- @tparam table o    name, forward, backward
 -- @treturn function
 -- @usage local cube = ml.operation { name = "cube",

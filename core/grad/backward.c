@@ -1,0 +1,442 @@
+/*
+ * backward: back through the tape from a loss.
+ *
+ * The nodes that the loss reaches are visited in falling order of their number, which is an order
+ * in which every gradient is complete before it is passed on, and the same in every run.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "grad/pass.h"
+#include "ml_ops.h"
+
+static uint64_t next_pass = 1;
+static bool fusing;       /* a backward with updates is running */
+static ml_tensor **asked; /* where a running ml_gradients gathers, by node's and leaf's `wanted` */
+
+static ml_err push(ml_nodes *l, ml_node *n) {
+  if (l->n == l->room) {
+    int64_t room = l->room ? 2 * l->room : 256;
+    ml_node **at = realloc(l->at, (size_t)room * sizeof *at);
+    if (!at)
+      return ml_fail(ML_ENOMEM, "out of memory: backward over %lld operations", (long long)l->n);
+    l->at = at;
+    l->room = room;
+  }
+  l->at[l->n++] = n;
+  return ML_OK;
+}
+
+static int later_first(const void *a, const void *b) {
+  uint64_t x = (*(ml_node *const *)a)->id, y = (*(ml_node *const *)b)->id;
+  return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* Notes whether several tensors of this pass see one storage. */
+static void see(const ml_tensor *t, uint64_t pass) {
+  ml_storage *s = t->storage;
+  if (s->pass != pass) {
+    s->pass = pass;
+    s->user = t;
+    s->shared = false;
+  } else if (s->user != t) {
+    s->shared = true;
+  }
+}
+
+/* All nodes that the root reaches, latest first; counts the uses of every tensor on the way. */
+static ml_err collect(ml_nodes *l, ml_node *root, uint64_t pass) {
+  root->pass = pass;
+  ML_TRY(push(l, root));
+  for (int64_t i = 0; i < l->n; i++) {
+    ml_node *n = l->at[i];
+    if (n->spent)
+      return ml_fail(ML_ESTATE, "backward: %s was already used up by an optimiser's step", n->name);
+    for (int k = 0; k < n->n_in; k++) {
+      ml_tensor *t = n->in[k];
+      if (t) see(t, pass);
+      if (!ml__wants(t)) continue;
+      if (t->pass != pass) {
+        t->pass = pass;
+        t->uses = 0;
+      }
+      t->uses++;
+      if (t->node && t->node->pass != pass) {
+        t->node->pass = pass;
+        ML_TRY(push(l, t->node));
+      }
+    }
+  }
+  qsort(l->at, (size_t)l->n, sizeof *l->at, later_first);
+  return ML_OK;
+}
+
+/*
+ * The update of a leaf goes with its gradient, at once, only where no other operation of this
+ * backward still needs the old values, under any name.
+ */
+static void claim(const ml_update *updates, int n, uint64_t pass) {
+  ml_tensor *w;
+  for (int i = 0; i < n; i++)
+    if ((w = ml__peek(&updates[i].param)) && w->pass == pass && w->uses == 1 &&
+        !w->storage->shared && !w->grad)
+      w->update = &updates[i];
+}
+
+const ml_update *ml__fused(const ml_tensor *w) {
+  const ml_update *u = w ? w->update : NULL;
+  return u && u->kind <= ML_UPDATE_ROWWISE_ADAGRAD ? u : NULL;
+}
+
+/* Adds g (whose reference is taken over) to *sum. */
+static ml_err accumulate(ml_tensor **sum, ml_tensor *g) {
+  if (!*sum) {
+    *sum = g;
+    return ML_OK;
+  }
+  ml_tensor *s = *sum;
+  if (ml__grad_on) { /* recorded */
+    ml_err e = ml__op_add(sum, s, g);
+    ml__unref(s);
+    ml__unref(g);
+    return e;
+  }
+  if (s->refs > 1 || s->storage->refs > 1 || s->slot) { /* seen by others: add into a copy */
+    ml_tensor *own;
+    ml_err e = ml__new(&own, s->info.dtype, s->info.ndim, s->info.shape);
+    if (e == ML_OK) e = ml__copy(own, s);
+    if (e < 0) {
+      ml__unref(g);
+      return e;
+    }
+    ml__unref(s);
+    *sum = s = own;
+  }
+  ml__add_into(s, g);
+  ml__unref(g);
+  return ML_OK;
+}
+
+/* A leaf's gradient has come: keep it, or use it for the update at once if it is all there is. */
+static ml_err deliver(ml_tensor *leaf, ml_tensor *g) {
+  if (leaf->update) {
+    ml_err e = ml__update(leaf, leaf->update, g);
+    ml__unref(g);
+    return e;
+  }
+  if (!leaf->grad && (g->refs > 1 || g->storage->refs > 1)) { /* the leaf's own is never shared */
+    ml_tensor *own;
+    ml_err e = ml__new(&own, g->info.dtype, g->info.ndim, g->info.shape);
+    if (e == ML_OK) e = ml__copy(own, g);
+    ml__unref(g);
+    if (e < 0) return e;
+    g = own;
+  }
+  if (leaf->grad) { /* in place: handles on the gradient see the sum */
+    ml__add_into(leaf->grad, g);
+    ml__unref(g);
+    return ML_OK;
+  }
+  leaf->grad = g;
+  return ML_OK;
+}
+
+static ml_err check_versions(const ml_node *n) {
+  for (int k = 0; k < n->n_in && !n->shape_only; k++)
+    if (n->in[k] && n->version[k] != n->in[k]->storage->version)
+      return ml_fail(ML_ESTATE, "backward of %s: its input #%d was changed in place since", n->name,
+                     k + 1);
+  for (int k = 0; k < ML_MAX_SAVED && !n->shape_only; k++)
+    if (n->saved[k] && n->saved_version[k] != n->saved[k]->storage->version)
+      return ml_fail(ML_ESTATE, "backward of %s: its output was changed in place since", n->name);
+  return ML_OK;
+}
+
+/* Passes the gradients by a node's inputs on, or drops them after a failure. */
+static ml_err pass_on(ml_node *n, ml_err e) {
+  ml_tensor **gin = n->gin;
+  for (int k = 0; k < n->n_in; k++) {
+    ml_tensor *t = n->in[k], *got = gin[k];
+    if (!got) continue;
+    gin[k] = NULL;
+    if (e < 0 || !ml__wants(t)) ml__unref(got);
+    else if (t->node) e = accumulate(&t->node->g, got);
+    else if (!asked) e = deliver(t, got);
+    else if (t->wanted) e = accumulate(&asked[t->wanted - 1], got);
+    else ml__unref(got);
+  }
+  return e;
+}
+
+static ml_err run_node(ml_node *n) {
+  ml_tensor *g = n->g;
+  n->g = NULL;
+  n->spent = fusing;
+  if (ml__grad_on && !n->twice) {
+    ml__unref(g);
+    return ml_fail(ML_ESTATE, "gradients of gradients: %s has none", n->name);
+  }
+  ml_err e = (ml__grad_on ? n->twice : n->backward)(n, g, n->gin);
+  ml__unref(g);
+  return pass_on(n, e);
+}
+
+static ml_err start(ml_tensor *loss, ml_tensor *g) {
+  if (!loss->node)
+    return ml_fail(ML_ESTATE,
+                   loss->info.requires_grad
+                       ? "backward: the loss is a leaf, nothing computed it"
+                       : "backward: the loss does not depend on anything that requires a gradient");
+  if (g) {
+    ml_tensor *own;
+    if (g->info.ndim != loss->info.ndim || g->info.dtype != loss->info.dtype ||
+        memcmp(g->info.shape, loss->info.shape, sizeof(int64_t) * (size_t)g->info.ndim) != 0) {
+      char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
+      return ml_fail(ML_ESHAPE, "backward: gradient: expected %s %s, got %s %s",
+                     ml_dtype_name(loss->info.dtype),
+                     ml__shape_text(a, loss->info.ndim, loss->info.shape),
+                     ml_dtype_name(g->info.dtype), ml__shape_text(b, g->info.ndim, g->info.shape));
+    }
+    ML_TRY(ml__contiguous(&own, g));
+    loss->node->g = own;
+    return ML_OK;
+  }
+  if (loss->info.count != 1) {
+    char s[ML_SHAPE_TEXT];
+    return ml_fail(ML_ESHAPE,
+                   "backward: the loss has shape %s: expected one element, or a gradient",
+                   ml__shape_text(s, loss->info.ndim, loss->info.shape));
+  }
+  ML_TRY(ml__new(&loss->node->g, loss->info.dtype, loss->info.ndim, loss->info.shape));
+  ml__fill(loss->node->g, 1);
+  return ML_OK;
+}
+
+static ml_err answer(ml_node *n);
+
+/*
+ * Back through all nodes from the i-th on, whose order is known, unless e says that something
+ * failed before. ML_CALL: stopped before a node whose gradient the caller computes.
+ */
+static ml_err walk(ml_node *const *at, int64_t n, int64_t *i, ml_tensor *loss, bool again,
+                   ml_err e) {
+  for (; *i < n; ++*i) {
+    ml_node *node = at[*i];
+    if (e == ML_OK && node->g && !again) e = check_versions(node);
+    if (e == ML_OK && node->g && asked && node->wanted) e = answer(node);
+    if (e == ML_OK && node->g && node->backward == ml__call_out) {
+      if (!ml__grad_on || node->twice) return ML_CALL;
+      e = ml_fail(ML_ESTATE, "gradients of gradients: %s keeps more than its inputs", node->name);
+    }
+    if (e == ML_OK && node->g) e = run_node(node);
+    if (node->g) {
+      ml__unref(node->g);
+      node->g = NULL;
+    }
+  }
+  ml__unref(loss->node->g); /* left where the list of nodes could not be made */
+  loss->node->g = NULL;
+  return e;
+}
+
+/* After a step's backward: parameters used more than once have a gradient by now. */
+static ml_err settle(const ml_update *updates, int n, ml_err e) {
+  ml_tensor *p;
+  for (int i = 0; i < n; i++) {
+    if (!(p = ml__peek(&updates[i].param))) continue;
+    p->update = NULL;
+    if (!p->grad || e < 0) continue; /* what was gathered before a failure stays */
+    e = ml__update(p, &updates[i], p->grad);
+    ml__unref(p->grad);
+    p->grad = NULL;
+  }
+  return e;
+}
+
+static ml_err check_updates(const ml_update *updates, int n) {
+  ml_tensor *p, *s;
+  for (int i = 0; i < n; i++) ML_TRY(ml__check_update(&updates[i], &p, &s));
+  return ML_OK;
+}
+
+/* -- backward, captured -- */
+
+typedef struct trace {
+  int64_t n;
+  int n_updates;
+  const ml_update *updates; /* the optimiser's own: rates are read at every replay */
+  ml_node **at;
+  bool *claimed;
+} trace;
+
+static void drop_trace(void *own) {
+  trace *t = own;
+  for (int64_t i = 0; i < t->n; i++) ml__node_unref(t->at[i]);
+  free(t);
+}
+
+static ml_err back_again(const ml_call *c) {
+  const trace *t = c->own;
+  ml_tensor *loss = c->in[0], *p;
+  ML_TRY(check_updates(t->updates, t->n_updates));
+  ML_TRY(start(loss, c->in[1]));
+  for (int i = 0; i < t->n_updates; i++)
+    if (t->claimed[i] && (p = ml__peek(&t->updates[i].param)) && !p->grad)
+      p->update = &t->updates[i];
+  bool was_on = ml__grad_on;
+  ml__grad_on = false;
+  fusing = t->updates != NULL;
+  int64_t i = 0;
+  ml_err e = settle(t->updates, t->n_updates, walk(t->at, t->n, &i, loss, true, ML_OK));
+  fusing = false;
+  ml__grad_on = was_on;
+  return e;
+}
+
+static ml_err note_back(ml_tensor *loss, ml_tensor *grad, const ml_nodes *order,
+                        const ml_update *updates, int n) {
+  trace *t = malloc(sizeof *t + (size_t)order->n * sizeof *t->at + (size_t)n);
+  if (!t) return ml_fail(ML_ENOMEM, "out of memory: a captured step");
+  *t = (trace){.n_updates = n, .updates = updates, .at = (ml_node **)(t + 1)};
+  t->claimed = (bool *)(t->at + order->n);
+  ml_tensor *in[] = {loss, grad}, *p;
+  ml_err e = ml__note(back_again, NULL, NULL, 0, in, 2, NULL, 0, NULL);
+  if (e < 0) {
+    free(t);
+    return e;
+  }
+  for (int i = 0; i < n; i++)
+    t->claimed[i] = (p = ml__peek(&updates[i].param)) && p->update == &updates[i];
+  for (; t->n < order->n; t->n++) {
+    t->at[t->n] = order->at[t->n];
+    t->at[t->n]->refs++;
+  }
+  ml_call *c = ml__noted();
+  c->own = t;
+  c->drop = drop_trace;
+  return ML_OK;
+}
+
+/* -- backward -- */
+
+enum { DEEPEST = 16 };
+static ml_pass passes[DEEPEST];
+static int running; /* how many */
+
+/* The gradient of a node's output is complete, and was asked for. */
+static ml_err answer(ml_node *n) {
+  ml_tensor *g = ml__ref(n->g);
+  return accumulate(&asked[n->wanted - 1], g);
+}
+
+void ml__pass_forget(ml_pass *p) {
+  for (int i = 0; p->asked && i < p->n_of; i++) ml__unref(p->asked[i]);
+  free(p->asked);
+  p->asked = NULL;
+}
+
+ml_pass *ml__pass_now(void) { return running ? &passes[running - 1] : NULL; }
+ml_pass *ml__pass_last(void) { return running < DEEPEST ? &passes[running] : NULL; }
+
+void ml__pass_pause(void) {
+  ml__grad_on = passes[running - 1].graph;
+  fusing = false; /* what the caller computes is its own */
+  asked = NULL;
+}
+
+static void ask(const ml_pass *p, bool on) {
+  ml_tensor *t;
+  for (int i = 0; i < p->n_of; i++) {
+    if (ml__get(&t, &p->of[i]) < 0) continue;
+    ml_node *n = t->node; /* what hooks leave of the gradient */
+    while (n && n->backward == ml__call_out && n->shape_only && n->in[0]->node) n = n->in[0]->node;
+    if (n) n->wanted = on ? i + 1 : 0;
+    else t->wanted = on ? i + 1 : 0;
+  }
+}
+
+static void enter(const ml_pass *p, bool graph) {
+  ml__grad_on = graph;
+  ml__recording = NULL; /* what it calls belongs to it */
+  fusing = p->updates != NULL;
+  asked = p->asked;
+}
+
+static ml_err leave(ml_pass *p, ml_err e) {
+  e = settle(p->updates, p->n, e);
+  ask(p, false);
+  ml__unref(p->loss);
+  ml__recording = p->recording;
+  ml__grad_on = p->was_on;
+  running--;
+  fusing = running && passes[running - 1].updates;
+  asked = running ? passes[running - 1].asked : NULL;
+  return e;
+}
+
+static ml_err go_on(ml_pass *p, bool graph, ml_err e) {
+  enter(p, graph);
+  e = walk(p->order.at, p->order.n, &p->at, p->loss, false, e);
+  return e == ML_CALL ? e : leave(p, e);
+}
+
+ml_err ml__pass_go_on(ml_node *node, ml_err e) {
+  ml_pass *p = &passes[running - 1];
+  enter(p, p->graph);
+  node->spent = fusing;
+  ml__unref(node->g);
+  node->g = NULL;
+  return go_on(p, p->graph, pass_on(node, e));
+}
+
+ml_err ml__pass(ml_tensor *loss, ml_tensor *g, const ml_pass *how, bool graph) {
+  if (running == DEEPEST)
+    return ml_fail(ML_ESTATE, "backward: nested deeper than %d", (int)DEEPEST);
+  ML_TRY(check_updates(how->updates, how->n));
+  ML_TRY(start(loss, g));
+  ml_pass *p = &passes[running++];
+  ml__pass_forget(p);
+  ml_nodes order = p->order;
+  *p = *how;
+  p->order = order;
+  p->order.n = p->at = 0;
+  p->loss = ml__ref(loss);
+  p->was_on = ml__grad_on;
+  p->recording = ml__recording;
+  p->graph = graph;
+  uint64_t number = next_pass++;
+  ask(p, true);
+  ml_err e = collect(&p->order, loss->node, number);
+  if (e == ML_OK) claim(p->updates, p->n, number);
+  if (e == ML_OK && p->recording) e = note_back(loss, g, &p->order, p->updates, p->n);
+  return go_on(p, graph, e);
+}
+
+ml_err ml_backward(const ml_ref *loss, const ml_ref *grad) {
+  ml_tensor *l, *g = NULL;
+  ML_TRY(ml__get(&l, loss));
+  if (grad) ML_TRY(ml__get(&g, grad));
+  return ml__pass(l, g, &(ml_pass){0}, false);
+}
+
+ml_err ml_backward_update(const ml_ref *loss, const ml_update *updates, int n) {
+  ml_tensor *l;
+  ML_TRY(ml__get(&l, loss));
+  return ml__pass(l, NULL, &(ml_pass){.updates = updates, .n = n}, false);
+}
+
+/* -- gradients of gradients -- */
+
+ml_err ml__number(ml_tensor **out, double value, const ml_tensor *g) {
+  ML_TRY(ml__new(out, g->info.dtype, 0, NULL));
+  ml__fill(*out, value);
+  return ML_OK;
+}
+
+ml_err ml__summed(ml_tensor **out, ml_tensor *v, ml_tensor *of) {
+  if (v->info.ndim != of->info.ndim ||
+      memcmp(v->info.shape, of->info.shape, sizeof(int64_t) * (size_t)of->info.ndim) != 0)
+    return ml__op_sum_to(out, v, of);
+  *out = ml__ref(v);
+  return ML_OK;
+}
