@@ -73,6 +73,17 @@ describe("a tensor", function()
     assert.equal(2 ^ 53, ml.tensor({ 2 ^ 53 }, "i64"):at(1))
   end)
 
+  it("of a range begins, steps and ends as said, before its end", function()
+    assert.same({ 2, 3, 4 }, ml.arange(2, 5):totable())
+    assert.equal("i64", ml.arange(2, 5):dtype())
+    assert.same({ 5, 3, 1 }, ml.arange(5, 0, -2):totable())
+    assert.same({ 0, 0.25, 0.5, 0.75 }, ml.arange(0, 1, 0.25):totable())
+    assert.same({ "f32", "f64" },
+      { ml.arange(0, 1, 0.25):dtype(), ml.arange(0, 3, 1, "f64"):dtype() })
+    assert.same({ 2, 3 }, ml.arange(2, 4, "u8"):totable())
+    assert.equal(0, ml.arange(3, 3):count())
+  end)
+
   it("of integers times a fraction is in f32", function()
     assert.same({ 0, 2, 4 }, (ml.arange(3) * 2):totable())
     assert.same({ 0, 0.5, 1 }, (ml.arange(3) * 0.5):totable())
@@ -184,8 +195,9 @@ describe("a mistake", function()
       function() ml.seed() end,
     ["bad argument #1 to 'seed' (n: expected a whole number of at least 0, got -1)"] =
       function() ml.seed(-1) end,
-    ["arange: takes one count, arange(n, dtype): the numbers from 0 to n - 1"] =
-      function() ml.arange(0, 1, 0.25) end,
+    ["arange: a step of 0"] = function() ml.arange(0, 1, 0) end,
+    ["bad argument #3 to 'arange' (step: expected a number, got true)"] =
+      function() ml.arange(0, 1, true) end,
     ["mean: expected a floating-point tensor, got i32"] = function() ml.arange(3, "i32"):mean() end,
     ["mean: axis 5 of a tensor of 2 axes"] = function() x:mean(5) end,
     ["a tensor has no field 'foo'"] = function() x:foo() end,

@@ -209,12 +209,30 @@ local function converted(t, dtype)
   return to
 end
 
---- 0, 1, … n-1.
+-- from, from + step, … before to; i64 where from and step are whole.
+local function from_to(from, to, step, dtype)
+  for i, v in ipairs { from, to, step } do
+    if type(v) ~= "number" or v - v ~= 0 then
+      bad_argument(i, "arange", ({ "from", "to", "step" })[i], "a number", v)
+    end
+  end
+  if step == 0 then misuse "arange: a step of 0" end
+  local n = math.max(0, math.ceil((to - from) / step))
+  if n > 2 ^ 53 then misuse(("arange: %.14g numbers"):format(n)) end
+  dtype = dtype or from % 1 == 0 and step % 1 == 0 and "i64" or "f32"
+  dtype_number(dtype)
+  return core.op.cast(core.op.affine(create.arange(n, "f64"), step, from), dtype)
+end
+
+--- 0, 1, … n-1: `arange(n, dtype)`; or from, from + step, … as long as it is before to:
+-- `arange(from, to, step, dtype)`, in i64 where from and step are whole, else f32.
 -- @tparam number n
 -- @tparam[opt="i64"] string dtype
 function create.arange(n, dtype, ...)
-  if type(dtype) == "number" or select("#", ...) > 0 then
-    misuse "arange: takes one count, arange(n, dtype): the numbers from 0 to n - 1"
+  if type(dtype) == "number" then
+    local step, of = ...
+    if type(step) == "string" then step, of = nil, step end
+    return from_to(n, dtype, step == nil and 1 or step, of)
   end
   dtype = dtype or "i64"
   if not is_whole(n) or n < 0 then
