@@ -29,30 +29,37 @@ enum {
  * Where b's rows lie side by side: rows of C gather rows of b. Else each element is a product of
  * two vectors, in 32 parts where both lie side by side.
  */
-#define PRODUCT(name, real)                                                              \
-  ML_CLONES static void name(int64_t m, int64_t n, int64_t k, const real *a, int64_t ad, \
-                             int64_t ar, const real *b, int64_t bd, int64_t br, real *c, \
-                             int64_t ldc) {                                              \
-    for (int64_t i = 0; i < m; i++, a += ad, c += ldc) {                                 \
-      for (int64_t from = 0; br == 1 && from < n; from += STRIP) {                       \
-        int64_t to = ML_MIN(n, from + STRIP);                                            \
-        memset(c + from, 0, (size_t)(to - from) * sizeof *c);                            \
-        for (int64_t l = 0; l < k; l++)                                                  \
-          for (int64_t j = from; j < to; j++) c[j] += a[l * ar] * b[l * bd + j];         \
-      }                                                                                  \
-      for (int64_t j = 0; br != 1 && j < n; j++) {                                       \
-        const real *v = b + j * br;                                                      \
-        real part[32] = {0}, s = 0;                                                      \
-        int64_t l = 0;                                                                   \
-        if (ar == 1 && bd == 1)                                                          \
-          for (; l + 32 <= k; l += 32)                                                   \
-            for (int q = 0; q < 32; q++) part[q] += a[l + q] * v[l + q];                 \
-        for (; l < k; l++) s += a[l * ar] * v[l * bd];                                   \
-        for (int w = 16; w > 0; w /= 2)                                                  \
-          for (int q = 0; q < w; q++) part[q] += part[q + w];                            \
-        c[j] = s + part[0];                                                              \
-      }                                                                                  \
-    }                                                                                    \
+#define PRODUCT(name, real)                                                                       \
+  ML_CLONES static void name(int64_t m, int64_t n, int64_t k, const real *restrict a, int64_t ad, \
+                             int64_t ar, const real *restrict b, int64_t bd, int64_t br,          \
+                             real *restrict c, int64_t ldc) {                                     \
+    for (int64_t i = 0; i < m; i++, a += ad, c += ldc) {                                          \
+      for (int64_t from = 0; br == 1 && from < n; from += STRIP) {                                \
+        int64_t to = ML_MIN(n, from + STRIP);                                                     \
+        memset(c + from, 0, (size_t)(to - from) * sizeof *c);                                     \
+        int64_t l = 0;                                                                            \
+        for (; l + 4 <= k; l += 4) { /* four at once: c is read and written once */               \
+          const real *b0 = b + l * bd, *b1 = b0 + bd, *b2 = b1 + bd, *b3 = b2 + bd;               \
+          real a0 = a[l * ar], a1 = a[(l + 1) * ar], a2 = a[(l + 2) * ar], a3 = a[(l + 3) * ar];  \
+          for (int64_t j = from; j < to; j++)                                                     \
+            c[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j];                            \
+        }                                                                                         \
+        for (; l < k; l++)                                                                        \
+          for (int64_t j = from; j < to; j++) c[j] += a[l * ar] * b[l * bd + j];                  \
+      }                                                                                           \
+      for (int64_t j = 0; br != 1 && j < n; j++) {                                                \
+        const real *v = b + j * br;                                                               \
+        real part[32] = {0}, s = 0;                                                               \
+        int64_t l = 0;                                                                            \
+        if (ar == 1 && bd == 1)                                                                   \
+          for (; l + 32 <= k; l += 32)                                                            \
+            for (int q = 0; q < 32; q++) part[q] += a[l + q] * v[l + q];                          \
+        for (; l < k; l++) s += a[l * ar] * v[l * bd];                                            \
+        for (int w = 16; w > 0; w /= 2)                                                           \
+          for (int q = 0; q < w; q++) part[q] += part[q + w];                                     \
+        c[j] = s + part[0];                                                                       \
+      }                                                                                           \
+    }                                                                                             \
   }
 PRODUCT(product_f32, float)
 PRODUCT(product_f64, double)
