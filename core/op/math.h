@@ -10,12 +10,12 @@
 #if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && \
     !defined(__SANITIZE_THREAD__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 35)
 #define SIMD __attribute__((simd("notinbranch")))
-#define SIMD1(f)                \
-  SIMD extern double f(double); \
-  SIMD extern float f##f(float);
-#define SIMD2(f)                        \
-  SIMD extern double f(double, double); \
-  SIMD extern float f##f(float, float);
+#define SIMD1(name)                \
+  SIMD extern double name(double); \
+  SIMD extern float name##f(float);
+#define SIMD2(name)                        \
+  SIMD extern double name(double, double); \
+  SIMD extern float name##f(float, float);
 SIMD1(exp)
 SIMD1(exp2)
 SIMD1(expm1)

@@ -14,7 +14,7 @@ local cases = {
   { name = "exp", bytes = 8, into = true, op = "exp" },
   { name = "gelu", bytes = 8, into = true, op = "gelu" },
   { name = "sigmoid", bytes = 8, into = true, op = "sigmoid" },
-  { name = "add, a new tensor", bytes = 12, two = true,
+  { name = "add to a new tensor", bytes = 12, two = true,
     run = function(x, y) return x + y end },
   { name = "sum", bytes = 4, run = function(x) return x:sum() end },
   { name = "sum of columns", bytes = 4, run = function(x) return x:sum(1) end },
@@ -44,7 +44,7 @@ local function run(bench)
       ours = function(_, steps)
         for _ = 1, steps do ml.scope(step) end
       end,
-      peer = { "ops", { name = name, rows = ROWS, width = WIDTH } },
+      peer = { "ops", { name = (name:gsub(" ", "_")), rows = ROWS, width = WIDTH } },
     }
   end
   for _, case in ipairs(cases) do

@@ -23,18 +23,18 @@ def build(options):
         return peer.loop_of(lambda _: opt.step())
     run = {
         "add": lambda: torch.add(x, y, out=out),
-        "mul by a row": lambda: torch.mul(x, row, out=out),
+        "mul_by_a_row": lambda: torch.mul(x, row, out=out),
         "relu": lambda: torch.clamp(x, min=0, out=out),
         "exp": lambda: torch.exp(x, out=out),
         "gelu": lambda: torch._C._nn.gelu(x, out=out),
         "sigmoid": lambda: torch.sigmoid(x, out=out),
-        "add, a new tensor": lambda: x + y,
+        "add_to_a_new_tensor": lambda: x + y,
         "sum": lambda: x.sum(),
-        "sum of columns": lambda: x.sum(0),
-        "sum of rows": lambda: x.sum(1),
-        "max of rows": lambda: x.amax(1),
-        "mean and variance": lambda: x.var(1),
-        "argmax of rows": lambda: x.argmax(1),
+        "sum_of_columns": lambda: x.sum(0),
+        "sum_of_rows": lambda: x.sum(1),
+        "max_of_rows": lambda: x.amax(1),
+        "mean_and_variance": lambda: x.var(1),
+        "argmax_of_rows": lambda: x.argmax(1),
     }[name]
 
     def step(_):
