@@ -3,7 +3,7 @@
  *
  * x is seen as [outer, n, inner], of which the middle is reduced. Work is cut into blocks of a
  * group's inner elements, and long runs into pieces of PIECE elements: by shape alone. Sums and
- * products of floats run in double: a long sum keeps its digits. Along contiguous runs eight
+ * products of floats run in double: a long sum keeps its digits. Along contiguous runs 32
  * accumulators go side by side, then together: the same on every machine.
  */
 #include <float.h>
@@ -14,7 +14,7 @@
 #include "ml_ops.h"
 #include "op/groups.h"
 
-enum { LANES = 8, BLOCK = 256, PIECE = 1 << 16 };
+enum { LANES = 32, BLOCK = 1024, PIECE = 1 << 16 };
 
 typedef struct job {
   const void *x;
@@ -153,8 +153,8 @@ KERNEL(prod_f32, float, double, float, 1, a *(double)v, a *v)
 KERNEL(prod_i64, int64_t, int64_t, int64_t, 1, a *v, a *v)
 SUMS(prod)
 
-#define LARGER v > a || v != v ? v : a
-#define SMALLER v < a || v != v ? v : a
+#define LARGER (v > a) | (v != v) ? v : a
+#define SMALLER (v < a) | (v != v) ? v : a
 KERNEL(max_f64, double, double, double, -HUGE_VAL, LARGER, LARGER)
 KERNEL(max_f32, float, float, float, -HUGE_VALF, LARGER, LARGER)
 INTEGERS(max, INT64_MIN, INT32_MIN, 0, v > a ? v : a)
@@ -232,6 +232,49 @@ static ml_err position(ml_tensor *y, const ml_tensor *x, int64_t axis, int sign)
     ((int64_t *)y->info.data)[g] = best;
   }
   return ML_OK;
+}
+
+/* Along contiguous rows of f32: the extreme, then where it is first, or the first NaN. */
+ML_CLONES static int64_t first_of(const float *x, int64_t n, float v) {
+  int64_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    int found = 0;
+    for (int k = 0; k < 64; k++) found |= (x[i + k] == v) | ((x[i + k] != x[i + k]) & (v != v));
+    if (found) break;
+  }
+  while (i < n && !(x[i] == v || (v != v && x[i] != x[i]))) i++;
+  return i;
+}
+
+typedef struct positions {
+  const float *x;
+  int64_t *y, n;
+  run_fn extreme;
+} positions;
+
+static void rows_positions(void *ctx, int64_t begin, int64_t end) {
+  positions *p = ctx;
+  for (int64_t r = begin; r < end; r++) {
+    float v;
+    p->extreme(p->x + r * p->n, p->n, &v);
+    p->y[r] = first_of(p->x + r * p->n, p->n, v);
+  }
+}
+
+static ml_err position_f32(ml_tensor *y, const ml_tensor *x, int64_t axis, int sign) {
+  ml_groups e = ml__groups(x, axis);
+  if (e.inner > 1) return position(y, x, axis, sign);
+  positions p = {ml_f32(x), y->info.data, e.n, sign > 0 ? max_f32_run : min_f32_run};
+  ml_parallel(e.outer, ML_MAX(1, PIECE / ML_MAX(1, e.n)), rows_positions, &p);
+  return ML_OK;
+}
+
+ml_err ml_argmax_cpu(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {
+  return position_f32(y, x, axis, 1);
+}
+
+ml_err ml_argmin_cpu(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {
+  return position_f32(y, x, axis, -1);
 }
 
 ml_err ml_argmax_ref(ml_tensor *y, const ml_tensor *x, int64_t axis, int64_t keep) {
