@@ -3,7 +3,7 @@
 --   gen/ml_ops.c     argument checks, allocation, dispatch, recording, backward rules
 --   gen/ml_each_*.c  the element-wise operations, in two files to be compiled side by side
 --   lua/mlua/ffi/cdef.lua, lua/mlua/ffi/ops.lua    the FFI text and one Lua function per operation
---   gen/reference/op.lua    the operations as comments for LDoc (tools/docs)
+--   lua/mlua/ffi/op_reference.lua    the operations' comments, for LDoc (tools/docs) and the prompt
 -- Usage: luajit tools/opgen.lua SOURCE_DIR BUILD_DIR
 -- How a card is written: tools/opgen/card.lua.
 
@@ -113,8 +113,21 @@ lput("-- Written by tools/opgen from core/op/*.lua.")
 lput("return function(C, Ref, istype, new_ref, own, raise, tensor_list, bad)")
 lput("local bad_tensor, bad_choice, bad_number = bad.tensor, bad.choice, bad.number")
 lput("local bad_int, bad_bool = bad.int, bad.bool")
+lput("%s", [[
+local type = type
+local function check_number(v, i, name, label)
+  if type(v) ~= "number" then bad_number(i, name, label, v) end
+end
+local function check_int(v, i, name, label)
+  if type(v) ~= "number" then bad_number(i, name, label, v) end
+  if not (v % 1 == 0 and v > -0x1p53 and v < 0x1p53) then -- NaN, too; what int64_t holds
+    bad_int(i, name, label, v)
+  end
+end
+local function check_bool(v, i, name, label)
+  if v ~= nil and type(v) ~= "boolean" then bad_bool(i, name, label, v) end
+end]])
 lput("local op = {}")
-lput("local type = type")
 for _, card in ipairs(cards) do lua_text.choices(card, lput) end
 lput("")
 for _, card in ipairs(cards) do lua_text.wrapper(card, lput) end
@@ -146,7 +159,7 @@ rput("-- @module mlua.op")
 rput("")
 for _, card in ipairs(cards) do lua_text.reference(card, rput) end
 
-os.execute(format("mkdir -p '%s/gen/reference' '%s/lua/mlua/ffi'", build, build))
+os.execute(format("mkdir -p '%s/gen' '%s/lua/mlua/ffi'", build, build))
 write(build .. "/gen/ml_ops.h", table.concat(h, "\n"))
 write(build .. "/gen/ml_ops.c", table.concat(c, "\n"))
 for i = 1, 2 do
@@ -154,4 +167,4 @@ for i = 1, 2 do
 end
 write(build .. "/lua/mlua/ffi/cdef.lua", table.concat(f, "\n"))
 write(build .. "/lua/mlua/ffi/ops.lua", table.concat(l, "\n"))
-write(build .. "/gen/reference/op.lua", table.concat(r, "\n"))
+write(build .. "/lua/mlua/ffi/op_reference.lua", table.concat(r, "\n"))

@@ -35,8 +35,9 @@ local function kind(a)
   return a.list and "{Tensor,...}" or "Tensor", of .. shape
 end
 
--- The operation's doc comment: for the reference, and for the prompt's `? name`.
-local function comment(card, put)
+-- The operation as LDoc and the prompt's `? name` read it: its comment, and its name in place of
+-- its code. It stands apart from the code, which every start reads.
+local function reference(card, put)
   put("--- %s", (card.doc:gsub("\n", "\n-- ")))
   for _, a in ipairs(card.args) do
     local type, text = kind(a)
@@ -48,12 +49,14 @@ local function comment(card, put)
     or card.result.like
   put("-- @treturn Tensor %s; %s%s", dtype, returned(card), card.grad and "" or "; no gradient")
   if card.source then put("-- @source %s", card.source) end
+  put("-- @raise bad argument #n to '%s', with what was expected and what it got", card.name)
+  put("-- @function %s", card.name)
+  put("")
 end
 
 local function lua_wrapper(card, put)
   local ps, cs = {}, {}
   for _, a in ipairs(card.args) do ps[#ps + 1] = a.name end
-  comment(card, put)
   put("function op.%s(%s)", card.name, table.concat(ps, ", "))
   -- first: it may run the collector, and a list's tensors may be on their way
   put("  local out = new_ref()")
@@ -75,24 +78,12 @@ local function lua_wrapper(card, put)
       put("  if not v_%s then bad_choice(%d, %q, %q, %q, %s) end", a.name, a.position, card.name,
         a.name, table.concat(a.choices, ", "), a.name)
       cs[#cs + 1] = "v_" .. a.name
-    elseif a.kind == "bool" then
-      put("  if $name ~= nil and type($name) ~= 'boolean' then", { name = a.name })
-      put("    bad_bool(%d, %q, %q, %s)", a.position, card.name, a.name, a.name)
-      put("  end")
-      cs[#cs + 1] = a.name .. " and 1 or 0"
     else
       if a.default ~= nil then
         put("  if %s == nil then %s = %s end", a.name, a.name, tostring(a.default))
       end
-      put("  if type(%s) ~= \"number\" then bad_number(%d, %q, %q, %s) end", a.name, a.position,
-        card.name, a.name, a.name)
-      if a.kind == "int" then -- also refuses NaN and what a 64-bit integer could not hold
-        put("  if not ($name % 1 == 0 and $name > -0x1p53 and $name < 0x1p53) then",
-          { name = a.name })
-        put("    bad_int(%d, %q, %q, %s)", a.position, card.name, a.name, a.name)
-        put("  end")
-      end
-      cs[#cs + 1] = a.name
+      put("  check_%s(%s, %d, %q, %q)", a.kind, a.name, a.position, card.name, a.name)
+      cs[#cs + 1] = a.kind == "bool" and a.name .. " and 1 or 0" or a.name
     end
   end
   put("  local code = C.ml_%s(out, %s)", card.name, table.concat(cs, ", "))
@@ -110,14 +101,6 @@ local function lua_choices(card, put)
       put("local choice_%s_%s = { %s }", card.name, a.name, table.concat(c, ", "))
     end
   end
-end
-
--- The operation as LDoc reads it: its comment, and its name in place of its code.
-local function reference(card, put)
-  comment(card, put)
-  put("-- @raise bad argument #n to '%s', with what was expected and what it got", card.name)
-  put("-- @function %s", card.name)
-  put("")
 end
 
 local function strip(header)

@@ -69,6 +69,13 @@ function doc.of_function(f, name)
   local info = debug.getinfo(f, "S")
   local lines = info.source:sub(1, 1) == "@" and lines_of(info.source:sub(2))
   if not lines or not lines[info.linedefined] then return nil end
+  local op = lines[info.linedefined]:match("^function op%.([%w_]+)")
+  if op then -- an operation's comment stands apart (tools/opgen)
+    local folder = info.source:match("^@(.*)ops%.lua$")
+    local parsed = named_comment(lines_of(folder .. "op_reference.lua") or {}, op)
+    if parsed then parsed.parameters = parameters(lines, info.linedefined) end
+    return parsed
+  end
   local comment = comment_above(lines, info.linedefined - 1)
   local parsed = comment and doc.parse(comment) or name and named_comment(lines, name)
   if not parsed then return nil end
