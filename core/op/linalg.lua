@@ -25,6 +25,7 @@ return {
     sweep = { { a = square(1), b = { 1, 1 } }, { a = square(4), b = { 4, 3 } },
               { a = square(4), b = { 4, 3 }, ta = true },
               { a = { 2, 3, 3, diagonal = 4 }, b = { 2, 3, 2 } },
+              { a = { 4, 4 }, b = { 4, 3 } }, -- rows exchanged
               { a = square(0), b = { 0, 2 } }, { a = square(3), b = { 3, 0 } } },
   }),
   card("solve_triangular", "x of a x = b for a lower (or upper) triangular, the rest of a ignored; "

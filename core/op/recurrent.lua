@@ -12,6 +12,7 @@ local function cases(gates, more)
     { 2, 9, 5, b = true, h0 = true }, { 3, 17, 3, b = true, reverse = true },
     { 0, 2, 3, h0 = true }, { 2, 0, 3, b = true }, { 2, 7, 70, b = true, h0 = true, slow = true },
     { 3, 40, 33, b = true, h0 = true, slow = true },
+    { 2, 7, 300, b = true, h0 = true, slow = true }, -- units in several cuts
   } do
     local t, n, h = c[1], c[2], c[3]
     local case = { z = { t, n, gates * h }, w = { gates * h, h }, b = c.b and { gates * h } or nil,
