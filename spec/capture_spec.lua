@@ -152,6 +152,14 @@ describe("a captured step", function()
     assert.equal(2, #record.programs)
   end)
 
+  it("tells an empty table from an absent one", function()
+    local step = ml.capture(function(b) return b.extra and b.x * 2 or b.x * 3 end)
+    local x = ml.tensor { 1, 2 }
+    assert.same({ 2, 4 }, step({ x = x, extra = {} }):totable())
+    assert.same({ 3, 6 }, step({ x = x }):totable())
+    assert.same({ 2, 4 }, step({ x = x, extra = {} }):totable())
+  end)
+
   it("has them over a loader, whose tensors are the same each time", function()
     local random = require("mlua.data.random").open { rows = 70, n_dense = 4, tables = TABLES,
       lookups = 5, seed = 4 }

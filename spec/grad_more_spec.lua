@@ -83,6 +83,26 @@ describe("hooks", function()
     assert.same({ 2, 4 }, x:grad():totable())
   end)
 
+  it("of a leaf that is gone hold up nobody", function()
+    ml.scope(function() leaf({ 1, 2 }):register_hook(function() error "gone" end) end)
+    local w = leaf { 3 };
+    (w * w):sum():backward()
+    assert.same({ 6 }, w:grad():totable())
+  end)
+
+  it("that fail or are removed while they run leave every gradient that was gathered", function()
+    local v, w = leaf { 1 }, leaf { 1 }
+    v:set_grad(ml.tensor({ 5 }, "f64"))
+    w:set_grad(ml.tensor({ 7 }, "f64"))
+    local a, b
+    a = v:register_hook(function() b.remove() error("no", 0) end)
+    b = w:register_hook(function() a.remove() error("no", 0) end)
+    assert.is_false(pcall(function() (v * w):sum():backward() end))
+    assert.same({ { 5 }, { 7 } }, { v:grad():totable(), w:grad():totable() })
+    a.remove()
+    b.remove()
+  end)
+
   it("of parameters count in an optimiser's step", function()
     local x = leaf { 1, 2 }
     local opt = ml.optim.sgd({ x }, { lr = 0.5 })

@@ -15,7 +15,8 @@
 --
 -- What changes from call to call has to come by the arguments (tensors, values, plain tables of
 -- them), by tensors that are written in place, or by the optimiser: `opt:set_lr` and schedules
--- between calls count, and so do streams of random numbers. The rest of the function's Lua runs
+-- between calls count, and so do streams of random numbers. Fields of arguments are read by name:
+-- pairs and next see the items of lists alone. The rest of the function's Lua runs
 -- only when it is recorded: what it prints, counts, or decides by values from outside. Refused,
 -- with an error by the first call, is what would go wrong silently: to read elements (item,
 -- totable, print, data), to look at gradients, to keep a tensor beyond the step, to write into an
@@ -75,7 +76,7 @@ function mirror(record, path, t)
     return p
   end
   local copy, n = {}, #t
-  if n > 0 then record.lengths[#record.lengths + 1] = { path = path, n = n } end
+  record.lengths[#record.lengths + 1] = { path = path, n = n }
   for i = 1, n do copy[i] = seen(record, place(i), t[i]) end
   return setmetatable(copy, {
     __index = function(_, key)

@@ -20,7 +20,7 @@ local cases = {
   { name = "sum of columns", bytes = 4, run = function(x) return x:sum(1) end },
   { name = "sum of rows", bytes = 4, run = function(x) return x:sum(2) end },
   { name = "max of rows", bytes = 4, run = function(x) return x:max(2) end },
-  { name = "mean and variance", bytes = 4, run = function(x) return x:var(2) end },
+  { name = "variance of rows", bytes = 4, run = function(x) return x:var(2) end },
   { name = "argmax of rows", bytes = 4, run = function(x) return x:argmax(2) end },
 }
 

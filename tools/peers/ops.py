@@ -33,7 +33,7 @@ def build(options):
         "sum_of_columns": lambda: x.sum(0),
         "sum_of_rows": lambda: x.sum(1),
         "max_of_rows": lambda: x.amax(1),
-        "mean_and_variance": lambda: x.var(1),
+        "variance_of_rows": lambda: x.var(1),
         "argmax_of_rows": lambda: x.argmax(1),
     }[name]
 

@@ -12,29 +12,44 @@ local function calls() return require "mlua.ffi.gradient" end
 
 -- -- hooks on leaves: their gradient is there when the backward is over --
 
-local hooked, n_hooked = {}, 0 -- lists of { tensor, f } by slot
+local hooked, n_hooked = {}, 0 -- lists of { tensor, f } by handle
+
+local function key_of(t) return t.slot .. ":" .. t.gen end
+
+-- Leaves that are still there, with copies of their hooks and what they hold of gradients.
+local function hooked_now()
+  local leaves = {}
+  for key, list in pairs(hooked) do
+    local t = list[1].tensor
+    if C.ml_tensor_info(t) == nil then -- freed, with its scope
+      n_hooked = n_hooked - #list
+      hooked[key] = nil
+    else
+      leaves[#leaves + 1] = { tensor = t, hooks = { unpack(list) }, before = t:grad() }
+    end
+  end
+  return leaves
+end
 
 local function gather(fn, ...)
-  local before = {}
-  for _, list in pairs(hooked) do
-    local t = list[1].tensor
-    before[t] = t:grad() or false
-    t:zero_grad()
-  end
+  local leaves = hooked_now()
+  for _, leaf in ipairs(leaves) do leaf.tensor:zero_grad() end
   local ok, message = pcall(fn, ...)
-  for _, list in pairs(hooked) do
-    local t = list[1].tensor
-    local g = t:grad()
-    if ok and g then
-      for _, h in ipairs(list) do
-        local new = h.f(g)
-        if new ~= nil and not is_tensor(new) then
-          bad_argument(1, "register_hook", "f's result", "a tensor or nil", new)
-        end
+  for _, leaf in ipairs(leaves) do -- all get theirs back, whatever fails
+    local t, g = leaf.tensor, leaf.tensor:grad()
+    for _, h in ipairs(g and leaf.hooks or {}) do
+      if not ok then break end
+      local new
+      ok, new = pcall(h.f, g)
+      if not ok then
+        message = new
+      elseif new ~= nil and not is_tensor(new) then
+        ok, message = pcall(bad_argument, 1, "register_hook", "f's result", "a tensor or nil", new)
+      else
         g = new or g
       end
     end
-    if before[t] then g = g and before[t] + g or before[t] end
+    if leaf.before then g = ok and g and leaf.before + g or leaf.before end
     if g then check(C.ml_set_grad(t, g)) end
   end
   if not ok then error(message, 0) end
@@ -92,19 +107,19 @@ function methods:register_hook(f)
     function hook.remove() hook.f = nil end
     return hook
   end
-  local slot = self.slot
-  hooked[slot] = hooked[slot] or {}
-  table.insert(hooked[slot], hook)
+  local key = key_of(self)
+  hooked[key] = hooked[key] or {}
+  table.insert(hooked[key], hook)
   n_hooked = n_hooked + 1
   function hook.remove()
-    local list = hooked[slot] or {}
+    local list = hooked[key] or {}
     for k, h in ipairs(list) do
       if h == hook then
         table.remove(list, k)
         n_hooked = n_hooked - 1
       end
     end
-    if #list == 0 then hooked[slot] = nil end
+    if #list == 0 then hooked[key] = nil end
   end
   return hook
 end
@@ -136,7 +151,7 @@ end
 
 local function indices(inputs)
   local at = {}
-  for k, t in ipairs(inputs) do at[t.slot .. ":" .. t.gen] = k end
+  for k, t in ipairs(inputs) do at[key_of(t)] = k end
   return at
 end
 
@@ -144,7 +159,7 @@ local function record(o, y, ctx, inputs, positions, n_args)
   local at, names, all = indices(inputs), {}, { unpack(inputs) }
   for name, v in pairs(ctx) do
     if is_tensor(v) then
-      local k = at[v.slot .. ":" .. v.gen]
+      local k = at[key_of(v)]
       if not k then
         all[#all + 1] = v
         k = #all
