@@ -69,7 +69,8 @@ local function timeit(code)
   local chunk, is_expression = compiled("timeit", code)
   if not chunk then return end
   local body = is_expression and "local _ = " .. code:gsub("^%s*=", "") or code
-  local loop = assert(loadstring("for _ = 1, ... do " .. body .. "\nend", "=stdin"))
+  local loop = assert(loadstring("local function f(...) " .. body
+    .. "\nend for _ = 1, ... do f() end", "=stdin"))
   local times, n
   local function run() times, n = measure(loop) end
   if not repl().run(run, false) then return end
