@@ -1,5 +1,6 @@
 -- Gradients by some tensors, hooks, operations of one's own, gradients of gradients.
 local ml = require "mlua"
+local core = require "mlua.ffi"
 local mistake = require "spec.support.mistake"
 local sweep = require "spec.support.sweep"
 
@@ -36,6 +37,37 @@ describe("ml.grad", function()
     local x = leaf { 1, 2 }
     local g = ml.grad(x * x, x, { gradient = ml.tensor({ 1, 10 }, "f64") })
     assert.same({ 2, 40 }, g[1]:totable())
+  end)
+
+  it("answers for one tensor as often as it is asked", function()
+    local x = leaf { 1, 2 }
+    local y = x * 3
+    local a, b, c, d = unpack(ml.grad((y * y):sum(), { x, y, x, y }))
+    assert.same({ { 18, 36 }, { 6, 12 }, { 18, 36 }, { 6, 12 } },
+      { a:totable(), b:totable(), c:totable(), d:totable() })
+  end)
+
+  it("asks by what a tensor was when it began, should its handle go meanwhile", function()
+    local function rounds(n)
+      local x, held = leaf { 1, 2 }, {}
+      local y = x * 3
+      for k = 1, n do held[k] = x * k end
+      local hook = y:register_hook(function(g)
+        for k = 1, n do core.free(held[k]) end
+        return g
+      end)
+      local sum = y
+      for k = 1, n do sum = sum + held[k] end
+      local loss = sum:sum()
+      local g = ml.grad(loss, { x, unpack(held) })
+      hook:remove()
+      return g
+    end
+    local first = rounds(40)
+    assert.same({ 3 + 820, 3 + 820 }, first[1]:totable())
+    assert.same({ 1, 1 }, first[41]:totable())
+    local x = leaf { 1 } -- marks that stayed would send this one's gradient elsewhere
+    assert.same({ 2 }, ml.grad((x * x):sum(), x)[1]:totable())
   end)
 
   it("refuses what does not require a gradient", function()
@@ -200,7 +232,47 @@ describe("an operation of one's own", function()
     near((x:detach() + 1) * x:detach():exp(), x:grad(), 1e-14)
   end)
 
+  it("may ask for gradients inside its gradient, whatever is asked for around it", function()
+    local inner
+    local op = ml.operation {
+      name = "curious",
+      forward = function(_, x) return x * 1 end,
+      backward = function(_, g)
+        inner:backward()
+        return g
+      end,
+    }
+    local x, w = leaf { 1, 2 }, leaf { 3, 4 }
+    local opt = ml.optim.sgd({ w, x }, { lr = 1 })
+    inner = (w * w):sum()
+    opt:step(w:sum() + op(x):sum()) -- w's own gradient, 1, and what the inner one gathered
+    assert.same({ { 0, 1 }, { 3 - 1 - 6, 4 - 1 - 8 } }, { x:totable(), w:totable() })
+    local asked
+    local other = ml.operation {
+      name = "other",
+      forward = function(_, v) return v * 1 end,
+      backward = function(_, g)
+        asked = ml.grad(inner, w)[1]:totable()
+        return g
+      end,
+    }
+    inner = (w:detach():clone():requires_grad() * w):sum()
+    local a, b = x * 1, x * 2
+    local got = ml.grad((w * 5):sum() + (other(x) * 1 + a + b):sum(), { a, b, x, w })
+    assert.same({ { 1, 1 }, { 1, 1 }, { 4, 4 }, { 5, 5 } },
+      { got[1]:totable(), got[2]:totable(), got[3]:totable(), got[4]:totable() })
+    assert.same(w:totable(), asked)
+  end)
+
   for message, fn in pairs {
+    ["backward: mul is part of the backward that this one runs in"] = function()
+      local x, sum = leaf { 1, 2 }
+      local op = ml.operation { name = "inside", forward = function(_, v) return v * 1 end,
+                                backward = function(_, g) sum:backward() return g end }
+      local y = x * x
+      sum = y:sum();
+      (op(x * 2) + y):sum():backward()
+    end,
     ["operation: it has no 'backward'"] = function()
       ml.operation { name = "x", forward = function() end }
     end,
@@ -268,47 +340,65 @@ describe("gradients of gradients", function()
       mistake(function() ml.grad(x:cumsum(1):sum(), x, { create_graph = true }) end))
   end)
 
-  -- Every card that has them: by finite differences of the gradient.
+  -- Every card that has them: the gradients by all that a case is differentiable by, each times
+  -- numbers drawn, give one number, whose gradients are compared with finite differences.
+  local function check_twice(card, case, n)
+    local args, floats = sweep.arguments(card, case, "f64", false)
+    local leaves = {}
+    for _, f in ipairs(floats) do
+      local t = f.list[f.at]
+      if sweep.differentiable(card, f.name) and t:count() > 0 and t:count() < 40 then
+        f.list[f.at] = t:contiguous():clone():requires_grad()
+        leaves[#leaves + 1] = f.list[f.at]
+      end
+    end
+    if #leaves == 0 or case.slow then return end
+    local function number(graph)
+      local y, sum = sweep.call(card, args), ml.zeros(1, { dtype = "f64" })
+      local c = sweep.draw(y:shape(), "f32", nil, 999, false):to "f64"
+      for k, g in ipairs(ml.grad(y, leaves, { gradient = c, create_graph = graph })) do
+        if g then sum = sum + (g * sweep.draw(g:shape(), "f64", nil, 900 + k, false)):sum() end
+      end
+      return sum
+    end
+    local scalar = number(true)
+    local got = scalar:info().requires_grad and ml.grad(scalar, leaves) or {}
+    for k, x in ipairs(leaves) do
+      local second = got[k] and got[k]:reshape(-1):totable() -- none: it does not depend on x
+      local p, h = x:data(), 1e-6
+      for i = 0, x:count() - 1 do
+        local v = p[i]
+        p[i] = v + h
+        local up = number(false):item()
+        p[i] = v - h
+        local down = number(false):item()
+        p[i] = v
+        local want, have = (up - down) / (2 * h), second and second[i + 1] or 0
+        assert.is_true(math.abs(want - have) <= 1e-5 * math.max(1, math.abs(want)),
+          ("case %d, leaf %d, element %d: expected %.10g, got %.10g"):format(n, k, i, want, have))
+      end
+    end
+  end
+
+  it("go through concatenations and steps of views", function()
+    local x, y = leaf { { 1, 2, 3 }, { 4, 5, 6 } }, leaf { { 2, 1 }, { 0.5, 3 } }
+    local c = ml.cat({ x, y }, 2)
+    local z = c[{ {}, { 1, 5, 2 } }]:transpose(1, 2)
+    local gx, gy = unpack(ml.grad((z * z * z):sum(), { x, y }, { create_graph = true }))
+    near(ml.tensor({ { 3, 0, 27 }, { 48, 0, 108 } }, "f64"), gx, 1e-14)
+    near(ml.tensor({ { 0, 3 }, { 0, 27 } }, "f64"), gy, 1e-14)
+    local hx, hy = unpack(ml.grad((gx * gx):sum() + (gy * gx:narrow(2, 1, 2)):sum(), { x, y }))
+    near(ml.tensor({ { 2 * 3 * 6, 0, 2 * 27 * 18 }, { 2 * 48 * 24, 0, 2 * 108 * 36 } }, "f64"), hx, 1e-14)
+    near(ml.zeros(2, 2, { dtype = "f64" }), hy, 1e-14)
+  end)
+
   local some = 0
   for _, card in ipairs(sweep.cards()) do
     if card.grad and (card.each or card.twice) then
       some = some + 1
       it("of " .. card.name .. " are what finite differences of its gradient give", function()
         for n, case in ipairs(card.sweep) do
-          local args, floats = sweep.arguments(card, case, "f64", false)
-          local f
-          for _, v in ipairs(floats) do
-            if not f and sweep.differentiable(card, v.name) then f = v end
-          end
-          if f and f.list[f.at]:count() > 0 and f.list[f.at]:count() < 40 and not case.slow then
-            local x = f.list[f.at]:contiguous():clone():requires_grad()
-            f.list[f.at] = x
-            local function first(graph)
-              local y = sweep.call(card, args)
-              if not y:info().requires_grad then return end
-              local c = sweep.draw(y:shape(), "f32", nil, 999, false):to "f64"
-              local g = ml.grad(y, x, { gradient = c, create_graph = graph })[1]
-              return (g * sweep.draw(g:shape(), "f64", nil, 998, false)):sum()
-            end
-            local scalar = first(true)
-            if scalar and scalar:info().requires_grad then
-              local got = ml.grad(scalar, x)[1]
-              got = got and got:reshape(-1):totable()
-              local p, h = x:data(), 1e-6
-              for k = 0, x:count() - 1 do
-                local v = p[k]
-                p[k] = v + h
-                local up = first(false):item()
-                p[k] = v - h
-                local down = first(false):item()
-                p[k] = v
-                local want = (up - down) / (2 * h)
-                local have = got and got[k + 1] or 0
-                assert.is_true(math.abs(want - have) <= 1e-5 * math.max(1, math.abs(want)),
-                  ("case %d, element %d: expected %.10g, got %.10g"):format(n, k, want, have))
-              end
-            end
-          end
+          check_twice(card, case, n)
         end
       end)
     end

@@ -5,14 +5,13 @@
  * in which every gradient is complete before it is passed on, and the same in every run.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "grad/pass.h"
 #include "ml_ops.h"
 
 static uint64_t next_pass = 1;
-static bool fusing;       /* a backward with updates is running */
-static ml_tensor **asked; /* where a running ml_gradients gathers, by node's and leaf's `wanted` */
+static bool fusing;          /* a backward with updates is running */
+static const ml_pass *asked; /* a running one that gathers for ml_gradients, or NULL */
 
 static ml_err push(ml_nodes *l, ml_node *n) {
   if (l->n == l->room) {
@@ -44,6 +43,11 @@ static void see(const ml_tensor *t, uint64_t pass) {
   }
 }
 
+static ml_err free_of_others(const ml_node *n) {
+  if (!n->g) return ML_OK;
+  return ml_fail(ML_ESTATE, "backward: %s is part of the backward that this one runs in", n->name);
+}
+
 /* All nodes that the root reaches, latest first; counts the uses of every tensor on the way. */
 static ml_err collect(ml_nodes *l, ml_node *root, uint64_t pass) {
   root->pass = pass;
@@ -62,6 +66,7 @@ static ml_err collect(ml_nodes *l, ml_node *root, uint64_t pass) {
       }
       t->uses++;
       if (t->node && t->node->pass != pass) {
+        ML_TRY(free_of_others(t->node));
         t->node->pass = pass;
         ML_TRY(push(l, t->node));
       }
@@ -75,16 +80,24 @@ static ml_err collect(ml_nodes *l, ml_node *root, uint64_t pass) {
  * The update of a leaf goes with its gradient, at once, only where no other operation of this
  * backward still needs the old values, under any name.
  */
-static void claim(const ml_update *updates, int n, uint64_t pass) {
-  ml_tensor *w;
-  for (int i = 0; i < n; i++)
-    if ((w = ml__peek(&updates[i].param)) && w->pass == pass && w->uses == 1 &&
-        !w->storage->shared && !w->grad)
-      w->update = &updates[i];
+static ml_err claim(ml_pass *p, uint64_t pass) {
+  if (p->n > p->room) {
+    ml_tensor **more = realloc(p->claimed, (size_t)p->n * sizeof *more);
+    if (!more) return ml_fail(ML_ENOMEM, "out of memory: %d updates", p->n);
+    p->claimed = more;
+    p->room = p->n;
+  }
+  for (int i = 0; i < p->n; i++) {
+    ml_tensor *w = ml__peek(&p->updates[i].param);
+    bool at_once = w && w->pass == pass && w->uses == 1 && !w->storage->shared && !w->grad;
+    p->claimed[i] = at_once ? w : NULL; /* alive as long as the record that reached it */
+    if (at_once) w->update = &p->updates[i];
+  }
+  return ML_OK;
 }
 
 const ml_update *ml__fused(const ml_tensor *w) {
-  const ml_update *u = w ? w->update : NULL;
+  const ml_update *u = w && fusing ? w->update : NULL;
   return u && u->kind <= ML_UPDATE_ROWWISE_ADAGRAD ? u : NULL;
 }
 
@@ -103,8 +116,7 @@ static ml_err accumulate(ml_tensor **sum, ml_tensor *g) {
   }
   if (s->refs > 1 || s->storage->refs > 1 || s->slot) { /* seen by others: add into a copy */
     ml_tensor *own;
-    ml_err e = ml__new(&own, s->info.dtype, s->info.ndim, s->info.shape);
-    if (e == ML_OK) e = ml__copy(own, s);
+    ml_err e = ml__copy_of(&own, s);
     if (e < 0) {
       ml__unref(g);
       return e;
@@ -119,15 +131,14 @@ static ml_err accumulate(ml_tensor **sum, ml_tensor *g) {
 
 /* A leaf's gradient has come: keep it, or use it for the update at once if it is all there is. */
 static ml_err deliver(ml_tensor *leaf, ml_tensor *g) {
-  if (leaf->update) {
+  if (leaf->update && fusing) {
     ml_err e = ml__update(leaf, leaf->update, g);
     ml__unref(g);
     return e;
   }
   if (!leaf->grad && (g->refs > 1 || g->storage->refs > 1)) { /* the leaf's own is never shared */
     ml_tensor *own;
-    ml_err e = ml__new(&own, g->info.dtype, g->info.ndim, g->info.shape);
-    if (e == ML_OK) e = ml__copy(own, g);
+    ml_err e = ml__copy_of(&own, g);
     ml__unref(g);
     if (e < 0) return e;
     g = own;
@@ -152,18 +163,34 @@ static ml_err check_versions(const ml_node *n) {
   return ML_OK;
 }
 
-/* Passes the gradients by a node's inputs on, or drops them after a failure. */
+/* Where the gradient by `of`, a node's output or a leaf, is gathered; NULL: nobody asked. */
+static ml_answer *place_of(int32_t wanted, const ml_node *node, const ml_tensor *leaf) {
+  if (wanted == 0 || wanted > asked->n_of) return NULL;
+  ml_answer *a = &asked->asked[wanted - 1]; /* another backward's `wanted` fits none of this one */
+  return a->node == node && a->leaf == leaf ? a : NULL;
+}
+
+static ml_err pass_to(ml_tensor *t, ml_tensor *g) {
+  if (t->node) return accumulate(&t->node->g, g);
+  if (!asked) return deliver(t, g);
+  ml_answer *a = place_of(t->wanted, NULL, t);
+  if (a) return accumulate(&a->g, g);
+  ml__unref(g);
+  return ML_OK;
+}
+
+/* Passes the gradients by a node's inputs on, or drops them after a failure. All that rules of
+ * gradients are given lies in row order. */
 static ml_err pass_on(ml_node *n, ml_err e) {
   ml_tensor **gin = n->gin;
   for (int k = 0; k < n->n_in; k++) {
-    ml_tensor *t = n->in[k], *got = gin[k];
+    ml_tensor *t = n->in[k], *got = gin[k], *g = got;
     if (!got) continue;
     gin[k] = NULL;
-    if (e < 0 || !ml__wants(t)) ml__unref(got);
-    else if (t->node) e = accumulate(&t->node->g, got);
-    else if (!asked) e = deliver(t, got);
-    else if (t->wanted) e = accumulate(&asked[t->wanted - 1], got);
-    else ml__unref(got);
+    bool goes_on = e >= 0 && ml__wants(t);
+    if (goes_on && !got->info.contiguous) e = ml__gapless(&g, got);
+    if (!goes_on || g != got) ml__unref(got);
+    if (goes_on && e >= 0) e = pass_to(t, g);
   }
   return e;
 }
@@ -187,19 +214,16 @@ static ml_err start(ml_tensor *loss, ml_tensor *g) {
                    loss->info.requires_grad
                        ? "backward: the loss is a leaf, nothing computed it"
                        : "backward: the loss does not depend on anything that requires a gradient");
+  ML_TRY(free_of_others(loss->node));
   if (g) {
-    ml_tensor *own;
-    if (g->info.ndim != loss->info.ndim || g->info.dtype != loss->info.dtype ||
-        memcmp(g->info.shape, loss->info.shape, sizeof(int64_t) * (size_t)g->info.ndim) != 0) {
+    if (g->info.dtype != loss->info.dtype || !ml__same_shape(g, loss)) {
       char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
       return ml_fail(ML_ESHAPE, "backward: gradient: expected %s %s, got %s %s",
                      ml_dtype_name(loss->info.dtype),
                      ml__shape_text(a, loss->info.ndim, loss->info.shape),
                      ml_dtype_name(g->info.dtype), ml__shape_text(b, g->info.ndim, g->info.shape));
     }
-    ML_TRY(ml__contiguous(&own, g));
-    loss->node->g = own;
-    return ML_OK;
+    return ml__gapless(&loss->node->g, g);
   }
   if (loss->info.count != 1) {
     char s[ML_SHAPE_TEXT];
@@ -223,7 +247,7 @@ static ml_err walk(ml_node *const *at, int64_t n, int64_t *i, ml_tensor *loss, b
   for (; *i < n; ++*i) {
     ml_node *node = at[*i];
     if (e == ML_OK && node->g && !again) e = check_versions(node);
-    if (e == ML_OK && node->g && asked && node->wanted) e = answer(node);
+    if (e == ML_OK && node->g && asked) e = answer(node);
     if (e == ML_OK && node->g && node->backward == ml__call_out) {
       if (!ml__grad_on || node->twice) return ML_CALL;
       e = ml_fail(ML_ESTATE, "gradients of gradients: %s keeps more than its inputs", node->name);
@@ -240,12 +264,12 @@ static ml_err walk(ml_node *const *at, int64_t n, int64_t *i, ml_tensor *loss, b
 }
 
 /* After a step's backward: parameters used more than once have a gradient by now. */
-static ml_err settle(const ml_update *updates, int n, ml_err e) {
+static ml_err settle(const ml_update *updates, int n, ml_tensor *const *claimed, ml_err e) {
   ml_tensor *p;
   for (int i = 0; i < n; i++) {
-    if (!(p = ml__peek(&updates[i].param))) continue;
-    p->update = NULL;
-    if (!p->grad || e < 0) continue; /* what was gathered before a failure stays */
+    if (claimed[i]) claimed[i]->update = NULL;
+    p = ml__peek(&updates[i].param);
+    if (!p || !p->grad || e < 0) continue; /* what was gathered before a failure stays */
     e = ml__update(p, &updates[i], p->grad);
     ml__unref(p->grad);
     p->grad = NULL;
@@ -266,7 +290,7 @@ typedef struct trace {
   int n_updates;
   const ml_update *updates; /* the optimiser's own: rates are read at every replay */
   ml_node **at;
-  bool *claimed;
+  ml_tensor **claimed; /* as a pass has it; the record keeps them */
 } trace;
 
 static void drop_trace(void *own) {
@@ -277,36 +301,35 @@ static void drop_trace(void *own) {
 
 static ml_err back_again(const ml_call *c) {
   const trace *t = c->own;
-  ml_tensor *loss = c->in[0], *p;
+  ml_tensor *loss = c->in[0];
   ML_TRY(check_updates(t->updates, t->n_updates));
   ML_TRY(start(loss, c->in[1]));
   for (int i = 0; i < t->n_updates; i++)
-    if (t->claimed[i] && (p = ml__peek(&t->updates[i].param)) && !p->grad)
-      p->update = &t->updates[i];
+    if (t->claimed[i] && !t->claimed[i]->grad) t->claimed[i]->update = &t->updates[i];
   bool was_on = ml__grad_on;
   ml__grad_on = false;
   fusing = t->updates != NULL;
   int64_t i = 0;
-  ml_err e = settle(t->updates, t->n_updates, walk(t->at, t->n, &i, loss, true, ML_OK));
+  ml_err e = walk(t->at, t->n, &i, loss, true, ML_OK);
+  e = settle(t->updates, t->n_updates, t->claimed, e);
   fusing = false;
   ml__grad_on = was_on;
   return e;
 }
 
-static ml_err note_back(ml_tensor *loss, ml_tensor *grad, const ml_nodes *order,
-                        const ml_update *updates, int n) {
-  trace *t = malloc(sizeof *t + (size_t)order->n * sizeof *t->at + (size_t)n);
+static ml_err note_back(const ml_pass *p, ml_tensor *grad) {
+  const ml_nodes *order = &p->order;
+  trace *t = malloc(sizeof *t + ((size_t)order->n + (size_t)p->n) * sizeof *t->at);
   if (!t) return ml_fail(ML_ENOMEM, "out of memory: a captured step");
-  *t = (trace){.n_updates = n, .updates = updates, .at = (ml_node **)(t + 1)};
-  t->claimed = (bool *)(t->at + order->n);
-  ml_tensor *in[] = {loss, grad}, *p;
+  *t = (trace){.n_updates = p->n, .updates = p->updates, .at = (ml_node **)(t + 1)};
+  t->claimed = (ml_tensor **)(t->at + order->n);
+  ml_tensor *in[] = {p->loss, grad};
   ml_err e = ml__note(back_again, NULL, NULL, 0, in, 2, NULL, 0, NULL);
   if (e < 0) {
     free(t);
     return e;
   }
-  for (int i = 0; i < n; i++)
-    t->claimed[i] = (p = ml__peek(&updates[i].param)) && p->update == &updates[i];
+  for (int i = 0; i < p->n; i++) t->claimed[i] = p->claimed[i];
   for (; t->n < order->n; t->n++) {
     t->at[t->n] = order->at[t->n];
     t->at[t->n]->refs++;
@@ -325,12 +348,12 @@ static int running; /* how many */
 
 /* The gradient of a node's output is complete, and was asked for. */
 static ml_err answer(ml_node *n) {
-  ml_tensor *g = ml__ref(n->g);
-  return accumulate(&asked[n->wanted - 1], g);
+  ml_answer *a = place_of(n->wanted, n, NULL);
+  return a ? accumulate(&a->g, ml__ref(n->g)) : ML_OK;
 }
 
 void ml__pass_forget(ml_pass *p) {
-  for (int i = 0; p->asked && i < p->n_of; i++) ml__unref(p->asked[i]);
+  for (int i = 0; p->asked && i < p->n_of; i++) ml__unref(p->asked[i].g);
   free(p->asked);
   p->asked = NULL;
 }
@@ -344,14 +367,35 @@ void ml__pass_pause(void) {
   asked = NULL;
 }
 
-static void ask(const ml_pass *p, bool on) {
-  ml_tensor *t;
+/* Marks what is asked for, whose handles were there a moment ago; later they may not be. */
+static void ask(ml_pass *p) {
   for (int i = 0; i < p->n_of; i++) {
-    if (ml__get(&t, &p->of[i]) < 0) continue;
+    ml_answer *a = &p->asked[i];
+    ml_tensor *t = ml__peek(&p->of[i]);
     ml_node *n = t->node; /* what hooks leave of the gradient */
     while (n && n->backward == ml__call_out && n->shape_only && n->in[0]->node) n = n->in[0]->node;
-    if (n) n->wanted = on ? i + 1 : 0;
-    else t->wanted = on ? i + 1 : 0;
+    if ((a->node = n)) n->refs++;
+    else a->leaf = ml__ref(t);
+    int32_t *wanted = a->node ? &a->node->wanted : &a->leaf->wanted;
+    const ml_answer *first = *wanted && *wanted <= i ? &p->asked[*wanted - 1] : NULL;
+    if (first && first->node == a->node && first->leaf == a->leaf) a->same = *wanted;
+    a->before = *wanted;
+    if (!a->same) *wanted = i + 1;
+  }
+}
+
+static void unask(ml_pass *p) {
+  for (int i = p->n_of; i-- > 0;) {
+    ml_answer *a = &p->asked[i];
+    if (a->node) {
+      a->node->wanted = a->before;
+      ml__node_unref(a->node);
+    } else {
+      a->leaf->wanted = a->before;
+      ml__unref(a->leaf);
+    }
+    a->node = NULL;
+    a->leaf = NULL;
   }
 }
 
@@ -359,18 +403,18 @@ static void enter(const ml_pass *p, bool graph) {
   ml__grad_on = graph;
   ml__recording = NULL; /* what it calls belongs to it */
   fusing = p->updates != NULL;
-  asked = p->asked;
+  asked = p->asked ? p : NULL;
 }
 
 static ml_err leave(ml_pass *p, ml_err e) {
-  e = settle(p->updates, p->n, e);
-  ask(p, false);
+  e = settle(p->updates, p->n, p->claimed, e);
+  unask(p);
   ml__unref(p->loss);
   ml__recording = p->recording;
   ml__grad_on = p->was_on;
   running--;
   fusing = running && passes[running - 1].updates;
-  asked = running ? passes[running - 1].asked : NULL;
+  asked = running && passes[running - 1].asked ? &passes[running - 1] : NULL;
   return e;
 }
 
@@ -396,19 +440,23 @@ ml_err ml__pass(ml_tensor *loss, ml_tensor *g, const ml_pass *how, bool graph) {
   ML_TRY(start(loss, g));
   ml_pass *p = &passes[running++];
   ml__pass_forget(p);
-  ml_nodes order = p->order;
+  ml_pass kept = *p;
   *p = *how;
-  p->order = order;
+  p->order = kept.order;
   p->order.n = p->at = 0;
+  p->claimed = kept.claimed;
+  p->room = kept.room;
   p->loss = ml__ref(loss);
   p->was_on = ml__grad_on;
   p->recording = ml__recording;
   p->graph = graph;
   uint64_t number = next_pass++;
-  ask(p, true);
+  ask(p);
   ml_err e = collect(&p->order, loss->node, number);
-  if (e == ML_OK) claim(p->updates, p->n, number);
-  if (e == ML_OK && p->recording) e = note_back(loss, g, &p->order, p->updates, p->n);
+  if (e < 0) p->order.n = 0; /* what it reached may be another's */
+  if (e == ML_OK) e = claim(p, number);
+  if (e < 0) p->n = 0; /* no update was promised */
+  if (e == ML_OK && p->recording) e = note_back(p, g);
   return go_on(p, graph, e);
 }
 
@@ -433,10 +481,13 @@ ml_err ml__number(ml_tensor **out, double value, const ml_tensor *g) {
   return ML_OK;
 }
 
+ml_err ml__gapless(ml_tensor **out, ml_tensor *t) {
+  if (ml__grad_on && ml__wants(t) && !t->info.contiguous) return ml__op_affine(out, t, 1, -0.0);
+  return ml__contiguous(out, t);
+}
+
 ml_err ml__summed(ml_tensor **out, ml_tensor *v, ml_tensor *of) {
-  if (v->info.ndim != of->info.ndim ||
-      memcmp(v->info.shape, of->info.shape, sizeof(int64_t) * (size_t)of->info.ndim) != 0)
-    return ml__op_sum_to(out, v, of);
+  if (!ml__same_shape(v, of)) return ml__op_sum_to(out, v, of);
   *out = ml__ref(v);
   return ML_OK;
 }

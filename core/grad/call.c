@@ -5,7 +5,6 @@
  * ML_CALL, with its place kept (pass.h), and ml_backward_resume goes on from there.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "grad/pass.h"
 
@@ -34,13 +33,12 @@ ml_err ml_gradients_take(ml_ref *out, int n) {
   ml_err e = ML_OK;
   for (int i = 0; i < n; i++) {
     out[i] = (ml_ref){0, 0};
-    if (e < 0 || !p || i >= p->n_of || !p->asked || !p->asked[i]) continue;
-    ml_tensor *t = p->asked[i], *own = t;
-    p->asked[i] = NULL;
-    if (t->slot) { /* another handle's */
-      e = ml__record_view(&own, t, t->info.ndim, t->info.shape, t->info.stride, 0);
-      ml__unref(t);
-    }
+    if (e < 0 || !p || i >= p->n_of || !p->asked) continue;
+    int32_t same = p->asked[i].same;
+    ml_tensor *t = p->asked[same ? same - 1 : i].g, *own = t;
+    if (!t) continue;
+    if (!t->slot) ml__ref(own);
+    else e = ml__record_view(&own, t, t->info.ndim, t->info.shape, t->info.stride, 0);
     if (e == ML_OK) e = ml__handle(&out[i], own);
   }
   if (p) ml__pass_forget(p);
@@ -168,7 +166,7 @@ ml_err ml_backward_saved(ml_ref *out, int i) {
 
 ml_err ml_backward_resume(const ml_ref *gin, int n, bool failed) {
   ml_node *node = NULL;
-  ml_tensor *t, *own;
+  ml_tensor *t;
   ML_TRY(stopped(&node));
   ml_err e = failed ? ML_ESTATE : ML_OK;
   for (int i = 0; i < n && i < node->n_in && e == ML_OK; i++) {
@@ -176,16 +174,14 @@ ml_err ml_backward_resume(const ml_ref *gin, int n, bool failed) {
     e = ml__get(&t, &gin[i]);
     if (e < 0) break;
     const ml_info *x = &node->in[i]->info;
-    if (t->info.dtype != x->dtype || t->info.ndim != x->ndim ||
-        memcmp(t->info.shape, x->shape, sizeof(int64_t) * (size_t)x->ndim) != 0) {
+    if (t->info.dtype != x->dtype || !ml__same_shape(t, node->in[i])) {
       char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
       e = ml_fail(ML_ESHAPE, "backward of %s: gradient #%d: expected %s %s, got %s %s", node->name,
                   i + 1, ml_dtype_name(x->dtype), ml__shape_text(a, x->ndim, x->shape),
                   ml_dtype_name(t->info.dtype), ml__shape_text(b, t->info.ndim, t->info.shape));
       break;
     }
-    e = ml__contiguous(&own, t);
-    if (e == ML_OK) node->gin[i] = own;
+    node->gin[i] = ml__ref(t);
   }
   return ml__pass_go_on(node, e);
 }

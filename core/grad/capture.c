@@ -113,13 +113,9 @@ ml_err ml_capture_input(int *index, const ml_ref *ref) {
   in += p->n_inputs;
   *in = (input){.ref = *ref};
   ml__recording = NULL; /* the copy is not of the step */
-  ml_err e = ml__new(&own, t->info.dtype, t->info.ndim, t->info.shape);
-  if (e == ML_OK) e = ml__copy(own, t);
+  ml_err e = ml__copy_of(&own, t);
   ml__recording = p;
-  if (e < 0) {
-    ml__unref(own);
-    return e;
-  }
+  if (e < 0) return e;
   in->own = own;
   in->theirs = ml__exchange(ref, ml__ref(own));
   *index = p->n_inputs++;
@@ -192,9 +188,8 @@ ml_err ml_capture_constant(const ml_ref *ref) {
   ml_tensor *t, *kept;
   if (!p) return ML_OK;
   ML_TRY(ml__get(&t, ref));
-  ML_TRY(ml__new(&kept, t->info.dtype, t->info.ndim, t->info.shape));
-  ml_err e = ml__copy(kept, t);
-  if (e == ML_OK) e = ml__note(ml__copy_again, t, NULL, 0, &kept, 1, NULL, 0, NULL);
+  ML_TRY(ml__copy_of(&kept, t));
+  ml_err e = ml__note(ml__copy_again, t, NULL, 0, &kept, 1, NULL, 0, NULL);
   ml__unref(kept);
   return e;
 }
@@ -250,12 +245,7 @@ static ml_err find_outside(ml_program *p) {
 static ml_err copy_results(const ml_program *p, ml_ref *copies) {
   for (int i = 0; i < p->n_results; i++) {
     ml_tensor *t = p->results[i], *copy;
-    ML_TRY(ml__new(&copy, t->info.dtype, t->info.ndim, t->info.shape));
-    ml_err e = ml__copy(copy, t);
-    if (e < 0) {
-      ml__unref(copy);
-      return e;
-    }
+    ML_TRY(ml__copy_of(&copy, t));
     ML_TRY(ml__handle(&copies[i], copy));
   }
   return ML_OK;

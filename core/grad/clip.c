@@ -1,7 +1,6 @@
 /* clip: the norm of gradients, their scaling and clamping; averages of weights. */
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "grad/tape.h"
 
@@ -164,8 +163,7 @@ static ml_err pair(ml_tensor **a, ml_tensor **b, const ml_ref *x, const ml_ref *
   ML_TRY(ml__get(b, y));
   const ml_info *i = &(*a)->info, *k = &(*b)->info;
   ML_TRY(ml__trainable(*a, "average"));
-  if (i->dtype != k->dtype || i->ndim != k->ndim || !i->contiguous || !k->contiguous ||
-      memcmp(i->shape, k->shape, sizeof(int64_t) * (size_t)i->ndim) != 0)
+  if (i->dtype != k->dtype || !i->contiguous || !k->contiguous || !ml__same_shape(*a, *b))
     return ml_fail(ML_ESHAPE, "average: the two tensors are not alike");
   return ML_OK;
 }

@@ -9,6 +9,15 @@ typedef struct ml_nodes {
   int64_t n, room;
 } ml_nodes;
 
+/* What a backward was asked for: the gradient by a leaf, or by a node's output. */
+typedef struct ml_answer {
+  ml_tensor *g; /* so far, or NULL */
+  ml_node *node;
+  ml_tensor *leaf;
+  int32_t before; /* what `wanted` was: of a backward around this one */
+  int32_t same;   /* the place, from 1, of an earlier question by the same; or 0 */
+} ml_answer;
+
 /* One inside another: an operation's gradient in Lua may run a backward, too. */
 typedef struct ml_pass {
   ml_nodes order; /* kept between calls: no allocation in a steady loop */
@@ -18,10 +27,12 @@ typedef struct ml_pass {
   int n;
   bool was_on;
   struct ml_program *recording;
-  bool graph;        /* what it computes is recorded, too */
-  ml_tensor **asked; /* ml_gradients: the answers, by ml_node's and leaf's `wanted` */
-  const ml_ref *of;  /* what they are of, and how many */
+  bool graph;       /* what it computes is recorded, too */
+  ml_answer *asked; /* ml_gradients: the answers, by ml_node's and leaf's `wanted` */
+  const ml_ref *of; /* what they are of, while it begins */
   int n_of;
+  ml_tensor **claimed; /* by `updates`: the leaf updated with its gradient, or NULL; kept */
+  int room;
 } ml_pass;
 
 /* Runs a backward, how: updates and n, or asked, of and n_of. ML_CALL: it waits (call.c). */

@@ -6,16 +6,13 @@
  * gradient is zero, their momentum is not.
  */
 #include <math.h>
-#include <string.h>
 
 #include "grad/tape.h"
 
 enum { GRAIN = 65536, OPTIONAL = 1, REQUIRED = 2 };
 
 static bool fits(const ml_tensor *t, const ml_tensor *param) {
-  return t->info.contiguous && t->info.ndim == param->info.ndim &&
-         t->info.dtype == param->info.dtype &&
-         memcmp(t->info.shape, param->info.shape, sizeof(int64_t) * (size_t)t->info.ndim) == 0;
+  return t->info.contiguous && t->info.dtype == param->info.dtype && ml__same_shape(t, param);
 }
 
 ml_err ml__check_rule(const ml_update *u, const ml_tensor *param) {

@@ -105,19 +105,13 @@ ml_err ml_set_grad(const ml_ref *ref, const ml_ref *grad) {
   ML_TRY(ml__get(&g, grad));
   if (!t->info.leaf || !t->info.requires_grad)
     return ml_fail(ML_ESTATE, "set_grad: expected a leaf that requires a gradient");
-  if (g->info.dtype != t->info.dtype || g->info.ndim != t->info.ndim ||
-      memcmp(g->info.shape, t->info.shape, sizeof(int64_t) * (size_t)t->info.ndim) != 0) {
+  if (g->info.dtype != t->info.dtype || !ml__same_shape(g, t)) {
     char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
     return ml_fail(ML_ESHAPE, "set_grad: expected %s %s, got %s %s", ml_dtype_name(t->info.dtype),
                    ml__shape_text(a, t->info.ndim, t->info.shape), ml_dtype_name(g->info.dtype),
                    ml__shape_text(b, g->info.ndim, g->info.shape));
   }
-  ML_TRY(ml__new(&own, g->info.dtype, g->info.ndim, g->info.shape));
-  ml_err e = ml__copy(own, g);
-  if (e < 0) {
-    ml__unref(own);
-    return e;
-  }
+  ML_TRY(ml__copy_of(&own, g));
   ml__unref(t->grad);
   t->grad = own;
   return ML_OK;

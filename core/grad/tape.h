@@ -20,7 +20,7 @@ typedef struct ml_node {
   uint64_t id, pass;
   bool spent;           /* an optimiser's step used it up */
   ml_backward_fn twice; /* the backward as recorded operations, or NULL */
-  int32_t wanted;       /* its output's place, from 1, among those the backward was asked for */
+  int32_t wanted;       /* its output's place, from 1, among what the backward was asked for */
   bool shape_only;      /* backward reads no values: a view, whose base may have changed since */
   struct ml_node *next; /* of lists, while freeing */
   ml_tensor *saved[ML_MAX_SAVED];
@@ -77,7 +77,9 @@ static inline ml_err ml__result(ml_tensor **out, int dtype, int ndim, const int6
                                                : ml__new(out, dtype, ndim, shape);
 }
 
-/* For rules of gradients: a number as a tensor, on g's dtype; v summed to the shape of `of`. */
+/* For rules of gradients: t itself where its elements lie in row order, else a copy, on the tape
+ * where t is; a number as a tensor, on g's dtype; v summed to the shape of `of`. */
+ml_err ml__gapless(ml_tensor **out, ml_tensor *t);
 ml_err ml__number(ml_tensor **out, double value, const ml_tensor *g);
 ml_err ml__summed(ml_tensor **out, ml_tensor *v, ml_tensor *of);
 

@@ -1,13 +1,7 @@
 /* update: optimisers' updates by a dense gradient, and their checks. */
 #include <math.h>
-#include <string.h>
 
 #include "grad/tape.h"
-
-static bool same_shape(const ml_tensor *a, const ml_tensor *b) {
-  return a->info.ndim == b->info.ndim && a->info.dtype == b->info.dtype &&
-         memcmp(a->info.shape, b->info.shape, sizeof(int64_t) * (size_t)a->info.ndim) == 0;
-}
 
 ml_err ml__trainable(const ml_tensor *t, const char *verb) {
   if (t->info.dtype == ML_F32 || t->info.dtype == ML_F64) return ML_OK;
@@ -25,11 +19,10 @@ ml_err ml__check_update(const ml_update *u, ml_tensor **param, ml_tensor **state
   if (u->kind > ML_UPDATE_ROWWISE_ADAGRAD) return ml__check_rule(u, *param);
   if (u->kind == ML_UPDATE_SGD) return ML_OK;
   ML_TRY(ml__get(state, &u->state));
-  bool fits = u->kind == ML_UPDATE_ADAGRAD ? same_shape(*param, *state)
+  bool fits = u->kind == ML_UPDATE_ADAGRAD ? ml__same_shape(*param, *state)
                                            : (*state)->info.ndim == 1 && (*param)->info.ndim == 2 &&
-                                                 (*state)->info.dtype == (*param)->info.dtype &&
                                                  (*state)->info.shape[0] == (*param)->info.shape[0];
-  if (!fits || !(*state)->info.contiguous)
+  if (!fits || (*state)->info.dtype != (*param)->info.dtype || !(*state)->info.contiguous)
     return ml_fail(ML_ESHAPE, "update: the optimiser's state does not fit its parameter");
   return ML_OK;
 }

@@ -57,13 +57,13 @@ ml_err ml_cat_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
 /* The parts of g as views on the tape. */
 ml_err ml_cat_twice(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   int a;
-  int64_t outer, inner, at = 0;
+  int64_t at = 0;
   ML_TRY(ml__axis(&a, "cat", 2, g, n->scalar[0].i));
-  split(g, a, &outer, &inner);
+  const int64_t *stride = g->info.stride;
   for (int k = 0; k < n->n_in; k++) {
     const ml_info *x = &n->in[k]->info;
     if (ml__wants(n->in[k]))
-      ML_TRY(ml__record_view(&gin[k], g, x->ndim, x->shape, g->info.stride, at * inner));
+      ML_TRY(ml__record_view(&gin[k], g, x->ndim, x->shape, stride, at * stride[a]));
     at += x->shape[a];
   }
   return ML_OK;

@@ -322,10 +322,6 @@ static ml_err compute(const ml_geometry *v, int what, ml_tensor *x, ml_tensor *w
   return ML_OK;
 }
 
-static ml_err new_like(ml_tensor **out, const ml_tensor *t) {
-  return ml__new(out, t->info.dtype, t->info.ndim, t->info.shape);
-}
-
 static ml_err gradients(ml_node *n, ml_tensor *g, ml_tensor **gin, bool transposed) {
   ml_tensor *x = NULL, *w = NULL;
   ml_geometry v;
@@ -337,17 +333,17 @@ static ml_err gradients(ml_node *n, ml_tensor *g, ml_tensor **gin, bool transpos
   if (e == ML_OK) e = geometry(&v, n->name, x, w, NULL, &by, transposed);
   ml_tensor *in = transposed ? g : x, *out = transposed ? x : g; /* of the convolution */
   if (e == ML_OK && ml__wants(n->in[0])) {
-    e = new_like(&gin[0], x);
+    e = ml__new_like(&gin[0], x);
     if (e == ML_OK)
       e = transposed ? compute(&v, ML_CONV_Y, in, w, gin[0], NULL)
                      : compute(&v, ML_CONV_X, gin[0], w, out, NULL);
   }
   if (e == ML_OK && ml__wants(n->in[1])) {
-    e = new_like(&gin[1], w);
+    e = ml__new_like(&gin[1], w);
     if (e == ML_OK) e = compute(&v, ML_CONV_W, in, gin[1], out, NULL);
   }
   if (e == ML_OK && ml__wants(n->in[2])) {
-    e = new_like(&gin[2], n->in[2]);
+    e = ml__new_like(&gin[2], n->in[2]);
     sums_job j = {g, gin[2], plane_size(g)};
     if (e == ML_OK)
       ml_parallel(gin[2]->info.count, (1 << 15) / ML_MAX(1, v.n * j.size) + 1, sum_channels, &j);

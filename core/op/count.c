@@ -5,7 +5,6 @@
  * up in order: the same bits for any number of threads.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "ml_ops.h"
 
@@ -87,10 +86,7 @@ ml_err ml__shape_histogram(int *nd, int64_t *shape, const ml_tensor *x, const ml
                      "bad argument #2 to 'histogram' (edges: they do not rise from position %lld)",
                      (long long)i);
   char a[ML_SHAPE_TEXT], b[ML_SHAPE_TEXT];
-  bool fits = !weights || (weights->info.ndim == x->info.ndim &&
-                           memcmp(weights->info.shape, x->info.shape,
-                                  sizeof(int64_t) * (size_t)x->info.ndim) == 0);
-  if (!fits)
+  if (weights && !ml__same_shape(weights, x))
     return ml_fail(ML_ESHAPE, "bad argument #3 to 'histogram' (weights: expected %s, got %s)",
                    ml__shape_text(a, x->info.ndim, x->info.shape),
                    ml__shape_text(b, weights->info.ndim, weights->info.shape));

@@ -190,12 +190,15 @@ ML_CLONES static double row_z(int64_t n, const float *x) {
   return (double)top + log(ml__exps32(n, x, top, 0, NULL));
 }
 
+/* What has no share adds nothing, even where its logit is -inf. */
+static inline double shared(double q, float x) { return q != 0 ? q * (double)x : 0; }
+
 ML_CLONES static double dot(int64_t n, const float *restrict a, const float *restrict b) {
   double lane[16] = {0}, sum = 0;
   int64_t i = 0;
   for (; i + 16 <= n; i += 16)
-    for (int k = 0; k < 16; k++) lane[k] += (double)a[i + k] * (double)b[i + k];
-  for (; i < n; i++) sum += (double)a[i] * (double)b[i];
+    for (int k = 0; k < 16; k++) lane[k] += shared((double)a[i + k], b[i + k]);
+  for (; i < n; i++) sum += shared((double)a[i], b[i]);
   for (int k = 0; k < 16; k++) sum += lane[k];
   return sum;
 }
@@ -205,8 +208,8 @@ ML_CLONES static double dot3(int64_t n, const float *restrict a, const float *re
   double lane[16] = {0}, sum = 0;
   int64_t i = 0;
   for (; i + 16 <= n; i += 16)
-    for (int k = 0; k < 16; k++) lane[k] += (double)a[i + k] * (double)b[i + k] * (double)c[i + k];
-  for (; i < n; i++) sum += (double)a[i] * (double)b[i] * (double)c[i];
+    for (int k = 0; k < 16; k++) lane[k] += shared((double)a[i + k] * (double)b[i + k], c[i + k]);
+  for (; i < n; i++) sum += shared((double)a[i] * (double)b[i], c[i]);
   for (int k = 0; k < 16; k++) sum += lane[k];
   return sum;
 }
@@ -303,7 +306,7 @@ static void tile_shares(const job *j, int64_t at, int64_t n, const float *x, con
     for (int i = 0; i < n; i++) {
       double p = t ? rest * (double)t[c * j->s + i] : 0;
       sum[i] += p;
-      if (x) weighed[i] += (first + p) * (double)x[c * j->s + i];
+      if (x) weighed[i] += shared(first + p, x[c * j->s + i]);
     }
   }
 }

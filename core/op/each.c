@@ -7,8 +7,6 @@
  */
 #include "op/each.h"
 
-#include <string.h>
-
 #include "ml_ops.h"
 
 enum { CHUNK = 32768 }; /* elements */
@@ -133,10 +131,7 @@ ml_err ml__each_grad(ml_tensor **out, ml_tensor *of, ml_tensor *g, int n,
   ML_TRY(ml__new(&dx, of->info.dtype, g->info.ndim, g->info.shape));
   int dtype = of->info.dtype;
   ml_err e = (ml__reference_on ? ml__each_ref : ml__each_cpu)(dx, n, in, f, dtype, s);
-  int nd = of->info.ndim;
-  bool same = nd == g->info.ndim &&
-              memcmp(of->info.shape, g->info.shape, sizeof(int64_t) * (size_t)nd) == 0;
-  if (e == ML_OK && !same) {
+  if (e == ML_OK && !ml__same_shape(of, g)) {
     ml_tensor *sum;
     e = ml__op_sum_to(&sum, dx, of);
     ml__unref(dx);

@@ -33,12 +33,6 @@ static void add(ml_tensor *dst, int64_t to, const ml_tensor *src, int64_t from, 
     }
 }
 
-static ml_err zeros_like(ml_tensor **out, const ml_tensor *x) {
-  ML_TRY(ml__new(out, x->info.dtype, x->info.ndim, x->info.shape));
-  ml__fill(*out, 0);
-  return ML_OK;
-}
-
 ml_err ml_index_select_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *indices,
                            int64_t axis) {
   ml_groups e = ml__groups(x, axis);
@@ -54,7 +48,7 @@ ml_err ml_index_select_ref(ml_tensor *y, const ml_tensor *x, const ml_tensor *in
 
 ml_err ml_index_select_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   ml_tensor *x = n->in[0], *indices;
-  ML_TRY(zeros_like(&gin[0], x));
+  ML_TRY(ml__zeros_like(&gin[0], x));
   ML_TRY(ml__contiguous(&indices, n->in[1]));
   ml_groups e = ml__groups(x, n->scalar[0].i);
   int64_t count = indices->info.count, p;
@@ -199,11 +193,6 @@ static ml_err by_pairs(ml_node *n, ml_tensor *out, const ml_tensor *from, pair_f
   return err;
 }
 
-static ml_err copy_of(ml_tensor **out, const ml_tensor *g) {
-  ML_TRY(ml__new(out, g->info.dtype, g->info.ndim, g->info.shape));
-  return ml__copy(*out, g);
-}
-
 #define SUM(T, I)                                                         \
   for (int64_t o = begin; o < end; o++) {                                 \
     T *to = (T *)j->y->info.data + o * j->e.n * inner;                    \
@@ -237,7 +226,7 @@ static void sum_outer(void *ctx, int64_t begin, int64_t end) {
 
 ml_err ml_gather_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   along j = {.from = g};
-  ML_TRY(zeros_like(&gin[0], n->in[0]));
+  ML_TRY(ml__zeros_like(&gin[0], n->in[0]));
   j.y = gin[0];
   bool fast = g->info.dtype == ML_F32 || g->info.dtype == ML_F64;
   if (!fast || g->info.count == 0 || !n->in[1]->info.contiguous ||
@@ -248,14 +237,14 @@ ml_err ml_gather_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
 }
 
 ml_err ml_scatter_add_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
-  if (ml__wants(n->in[0])) ML_TRY(copy_of(&gin[0], g));
+  if (ml__wants(n->in[0])) ML_TRY(ml__copy_of(&gin[0], g));
   if (!ml__wants(n->in[2])) return ML_OK;
   return ml__op_gather(&gin[2], g, n->in[1], n->scalar[0].i);
 }
 
 ml_err ml_scatter_backward(ml_node *n, ml_tensor *g, ml_tensor **gin) {
   if (ml__wants(n->in[0])) {
-    ML_TRY(copy_of(&gin[0], g));
+    ML_TRY(ml__copy_of(&gin[0], g));
     ML_TRY(by_pairs(n, gin[0], g, put_zero));
   }
   if (!ml__wants(n->in[2])) return ML_OK;

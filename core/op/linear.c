@@ -323,9 +323,7 @@ static void backward_reference(ml_tensor *x, ml_tensor *w, ml_tensor *y, ml_tens
 }
 
 static ml_err new_like(ml_tensor **out, const ml_tensor *like, bool zero) {
-  ML_TRY(ml__new(out, like->info.dtype, like->info.ndim, like->info.shape));
-  if (zero) ml__fill(*out, 0);
-  return ML_OK;
+  return zero ? ml__zeros_like(out, like) : ml__new_like(out, like);
 }
 
 /* Gradients by x, w and b; with SGD to be fused, those of w and b go straight into them. */

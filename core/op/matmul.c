@@ -142,7 +142,9 @@ ml_err ml_matmul_ref(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, int64
 
 /* -- backward -- */
 
-/* t with an axis of size 1 put in before axis `at` (off the tape); t itself where at < 0. */
+/* -- all on the tape, where gradients of gradients are wanted -- */
+
+/* t with an axis of size 1 put in before axis `at`; t itself where at < 0. */
 static ml_err with_axis(ml_tensor **out, ml_tensor *t, int at) {
   int64_t shape[ML_MAX_DIM + 1], stride[ML_MAX_DIM + 1];
   int n = t->info.ndim;
@@ -154,16 +156,16 @@ static ml_err with_axis(ml_tensor **out, ml_tensor *t, int at) {
     shape[d] = d == at ? 1 : t->info.shape[d - (d > at)];
     stride[d] = d == at ? 1 : t->info.stride[d - (d > at)];
   }
-  return ml__new_view(out, t, n + 1, shape, stride, 0);
+  return ml__record_view(out, t, n + 1, shape, stride, 0);
 }
 
 /* [..., M, K] as [..., * M, K]. */
 static ml_err as_rows(ml_tensor **out, ml_tensor *t) {
   ml_tensor *c = NULL;
-  ML_TRY(ml__contiguous(&c, t));
+  ML_TRY(ml__gapless(&c, t));
   int64_t shape[2] = {1, c->info.shape[c->info.ndim - 1]};
   for (int d = 0; d < c->info.ndim - 1; d++) shape[0] *= c->info.shape[d];
-  ml_err e = ml__reshape(out, c, 2, shape);
+  ml_err e = ml__record_view(out, c, 2, shape, NULL, 0);
   ml__unref(c);
   return e;
 }
@@ -187,7 +189,7 @@ static ml_err gradient(ml_tensor **out, ml_tensor *x, bool tx, ml_tensor *z, boo
   }
   if (e == ML_OK && product->info.count == of->info.count) sum = ml__ref(product);
   else if (e == ML_OK) e = ml__op_sum_to(&sum, product, like);
-  if (e == ML_OK) e = ml__reshape(out, sum, of->info.ndim, of->info.shape);
+  if (e == ML_OK) e = ml__record_view(out, sum, of->info.ndim, of->info.shape, NULL, 0);
   ml__unref(rows[0]);
   ml__unref(rows[1]);
   ml__unref(product);

@@ -15,7 +15,6 @@
  * SMALL rows is cut by units at every step. Cuts depend on shapes alone; sums do not cross them.
  */
 #include <stdlib.h>
-#include <string.h>
 
 #include "ml_ops.h"
 #include "op/gemm.h"
@@ -436,12 +435,6 @@ static void weight_rows(void *ctx, int64_t begin, int64_t end) {
   }
 }
 
-static ml_err zero_like(ml_tensor **out, const ml_tensor *t) {
-  ML_TRY(ml__new(out, t->info.dtype, t->info.ndim, t->info.shape));
-  ml__fill(*out, 0);
-  return ML_OK;
-}
-
 static ml_err backward(int kind, ml_node *n, ml_tensor *g, ml_tensor **gin, bool reverse) {
   ml_tensor *z = n->in[0], *b = n->in[2], *y = n->saved[0], *a = kind < GRU ? y : n->saved[1];
   ml_tensor *w = NULL, *h0 = NULL, *c0 = NULL, *d = NULL, *dh = NULL, *dc = NULL;
@@ -450,12 +443,12 @@ static ml_err backward(int kind, ml_node *n, ml_tensor *g, ml_tensor **gin, bool
   ml_err e = ml__contiguous(&w, n->in[1]);
   if (e == ML_OK) e = zeros_or(&h0, n->in[3], j.dtype, 2, j.rows, j.units);
   if (e == ML_OK && kind == LSTM) e = zeros_or(&c0, n->in[4], j.dtype, 2, j.rows, j.units);
-  if (e == ML_OK) e = zero_like(&dh, h0);
-  if (e == ML_OK && kind == LSTM) e = zero_like(&dc, c0);
+  if (e == ML_OK) e = ml__zeros_like(&dh, h0);
+  if (e == ML_OK && kind == LSTM) e = ml__zeros_like(&dc, c0);
   if (e == ML_OK) e = ml__new(&gin[0], j.dtype, 3, z->info.shape);
   if (e == ML_OK && kind == GRU) e = ml__new(&d, j.dtype, 3, z->info.shape);
-  if (e == ML_OK && ml__wants(n->in[1])) e = zero_like(&gin[1], w);
-  if (e == ML_OK && ml__wants(b)) e = zero_like(&gin[2], b);
+  if (e == ML_OK && ml__wants(n->in[1])) e = ml__zeros_like(&gin[1], w);
+  if (e == ML_OK && ml__wants(b)) e = ml__zeros_like(&gin[2], b);
   if (e == ML_OK) {
     j.w = w->info.data, j.h0 = h0->info.data, j.c0 = c0 ? c0->info.data : NULL;
     j.y = y->info.data, j.a = a->info.data, j.g = g->info.data;

@@ -25,11 +25,6 @@ static ml_err misfit(const char *op, int i, const char *name, const ml_tensor *w
                  ml__shape_text(b, got->info.ndim, got->info.shape));
 }
 
-static bool same(const ml_tensor *a, const ml_tensor *b) {
-  return a->info.ndim == b->info.ndim &&
-         memcmp(a->info.shape, b->info.shape, sizeof(int64_t) * (size_t)a->info.ndim) == 0;
-}
-
 ml_err ml__shape_each(int *nd, int64_t *shape, const char *op, int n, const ml_tensor *const *in) {
   *nd = 0;
   for (int k = 0; k < n; k++) *nd = ML_MAX(*nd, in[k]->info.ndim);
@@ -82,8 +77,8 @@ ml_err ml__shape_loss(int *nd, int64_t *shape, const char *op, const ml_tensor *
                       int64_t reduction) {
   int shift = q ? p->info.ndim - q->info.ndim : 0;
   *nd = 0;
-  if (!same(p, y)) return misfit(op, 2, "target", p, y);
-  if (w && !same(p, w)) return misfit(op, 3, "weight", p, w);
+  if (!ml__same_shape(p, y)) return misfit(op, 2, "target", p, y);
+  if (w && !ml__same_shape(p, w)) return misfit(op, 3, "weight", p, w);
   if (q && (shift < 0 || memcmp(p->info.shape + shift, q->info.shape,
                                 sizeof(int64_t) * (size_t)q->info.ndim) != 0))
     return misfit(op, 5, "pos_weight", p, q);
@@ -179,7 +174,7 @@ ml_err ml__shape_gather(int *nd, int64_t *shape, const char *op, const ml_tensor
   for (int d = 0; fits && d < x->info.ndim; d++)
     fits = d == a || indices->info.shape[d] <= x->info.shape[d];
   if (!fits) return misfit(op, 2, "indices", x, indices);
-  if (src && !same(indices, src)) return misfit(op, 3, "src", indices, src);
+  if (src && !ml__same_shape(indices, src)) return misfit(op, 3, "src", indices, src);
   return ml__shape_like(nd, shape, src ? x : indices);
 }
 

@@ -185,7 +185,7 @@ ALONG(var, true, correction, COMMA int64_t keep COMMA double correction)
 static ml_err dx_along(ml_node *n, ml_tensor **dx, ml_tensor *g, ml_tensor *b, row_f32 f32,
                        row_f64 f64, double p) {
   ml_tensor *x = n->in[0];
-  ML_TRY(ml__new(dx, x->info.dtype, x->info.ndim, x->info.shape));
+  ML_TRY(ml__new_like(dx, x));
   return along(*dx, g, b, n->scalar[0].i, false, f32, f64, p);
 }
 

@@ -135,9 +135,8 @@ ml_err ml__copy(ml_tensor *dst, const ml_tensor *src) {
   }
   if (src->storage == dst->storage && !same_elements(dst, src)) { /* they may overlap */
     ml_tensor *own;
-    ML_TRY(ml__new(&own, src->info.dtype, src->info.ndim, src->info.shape));
-    ml_err e = ml__copy(own, src);
-    if (e == ML_OK) e = ml__copy(dst, own);
+    ML_TRY(ml__copy_of(&own, src));
+    ml_err e = ml__copy(dst, own);
     ml__unref(own);
     return e;
   }

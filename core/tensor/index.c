@@ -257,6 +257,10 @@ ml_err ml_index_put(const ml_ref *xref, int axes, const ml_ref *ids_ref, const m
   ML_TRY(ml__writable(x, "index"));
   ML_TRY(rows_init(&r, x, axes, ids));
   ml_err e = spread(stride, r.ndim, r.shape, given);
+  if (e == ML_OK && r.ids->storage == x->storage) { /* they are read while x is written */
+    ml__unref(r.ids);
+    e = ml__copy_of(&r.ids, ids);
+  }
   if (e == ML_OK) {
     if (given->info.dtype == x->info.dtype && given->storage != x->storage) {
       src = ml__ref(given);

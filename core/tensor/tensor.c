@@ -188,12 +188,31 @@ ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape
   return ml__new_view(out, t, ndim, shape, NULL, 0);
 }
 
+ml_err ml__new_like(ml_tensor **out, const ml_tensor *t) {
+  return ml__new(out, t->info.dtype, t->info.ndim, t->info.shape);
+}
+
+ml_err ml__zeros_like(ml_tensor **out, const ml_tensor *t) {
+  ML_TRY(ml__new_like(out, t));
+  ml__fill(*out, 0);
+  return ML_OK;
+}
+
+ml_err ml__copy_of(ml_tensor **out, const ml_tensor *t) {
+  ML_TRY(ml__new_like(out, t));
+  ml_err e = ml__copy(*out, t);
+  if (e == ML_OK) return ML_OK;
+  ml__unref(*out);
+  *out = NULL;
+  return e;
+}
+
 ml_err ml__contiguous(ml_tensor **out, ml_tensor *t) {
   if (t->info.contiguous) {
     *out = ml__ref(t);
     return ML_OK;
   }
-  ML_TRY(ml__new(out, t->info.dtype, t->info.ndim, t->info.shape));
+  ML_TRY(ml__new_like(out, t));
   ml_err e = ml__note_write(ml__copy_again, *out, t, NULL, 0);
   if (e == ML_OK) e = ml__copy(*out, t);
   if (e < 0) {

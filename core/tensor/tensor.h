@@ -3,6 +3,7 @@
 #define MLUA_TENSOR_H
 
 #include <stdatomic.h>
+#include <string.h>
 
 #include "base.h"
 
@@ -27,10 +28,9 @@ struct ml_update;
 typedef struct ml_tensor {
   ml_info info; /* first: ml_tensor_info casts */
   ml_storage *storage;
-  int32_t refs;         /* the handle, nodes and C callers count one each */
-  uint32_t slot;        /* its handle's, or 0 */
-  struct ml_node *node; /* what computed it, if that is on the tape */
-  int32_t node_output;
+  int32_t refs;                   /* the handle, nodes and C callers count one each */
+  uint32_t slot;                  /* its handle's, or 0 */
+  struct ml_node *node;           /* what computed it, if that is on the tape */
   int32_t uses;                   /* by nodes of the running backward */
   int32_t wanted;                 /* a leaf's place, from 1, among those a backward was asked for */
   uint64_t pass;                  /* the backward that `uses` belongs to */
@@ -63,6 +63,10 @@ static inline bool ml__denied(void) { return ml__deny_at > 0 && --ml__deny_at ==
 ml_err ml__new(ml_tensor **out, int dtype, int ndim, const int64_t *shape);
 ml_err ml__new_view(ml_tensor **out, ml_tensor *t, int ndim, const int64_t *shape,
                     const int64_t *stride, int64_t offset);
+/* Gapless tensors of t's dtype and shape: of any content, of zeros, of t's elements. */
+ml_err ml__new_like(ml_tensor **out, const ml_tensor *t);
+ml_err ml__zeros_like(ml_tensor **out, const ml_tensor *t);
+ml_err ml__copy_of(ml_tensor **out, const ml_tensor *t);
 ml_err ml__alias(ml_tensor **out, ml_tensor *t);      /* same elements, off the tape */
 ml_err ml__contiguous(ml_tensor **out, ml_tensor *t); /* t itself where it already is */
 ml_err ml__reshape(ml_tensor **out, ml_tensor *t, int ndim,
@@ -83,6 +87,10 @@ static inline ml_tensor *ml__ref(ml_tensor *t) {
 }
 void ml__unref(ml_tensor *t); /* NULL is fine */
 static inline void ml__touch(ml_tensor *t) { t->storage->version++; }
+static inline bool ml__same_shape(const ml_tensor *a, const ml_tensor *b) {
+  return a->info.ndim == b->info.ndim &&
+         memcmp(a->info.shape, b->info.shape, sizeof(int64_t) * (size_t)a->info.ndim) == 0;
+}
 
 /* -- what core/grad provides -- */
 extern bool ml__grad_on;

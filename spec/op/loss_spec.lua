@@ -112,6 +112,16 @@ describe("cross_entropy", function()
       ml.cross_entropy(x, ids { 0, 3 }, nil, "mean", -100, 0.1):item())
   end)
 
+  it("lets a class of no share have a logit of -inf", function()
+    local inf = math.huge
+    local x = ml.tensor { { 0, -inf, 0 }, { -inf, 1, 1 } }
+    local soft = ml.tensor { { 0.5, 0, 0.5 }, { 0, 1, 0 } }
+    near(math.log(2), ml.cross_entropy(x, soft):item())
+    near(math.log(2), ml.cross_entropy(x:reshape(2, 3, 1), soft:reshape(2, 3, 1)):item())
+    local weights = ml.tensor { 1, 0, 1 } -- smoothing gives a share to classes of a weight alone
+    near(0.9 * math.log(2), ml.cross_entropy(x[1], ids(0), weights, "mean", -100, 0.3):item())
+  end)
+
   it("has the same bits for any number of threads", function()
     local before, got = ml.threads(), {}
     for n = 1, 2 do

@@ -190,6 +190,15 @@ describe("writing into a part", function()
     assert.same({ 1, 0, 0, 0, 0 }, t:totable())
   end)
 
+  it("reads all ids before it writes, should they be what is written", function()
+    local y = ids { 1, 0 }
+    y[y] = ids { 40, 41 }
+    assert.same({ 41, 40 }, y:totable())
+    local z = ids { { 2, 0 }, { 1, 1 }, { 0, 2 } }
+    z[z[{ {}, 1 }]] = ids { { 70, 71 }, { 80, 81 }, { 90, 91 } }
+    assert.same({ { 90, 91 }, { 80, 81 }, { 70, 71 } }, z:totable())
+  end)
+
   it("sets rows by ids, the last of one given twice", function()
     local t = fresh()
     t[ids { 1, 0, 1 }] = ml.tensor { { 1, 1, 1 }, { 2, 2, 2 }, { 3, 3, 3 } }

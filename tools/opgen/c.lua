@@ -227,7 +227,7 @@ local function promotion(card, put)
     call[t.name] = "p_" .. t.name
     if t.list then
       put("  ml_tensor **p_$name = calloc((size_t)n_$name, sizeof *p_$name);", { name = t.name })
-      put("  if (!p_%s) return ml_fail(ML_ENOMEM, \"out of memory: a list of tensors\");", t.name)
+      put("  if (!p_%s) err = ml_fail(ML_ENOMEM, \"out of memory: a list of tensors\");", t.name)
     else
       put("  ml_tensor *p_%s = NULL;", t.name)
     end
@@ -250,7 +250,8 @@ local function promotion(card, put)
   put("  if (err == ML_OK) err = ml__op_%s(&made, %s);", card.name, table.concat(list, ", "))
   for _, t in ipairs(group) do
     if t.list then
-      put("  for (int64_t k = 0; k < n_$name; k++) ml__unref(p_$name[k]);", { name = t.name })
+      put("  for (int64_t k = 0; k < n_$name && p_$name; k++) ml__unref(p_$name[k]);",
+        { name = t.name })
       put("  free(p_%s);", t.name)
     else
       put("  ml__unref(p_%s);", t.name)
