@@ -6,7 +6,6 @@
  * element in double, or of integers in int64_t, which wraps around.
  */
 #include "op/each.h"
-
 #include "ml_ops.h"
 
 enum { CHUNK = 32768 }; /* elements */
