@@ -115,11 +115,19 @@ static void *member(void *arg) {
   return NULL;
 }
 
+/* After a fork the child has none of the threads: it starts its own with its first region. */
+static void forget_threads(void) {
+  pool.started = 0;
+  atomic_store(&pool.gate, REGION(atomic_load(&pool.gate)) << 32);
+  atomic_flag_clear(&taken);
+}
+
 /* Threads up to n in all, as far as the system gives them. */
 static void start(int n) {
   if (!pool.worker) {
     pool.worker = aligned_alloc(64, MOST * sizeof(worker));
     if (!pool.worker) return;
+    pthread_atfork(NULL, NULL, forget_threads);
   }
   sigset_t all, before;
   sigfillset(&all); /* signals are for the thread that runs Lua */

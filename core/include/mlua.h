@@ -45,6 +45,9 @@ ml_err ml_fail(ml_err code, const char *fmt, ...) __attribute__((format(printf, 
 /* The next operation on a tensor fails with "interrupted!"; or it does not, after all. A signal
  * handler may call it. An operation that runs goes on to its end. */
 void ml_interrupt(bool on);
+/* What SIGINT and SIGTERM write to standard error before they end the process, at most 255 bytes;
+ * NULL: they are the system's business again. */
+void ml_last_words(const char *text);
 const char *ml_version(void);
 int ml_abi(void);
 /* "oneDNN 2.6.3, AVX2": what this build and machine have; for the banner. */

@@ -25,6 +25,7 @@
 
 #include "../base/base.h"
 #include "fault.h"
+#include "mlua_files.h"
 
 enum { BUFFER = 1 << 16 };
 
@@ -316,6 +317,77 @@ ml_err ml_store_put(const char *path, const void *data, int64_t n) {
   ml_err code = ml_file_write(f, data, n);
   if (code) return ml_file_abort(f), code;
   return ml_file_commit(f);
+}
+
+/* -- many at once -- */
+
+static ml_err failed_on(const char *path, int err, const char *what) {
+  return ml_fail(ML_EIO, "%s: %s (%s)", path, strerror(err), what);
+}
+
+static int open_retrying(const char *path, int flags) {
+  int fd, err;
+  do {
+    err = ml__fault(ML_FAULT_OPEN);
+    fd = err > 0 ? -1 : open(path, flags | O_CLOEXEC);
+    if (err <= 0) err = fd < 0 ? errno : 0;
+  } while (err == EINTR);
+  errno = err > 0 ? err : 0;
+  return fd;
+}
+
+static ml_err sync_path(const char *path, int flags) {
+  int fd = open_retrying(path, flags);
+  if (fd < 0) return failed_on(path, errno, "open");
+  int err = sync_fd(fd);
+  close(fd);
+  if (err && (flags & O_DIRECTORY) && (err == EINVAL || err == ENOTSUP)) err = 0;
+  return err ? failed_on(path, err, "fsync") : ML_OK;
+}
+
+/* Asks for the writing of all, so that the first fsync does not wait for itself alone. */
+static void begin_writing(const char *const *path, int64_t n) {
+  for (int64_t i = 0; n > 1 && i < n; i++) {
+    int fd = open(path[i], O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    sync_file_range(fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    close(fd);
+  }
+}
+
+/* The folder of a path, into `dir`. */
+static ml_err folder_of(char dir[PATH_MAX], const char *path) {
+  const char *slash = strrchr(path, '/');
+  size_t n = slash ? (size_t)(slash - path) : 0;
+  if (n >= PATH_MAX) return failed_on(path, ENAMETOOLONG, "folder");
+  if (!slash) strcpy(dir, ".");
+  else if (n == 0) strcpy(dir, "/");
+  else memcpy(dir, path, n), dir[n] = 0;
+  return ML_OK;
+}
+
+ml_err ml_publish(const char *const *from, const char *const *to, int64_t n) {
+  char dir[PATH_MAX], earlier[PATH_MAX];
+  begin_writing(from, n);
+  for (int64_t i = 0; i < n; i++) ML_TRY(sync_path(from[i], O_RDONLY));
+  for (int64_t i = 0; i < n; i++) {
+    int err;
+    do {
+      err = ml__fault(ML_FAULT_RENAME);
+      if (err <= 0) err = rename(from[i], to[i]) ? errno : 0;
+    } while (err == EINTR);
+    if (err) return failed_on(to[i], err, "rename");
+  }
+  for (int64_t i = 0; i < n; i++) {
+    bool seen = false;
+    ML_TRY(folder_of(dir, to[i]));
+    for (int64_t k = 0; k < i && !seen; k++) {
+      ML_TRY(folder_of(earlier, to[k]));
+      seen = strcmp(dir, earlier) == 0;
+    }
+    if (!seen) ML_TRY(sync_path(dir, O_RDONLY | O_DIRECTORY));
+  }
+  return ML_OK;
 }
 
 /* -- left-overs -- */

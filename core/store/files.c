@@ -1,0 +1,77 @@
+/* files: facts, folders and locks. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../base/base.h"
+#include "mlua_files.h"
+
+static ml_err os_error(const char *path, int err) {
+  return ml_fail(ML_EIO, "%s: %s", path, strerror(err));
+}
+
+ml_err ml_file_look(ml_file_facts *out, const char *path) {
+  struct stat st;
+  memset(out, 0, sizeof *out);
+  if (stat(path, &st))
+    return errno == ENOENT || errno == ENOTDIR ? ML_OK : os_error(path, errno);
+  *out = (ml_file_facts){
+      .size = st.st_size,
+      .time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,
+      .inode = (int64_t)st.st_ino,
+      .device = (int64_t)st.st_dev,
+      .kind = S_ISREG(st.st_mode)   ? ML_FILE_REGULAR
+              : S_ISDIR(st.st_mode) ? ML_FILE_FOLDER
+                                    : ML_FILE_OTHER,
+      .links = (int32_t)st.st_nlink,
+  };
+  return ML_OK;
+}
+
+ml_err ml_make_folders(const char *path) {
+  char part[PATH_MAX];
+  size_t n = strlen(path);
+  if (n == 0 || n >= sizeof part) return os_error(path, n ? ENAMETOOLONG : ENOENT);
+  memcpy(part, path, n + 1);
+  for (size_t i = 1; i <= n; i++) {
+    if (part[i] != '/' && part[i]) continue;
+    char end = part[i];
+    part[i] = 0;
+    if (mkdir(part, 0777) && errno != EEXIST) return os_error(part, errno);
+    part[i] = end;
+  }
+  struct stat st;
+  if (stat(path, &st)) return os_error(path, errno);
+  return S_ISDIR(st.st_mode) ? ML_OK : os_error(path, ENOTDIR);
+}
+
+/* -- locks -- */
+
+ml_err ml_locks_open(int *fd, const char *path) {
+  *fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  return *fd < 0 ? os_error(path, errno) : ML_OK;
+}
+
+static int range(int fd, int64_t at, short type, int command) {
+  struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+  int err;
+  do err = fcntl(fd, command, &lock) ? errno : 0;
+  while (err == EINTR);
+  return err;
+}
+
+ml_err ml_lock(int fd, int64_t at, bool wait) {
+  int err = range(fd, at, F_WRLCK, wait ? F_OFD_SETLKW : F_OFD_SETLK);
+  if (!err) return ML_OK;
+  if (!wait && (err == EAGAIN || err == EACCES)) return ML_END;
+  return ml_fail(ML_EIO, "lock: %s", strerror(err));
+}
+
+ml_err ml_unlock(int fd, int64_t at) {
+  int err = range(fd, at, F_UNLCK, F_OFD_SETLK);
+  return err ? ml_fail(ML_EIO, "unlock: %s", strerror(err)) : ML_OK;
+}

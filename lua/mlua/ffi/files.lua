@@ -1,0 +1,137 @@
+--- Facts about files, folders, locks, and many files made durable at once (core/include/mlua_files.h).
+--
+-- Every function that can meet a failure of the world returns nil, message, code.
+-- @module mlua.ffi.files
+local ffi = require "ffi"
+local check = require "mlua.check"
+local lib = require "mlua.ffi"
+
+local files = {}
+
+local C, failed = lib.C, lib.failed
+local facts = ffi.new "ml_file_facts"
+local KIND = { [1] = "file", [2] = "folder", [3] = "other" }
+
+--- What is at a path: false for nothing, else its kind, size and a stamp that changes when it does.
+-- @tparam string path
+-- @treturn string|boolean  "file", "folder", "other" or false
+-- @treturn number          bytes
+-- @treturn string          stamp: device, inode and time
+function files.look(path)
+  local code = C.ml_file_look(facts, path)
+  if code ~= 0 then return failed(code) end
+  if facts.kind == 0 then return false end
+  return KIND[facts.kind], tonumber(facts.size),
+    ("%d:%d:%d"):format(tonumber(facts.device), tonumber(facts.inode), tonumber(facts.time))
+end
+
+--- The size of a regular file, or false where there is none: `look` without its stamp.
+-- @tparam string path
+-- @treturn number|boolean
+function files.size(path)
+  local code = C.ml_file_look(facts, path)
+  if code ~= 0 then return failed(code) end
+  return facts.kind == 1 and tonumber(facts.size)
+end
+
+--- When a file changed last, in seconds since 1970; false where there is none.
+-- @tparam string path
+-- @treturn number|boolean
+function files.time(path)
+  local code = C.ml_file_look(facts, path)
+  if code ~= 0 then return failed(code) end
+  return facts.kind ~= 0 and tonumber(facts.time) / 1e9
+end
+
+--- A folder and those above it, where they are missing.
+-- @tparam string path
+-- @treturn boolean  true
+function files.make_folders(path)
+  check.type(path, 1, "make_folders", "path", "string")
+  local code = C.ml_make_folders(path)
+  if code ~= 0 then return failed(code) end
+  return true
+end
+
+--- The names in a folder, sorted, without . and ..
+-- @tparam string path
+-- @treturn {string,...}
+function files.list(path)
+  local ok, next_name, state = pcall(require "lfs".dir, path)
+  if not ok then return nil, (next_name:gsub("^cannot open ", "")) end
+  local names = {}
+  for name in next_name, state do
+    if name ~= "." and name ~= ".." then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Remove a file or a whole folder; true, too, where there is nothing.
+-- @tparam string path
+-- @treturn boolean  true
+function files.remove(path)
+  if require "lfs".symlinkattributes(path, "mode") == "directory" then
+    for _, name in ipairs(files.list(path) or {}) do
+      local ok, why = files.remove(path .. "/" .. name)
+      if not ok then return nil, why end
+    end
+  end
+  local ok, why, code = os.remove(path)
+  if ok or code == 2 then return true end
+  return nil, why
+end
+
+--- Make many written files durable under their names at once (mlua_files.h, ml_publish).
+-- @tparam {string,...} from
+-- @tparam {string,...} to
+-- @treturn boolean  true
+function files.publish(from, to)
+  local n = #from
+  local a, b = ffi.new("const char *[?]", n + 1), ffi.new("const char *[?]", n + 1)
+  for i = 1, n do a[i - 1], b[i - 1] = from[i], to[i] end
+  local code = C.ml_publish(a, b, n)
+  if code ~= 0 then return failed(code) end
+  return from ~= nil and to ~= nil -- both lists, and so their strings, were needed until here
+end
+
+-- -- locks --
+
+local Locks = {}
+Locks.__index = Locks
+
+--- Open a file of locks.
+-- @tparam string path
+-- @treturn Locks
+function files.locks(path)
+  local fd = ffi.new "int[1]"
+  local code = C.ml_locks_open(fd, path)
+  if code ~= 0 then return failed(code) end
+  return setmetatable({ fd = fd[0] }, Locks)
+end
+
+-- The byte that stands for a digest.
+local function place(digest)
+  return tonumber(digest:sub(1, 13), 16)
+end
+
+--- Take the lock of a digest.
+-- @tparam string digest  hexadecimal
+-- @tparam ?boolean wait  until it is free
+-- @treturn boolean  false: another process has it
+function Locks:take(digest, wait)
+  local code = C.ml_lock(self.fd, place(digest), wait or false)
+  if code < 0 then return failed(code) end
+  return code == 0
+end
+
+--- Give it back.
+-- @tparam string digest
+-- @treturn boolean  true
+function Locks:give(digest)
+  local code = C.ml_unlock(self.fd, place(digest))
+  if code ~= 0 then return failed(code) end
+  return true
+end
+
+return files

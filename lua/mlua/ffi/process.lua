@@ -1,0 +1,171 @@
+--- Processes forked from this one: what runs in them, what they say, how they end.
+--
+-- The child is this process as it stands, but for its compute threads, which start anew
+-- (core/base/pool.c). It ends when its parent does.
+-- @module mlua.ffi.process
+local ffi = require "ffi"
+local lib = require "mlua.ffi"
+
+ffi.cdef [[
+int fork(void);
+int pipe(int fds[2]);
+long read(int fd, void *to, size_t n);
+long write(int fd, const void *from, size_t n);
+int close(int fd);
+int dup2(int from, int to);
+int waitpid(int pid, int *status, int options);
+int kill(int pid, int signal);
+int getpid(void);
+int prctl(int option, ...);
+void _exit(int status);
+char *strerror(int error);
+int usleep(unsigned microseconds);
+struct pollfd { int fd; short events, revents; };
+int poll(struct pollfd *fds, unsigned long n, int timeout);
+]]
+
+local process = {}
+
+local C = ffi.C
+local NO_HANG, DEATH_SIGNAL, KILL, READABLE, INTERRUPTED = 1, 1, 9, 1, 4
+
+local function failed(what)
+  return nil, what .. ": " .. ffi.string(C.strerror(ffi.errno()))
+end
+
+local function new_pipe()
+  local fds = ffi.new "int[2]"
+  if C.pipe(fds) ~= 0 then return failed "pipe" end
+  return fds[0], fds[1]
+end
+
+local function write_all(fd, text)
+  local at = 0
+  while at < #text do
+    local n = tonumber(C.write(fd, ffi.cast("const char *", text) + at, #text - at))
+    if n < 0 and ffi.errno() ~= INTERRUPTED then return failed "write" end
+    at = at + math.max(n, 0)
+  end
+  return true
+end
+
+local Child = {}
+Child.__index = Child
+
+--- Run f in a child. What it returns, a string, and what it writes to standard output and error
+-- come back through `process.wait`.
+-- @tparam function f
+-- @treturn Child  fields: pid, said (so far), answer (so far); or nil, message
+function process.start(f)
+  local answer, answer_end = new_pipe()
+  if not answer then return nil, answer_end end
+  local said, said_end = new_pipe()
+  if not said then return nil, said_end end
+  io.stdout:flush()
+  io.stderr:flush()
+  local parent = C.getpid()
+  local pid = C.fork()
+  if pid < 0 then return failed "fork" end
+  if pid == 0 then
+    C.prctl(DEATH_SIGNAL, ffi.cast("unsigned long", KILL))
+    if C.kill(parent, 0) ~= 0 then C._exit(1) end
+    lib.C.ml_last_words(nil)
+    C.close(answer)
+    C.close(said)
+    C.dup2(said_end, 1)
+    C.dup2(said_end, 2)
+    C.close(said_end)
+    local ok, text = pcall(f)
+    io.stdout:flush()
+    io.stderr:flush()
+    if not ok then io.stderr:write(tostring(text), "\n") end
+    local sent = ok and write_all(answer_end, text)
+    io.stderr:flush()
+    C._exit(sent and 0 or 1)
+  end
+  C.close(answer_end)
+  C.close(said_end)
+  return setmetatable({ pid = pid, fds = { answer = answer, said = said }, answer = "", said = "" },
+    Child)
+end
+
+local buffer = ffi.new "char[65536]"
+
+-- What can be read of one of its pipes now; closes it at its end.
+local function drain(child, name)
+  local n = tonumber(C.read(child.fds[name], buffer, 65536))
+  if n < 0 and ffi.errno() == INTERRUPTED then return end
+  if n > 0 then
+    child[name] = child[name] .. ffi.string(buffer, n)
+  else
+    C.close(child.fds[name])
+    child.fds[name] = nil
+  end
+end
+
+--- Wait until a child says something or ends, or for so many seconds.
+-- @tparam {Child,...} children
+-- @tparam number seconds
+function process.wait(children, seconds)
+  local polled, n = {}, 0
+  for _, child in ipairs(children) do
+    for name in pairs(child.fds) do
+      n = n + 1
+      polled[n] = { child, name }
+    end
+  end
+  local fds = ffi.new("struct pollfd[?]", n + 1)
+  for i = 1, n do
+    fds[i - 1].fd, fds[i - 1].events = polled[i][1].fds[polled[i][2]], READABLE
+  end
+  if C.poll(fds, n, math.ceil(seconds * 1000)) <= 0 then return end
+  for i = 1, n do
+    if fds[i - 1].revents ~= 0 then drain(polled[i][1], polled[i][2]) end
+  end
+end
+
+--- How it ended: nil while it runs; true for well, false and why otherwise.
+-- @treturn ?boolean
+-- @treturn ?string
+function Child:ended()
+  if self.fds.answer then return nil end -- it has more to say
+  local status = ffi.new "int[1]"
+  local got = C.waitpid(self.pid, status, self.fds.said and NO_HANG or 0)
+  if got == 0 then return nil end
+  while self.fds.said do drain(self, "said") end
+  if got < 0 then return false, "its process is gone" end
+  local signal = status[0] % 128
+  if signal ~= 0 then return false, "its process was ended by signal " .. signal end
+  local code = math.floor(status[0] / 256) % 256
+  return code == 0, code ~= 0 and "its process ended with status " .. code or nil
+end
+
+--- End it at once.
+function Child:kill()
+  C.kill(self.pid, KILL)
+  local status = ffi.new "int[1]"
+  C.waitpid(self.pid, status, 0)
+  for name, fd in pairs(self.fds) do
+    C.close(fd)
+    self.fds[name] = nil
+  end
+end
+
+--- Do nothing for so many seconds.
+-- @tparam number seconds
+function process.sleep(seconds)
+  while seconds > 0 do
+    C.usleep(math.min(seconds, 0.5) * 1e6)
+    seconds = seconds - 0.5
+  end
+end
+
+--- This process's number.
+-- @treturn number
+function process.id() return C.getpid() end
+
+--- The line that Ctrl-C leaves before it ends the program; nil: none.
+-- @tparam ?string text
+function process.last_words(text) lib.C.ml_last_words(text) end
+
+return process
