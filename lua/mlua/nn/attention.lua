@@ -37,7 +37,20 @@ local function angles(length, dim, base, dtype, f)
     end
     rows[p + 1] = row
   end
-  return core.keep(tensor.of(rows, dtype))
+  return tensor.of(rows, dtype)
+end
+
+-- The cosines and sines of `length` positions or more. A captured step that meets a new length has
+-- its own, as constants: what it makes cannot outlive it.
+local function turns(self, length, dtype)
+  if length <= self.length and dtype == self.dtype then return self.cos, self.sin end
+  local n = core.recording and length or math.max(length, 2 * self.length, 16)
+  local cos = angles(n, self.dim, self.base, dtype, math.cos)
+  local sin = angles(n, self.dim, self.base, dtype, math.sin)
+  if not core.recording then
+    self.cos, self.sin, self.length, self.dtype = core.keep(cos), core.keep(sin), n, dtype
+  end
+  return cos, sin
 end
 
 --- Rotary encoding: pairs of elements (i, i + dim / 2) turned by an angle that grows with the
@@ -66,14 +79,10 @@ function Rotary:forward(x, past)
   if type(past) ~= "number" or past % 1 ~= 0 or past < 0 then
     bad(2, "Rotary", "past: expected an integer of at least 0, got %s", check.what(past))
   end
-  local n, half, dtype = x:size(-2), self.dim / 2, x:dtype()
-  if past + n > self.length or dtype ~= self.dtype then
-    self.length, self.dtype = math.max(past + n, 2 * self.length, 16), dtype
-    self.cos = angles(self.length, self.dim, self.base, dtype, math.cos)
-    self.sin = angles(self.length, self.dim, self.base, dtype, math.sin)
-  end
+  local n, half = x:size(-2), self.dim / 2
+  local cos, sin = turns(self, past + n, x:dtype())
+  cos, sin = cos:narrow(1, past + 1, past + n), sin:narrow(1, past + 1, past + n)
   local turned = op.cat({ -x:narrow(-1, half + 1, self.dim), x:narrow(-1, 1, half) }, -1)
-  local cos, sin = self.cos:narrow(1, past + 1, past + n), self.sin:narrow(1, past + 1, past + n)
   local y = op.add(op.mul(x, cos), op.mul(turned, sin))
   core.set_context(nil)
   return y

@@ -71,13 +71,15 @@ function EmbeddingBag.new(o)
   return self
 end
 
--- The offsets of n bags of `each` ids; those of the last shape are kept.
+-- The offsets of n bags of `each` ids; those of the last shape are kept, but in a captured step,
+-- where they are a part of it.
 local function even_offsets(self, n, each)
-  if self.even_n ~= n or self.even_each ~= each then
-    self.even = core.keep(tensor.arange(n + 1, "f64"):affine(each, 0):to("i64"))
-    self.even_n, self.even_each = n, each
+  if self.even_n == n and self.even_each == each then return self.even end
+  local even = tensor.arange(n + 1, "f64"):affine(each, 0):to("i64")
+  if not core.recording then
+    self.even, self.even_n, self.even_each = core.keep(even), n, each
   end
-  return self.even
+  return even
 end
 
 --- @tparam Tensor ids       i32 or i64: [B, L], a bag a row; or flat, with offsets
