@@ -6,6 +6,7 @@
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local create = require "mlua.tensor.create"
+local product = require "mlua.tensor.product"
 local views = require "mlua.tensor.view"
 
 local op, is_tensor = core.op, core.is_tensor
@@ -175,10 +176,7 @@ end
 
 -- ||a - b + eps||_p over the last axis.
 local function distance(a, b, p, eps)
-  local d = op.affine(op.sub(a, b), 1, eps)
-  if p == 2 then return op.sqrt(op.sum(op.square(d), -1)) end
-  if p == 1 then return op.sum(op.abs(d), -1) end
-  return op.abs(d):pow(p):sum(-1):pow(1 / p)
+  return op.norm(op.affine(op.sub(a, b), 1, eps), p, -1)
 end
 
 --- max(0, d(anchor, positive) - d(anchor, negative) + margin), d the p-norm of the last axis.
@@ -200,16 +198,13 @@ function functional.triplet_margin(anchor, positive, negative, o)
 end
 
 --- a b / (||a|| ||b||) over an axis, each norm at least eps.
+-- @function cosine_similarity
 -- @tparam Tensor a
 -- @tparam Tensor b
 -- @tparam[opt=-1] number axis
 -- @tparam[opt=1e-8] number eps
 -- @treturn Tensor
-function functional.cosine_similarity(a, b, axis, eps)
-  axis, eps = axis or -1, eps or 1e-8
-  local function norm(t) return op.clamp(op.sqrt(op.sum(op.square(t), axis)), eps, math.huge) end
-  return op.div(op.sum(op.mul(a, b), axis), op.mul(norm(a), norm(b)))
-end
+functional.cosine_similarity = product.methods.cosine_similarity
 
 --- 1 - cos(a, b) where t is 1, max(0, cos(a, b) - margin) where it is -1; over the last axis.
 -- @tparam Tensor a  [.., D]
