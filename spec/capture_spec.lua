@@ -290,12 +290,12 @@ describe("a captured step", function()
     end)
 
   it("leaves layers as they were: a plain forward of that shape makes its own tables", function()
-    local rotary, bags = nn.Rotary.new { dim = 4 }, nn.EmbeddingBag.new { rows = 5, dim = 2 }
+    local rotary, bag = nn.Rotary.new { dim = 4 }, nn.EmbeddingBag.new { rows = 5, dim = 2 }
     local x, ids = ml.randn(20, 4), ml.tensor({ { 1, 2 }, { 3, 4 } }, "i64")
     local want, want_bags = ml.capture(function() return rotary(x) end)(),
-      ml.capture(function() return bags(ids) end)()
+      ml.capture(function() return bag(ids) end)()
     assert.same(want:totable(), rotary(x):totable())
-    assert.same(want_bags:totable(), bags(ids):totable())
+    assert.same(want_bags:totable(), bag(ids):totable())
   end)
 
   it("returns copies: what it returned before stays", function()

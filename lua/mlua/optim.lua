@@ -57,7 +57,10 @@ local function add_entries(list, taken, model, optimizer, group, at)
     local wanted = wants_gradient(e.tensor)
     expect(wanted or is_module, 1, optimizer,
       "%s[%d]: expected a leaf that requires a gradient", at, i)
-    local key = e.tensor.slot .. ":" .. e.tensor.gen
+    local dtype = e.tensor:dtype()
+    expect(dtype == "f32" or dtype == "f64", 1, optimizer, "%s[%d]: expected f32 or f64, got %s",
+      at, i, dtype)
+    local key = core.key(e.tensor)
     local before = taken[key]
     expect(not before or before == group, 1, optimizer, "%s[%d]: is in group %d, too", at, i,
       before or 0)

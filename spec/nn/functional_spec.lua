@@ -68,7 +68,7 @@ describe("nn.functional", function()
     near(1, each[2])
   end)
 
-  it("gives a row of zeros finite gradients: of the other's direction, as PyTorch has them", function()
+  it("gives rows of zeros finite gradients: of the other's direction, as PyTorch", function()
     local a = ml.tensor({ { 0, 0 }, { 3, 4 } }, "f64"):requires_grad()
     local b = ml.tensor({ { 3, 4 }, { 0, 0 } }, "f64"):requires_grad()
     F.cosine_similarity(a, b, -1, 0.5):sum():backward() -- d/da1 = (b / |b|) / 0.5

@@ -108,7 +108,7 @@ describe("nn.initialise", function()
     for message, fn in pairs {
       ["bad argument #1 to 'uniform' (t: expected a tensor, got nil)"] =
         function() init.uniform() end,
-      ["bad argument #1 to 'normal' (t: expected f32 or f64, got i64)"] =
+      ["bad argument #1 to 'normal' (t: expected a floating-point tensor, got i64)"] =
         function() init.normal(ml.arange(3)) end,
       ["bad argument #2 to 'normal' (unknown option 'std', did you mean 'sd'?)"] =
         function() init.normal(t, { std = 1 }) end,

@@ -307,12 +307,15 @@ local pointer = {
 }
 core.dtypes = {}
 core.dtype_number = {}
+core.is_float = { f64 = true, f32 = true, bf16 = true, f16 = true }
 for i = 0, C.ML_DTYPES - 1 do
   local name = ffi.string(C.ml_dtype_name(i))
   core.dtypes[i] = name
   core.dtype_number[name] = i
 end
 
+--- A tensor's name among all that ever were: for tables of tensors, since handles are no keys.
+function core.key(ref) return ref.slot .. ":" .. ref.gen end
 function core.is_tensor(v) return istype(Ref, v) end
 function core.new_ref() return Ref() end
 function core.metatype(mt) return ffi.metatype(Ref, mt) end

@@ -137,6 +137,7 @@ local SinusoidalEncoding = encoding("SinusoidalEncoding", { fill = function(self
   end
   self.weight = core.keep(tensor.of(rows, o.dtype))
 end })
+function SinusoidalEncoding:rebind(dtype) self.weight = core.keep(self.weight:to(dtype)) end
 
 --- A learned row for each position, added to the input.
 -- @function LearnedEncoding.new

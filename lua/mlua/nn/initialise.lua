@@ -19,8 +19,8 @@ end
 local function options(name, t, given, defaults)
   if not tensor.is(t) then bad(1, name, "t: expected a tensor, got %s", what(t)) end
   local dtype = t:dtype()
-  if dtype ~= "f32" and dtype ~= "f64" then
-    bad(1, name, "t: expected f32 or f64, got %s", dtype)
+  if not core.is_float[dtype] then
+    bad(1, name, "t: expected a floating-point tensor, got %s", dtype)
   end
   if given == nil then given = {} end
   if type(given) ~= "table" then

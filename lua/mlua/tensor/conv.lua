@@ -38,7 +38,7 @@ end
 
 --- Convolution (cross-correlation): y[n,o,p] = b[o] + sum x[n,c, p stride - padding + k dilation]
 -- w[o,c,k] over the channels c of o's group and the places k of the kernel; zeros are around x.
--- @tparam Tensor x   [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x   [N, C, …] with one to three spatial axes; floats
 -- @tparam Tensor w   [O, C / groups, kernel…]
 -- @tparam ?Tensor b  [O]
 -- @tparam ?table o   stride (1), dilation (1): a number, or a list of one for each axis; padding
@@ -73,7 +73,7 @@ end
 
 --- Transposed convolution: the gradient of `conv` by its input. Along an axis the output has
 -- (in - 1) stride - padding before and after + dilation (kernel - 1) + 1 + output_padding places.
--- @tparam Tensor x   [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x   [N, C, …] with one to three spatial axes; floats
 -- @tparam Tensor w   [C, O / groups, kernel…]
 -- @tparam ?Tensor b  [O]
 -- @tparam ?table o   stride (1), dilation (1), padding (0; pairs, too), groups (1), as `conv` has

@@ -197,7 +197,7 @@ end
 -- of the alphabet. A name that one tensor has twice takes its diagonal. Sizes of 1 broadcast.
 -- Tensors are contracted from the left, two at a time.
 -- @tparam string equation
--- @tparam Tensor ...  f32 or f64, of one dtype
+-- @tparam Tensor ...  floats; their dtypes meet as docs/tensors.md says
 -- @treturn Tensor
 -- @raise one line that names the axis, or the tensor, that does not fit
 local function einsum(equation, ...)

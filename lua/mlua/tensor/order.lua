@@ -23,7 +23,7 @@ local function check_bool(v, i, name, label)
   if v ~= nil and type(v) ~= "boolean" then bad_argument(i, name, label, "true or false", v) end
 end
 
-local function is_float(t) return t:dtype():find("f%d") ~= nil end
+local function is_float(t) return core.is_float[t:dtype()] end
 
 -- -- sorting --
 
@@ -244,7 +244,7 @@ function methods:histogram(bins, options)
 end
 
 --- How often each of 0, 1, … is among whole numbers of at least 0; or the sums of their weights.
--- @tparam ?Tensor weights  f32 or f64, one for each
+-- @tparam ?Tensor weights  floats, one for each
 -- @tparam[opt=0] number minlength  at least so many counts
 -- @treturn Tensor  i64 counts, or the weights' sums
 function methods:bincount(weights, minlength)

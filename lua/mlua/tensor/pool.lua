@@ -16,7 +16,7 @@ local UPSAMPLE = { size = true, scale = true, mode = true, align_corners = true 
 local NONE = {} -- options where there are none
 
 --- The largest element of each window. Padding never counts.
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @param kernel     sizes of the window: a number, or a list of one for each axis
 -- @tparam ?table o  stride (the kernel), padding (0; less than the kernel's reach), dilation (1),
 --   as `conv` has them; ceil_mode (false): a last window may pass the end; indices (false)
@@ -37,7 +37,7 @@ function pool.max_pool(x, kernel, o)
 end
 
 --- The mean of each window.
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @param kernel     sizes of the window: a number, or a list of one for each axis
 -- @tparam ?table o  stride (the kernel), padding (0), as `conv` has them; ceil_mode (false): a last
 --   window may pass the end; count_include_pad (true): zeros of the padding count
@@ -65,13 +65,13 @@ end
 --- The mean of windows that cut each axis into `size` parts, overlapping where it does not divide:
 -- part i of n elements goes from floor(i n / size) to ceil((i + 1) n / size).
 -- @function adaptive_avg_pool
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @param size       a number, or a list of one for each axis; 1: over all
 -- @treturn Tensor   [N, C, size…]
 
 --- The largest elements of such windows.
 -- @function adaptive_max_pool
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @param size       a number, or a list of one for each axis
 -- @treturn Tensor   [N, C, size…]
 
@@ -93,7 +93,7 @@ local function positive(v, n, name, label)
 end
 
 --- Each spatial axis in another size.
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @tparam table o   size or scale: a number, or a list of one for each axis; mode "nearest" or
 --   "linear" ("nearest"; also by PyTorch's names "bilinear" and "trilinear"); align_corners
 --   (false): for linear, first and last elements keep their values

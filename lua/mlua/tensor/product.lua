@@ -151,8 +151,6 @@ function methods:norm(p, axis, keep)
   local shape = shaped(self, 1, "norm", "x")
   p = number_or(p, 2, 1, "norm", "p")
   if p ~= p then misuse "norm: p is not a number" end
-  local dtype = self:dtype()
-  if dtype ~= "f32" and dtype ~= "f64" then misuse("norm: expected f32 or f64, got " .. dtype) end
   local a = axis and axis_in(#shape, axis, "norm", 2) or 0
   return op.norm(self, p, a, keep)
 end
