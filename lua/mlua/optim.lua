@@ -12,6 +12,7 @@
 -- @module mlua.optim
 local check = require "mlua.check"
 local core = require "mlua.ffi"
+local params = require "mlua.optim.params"
 local rules = require "mlua.optim.rules"
 local gradient = require "mlua.tensor.gradient"
 local tensor = require "mlua.tensor"
@@ -25,9 +26,7 @@ local optim = {}
 
 -- Raise unless ok, at the user's line however deep this is.
 local function expect(ok, n, name, format, ...)
-  if not ok then
-    core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-  end
+  if not ok then core.bad(n, name, format, ...) end
 end
 
 local function wants_gradient(t)
@@ -41,31 +40,21 @@ end
 -- `list`. A tensor that is there twice, as tied weights are, counts once. Parameters that a module
 -- has frozen are left out; in a list, a tensor that asks for no gradient is a mistake.
 local function add_entries(list, taken, model, optimizer, group, at)
-  expect(type(model) == "table", 1, optimizer, "%sexpected a module or a list of tensors, got %s",
-    at, core.what(model))
-  local is_module = type(model.named_parameters) == "function"
-  for i, p in ipairs(is_module and model:named_parameters() or model) do
-    local e
-    if tensor.is(p) then
-      e = { name = tostring(taken.n + i), tensor = p, rowwise = p:dim() == 2 }
-    else
-      expect(type(p) == "table" and tensor.is(p.tensor), 1, optimizer,
-        "%s[%d]: expected a tensor, got %s", at, i, check.what(p))
-      e = { name = p.name, tensor = p.tensor,
-            rowwise = p.module ~= nil and p.module.class_name == "TableCollection" }
-    end
-    local wanted = wants_gradient(e.tensor)
+  local entries, is_module = params.each_once(model, optimizer, at)
+  for _, e in ipairs(entries) do
+    local i, wanted, dtype = e.position, wants_gradient(e.tensor), e.tensor:dtype()
     expect(wanted or is_module, 1, optimizer,
       "%s[%d]: expected a leaf that requires a gradient", at, i)
-    local dtype = e.tensor:dtype()
     expect(dtype == "f32" or dtype == "f64", 1, optimizer, "%s[%d]: expected f32 or f64, got %s",
       at, i, dtype)
-    local key = core.key(e.tensor)
-    local before = taken[key]
+    local before = taken[e.key]
     expect(not before or before == group, 1, optimizer, "%s[%d]: is in group %d, too", at, i,
       before or 0)
     if wanted and not before then
-      taken[key] = group
+      taken[e.key] = group
+      e.rowwise = not e.name and e.tensor:dim() == 2
+        or e.module ~= nil and e.module.class_name == "TableCollection"
+      e.name = e.name or tostring(taken.n + i)
       while group > 1 and taken.names[e.name] do e.name = group .. "." .. e.name end
       taken.names[e.name] = true
       list[#list + 1] = e
@@ -86,9 +75,7 @@ local function merge(given, defaults, n, name, at)
     local default = defaults[option]
     if option ~= "params" or n ~= 1 then
       if default == nil then
-        local text = require "mlua.text"
-        expect(false, n, name, "%sunknown option '%s'%s", at, tostring(option),
-          text.did_you_mean(tostring(option), text.keys(defaults)))
+        core.bad(n, name, "%s%s", at, check.unknown(option, defaults))
       end
       expect(type(v) == type(default), n, name, "%s%s: expected a %s, got %s", at, option,
         type(default), check.what(v))
@@ -119,9 +106,9 @@ local function groups_of(rule, name, model, given)
       expect(is_group(spec), 1, name, "%sexpected a group, { params = … }, got %s", at,
         check.what(spec))
       local o = checked(merge(spec, defaults, 1, name, at), rule, 1, name, at)
-      local params = tensor.is(spec.params) and { spec.params } or spec.params
+      local given_params = tensor.is(spec.params) and { spec.params } or spec.params
       o.first = #list
-      add_entries(list, taken, params, name, g, ("[%d].params: "):format(g))
+      add_entries(list, taken, given_params, name, g, ("[%d].params: "):format(g))
       o.last = #list - 1
       expect(o.last >= o.first, 1, name, "%sexpected at least one parameter, got none", at)
       groups[g] = o

@@ -90,7 +90,7 @@ describe("nn norms", function()
     for message, make in pairs {
       ["bad argument #1 to 'LayerNorm' (shape: expected a size or a list of sizes, got nil)"] =
         function() nn.LayerNorm.new {} end,
-      ["bad argument #1 to 'RMSNorm' (shape[2]: expected an integer of at least 1, got 0)"] =
+      ["bad argument #1 to 'RMSNorm' (shape[2]: expected at least 1, got 0)"] =
         function() nn.RMSNorm.new { shape = { 3, 0 } } end,
       ["bad argument #1 to 'BatchNorm' (channels: expected an integer, got nil)"] =
         function() nn.BatchNorm.new() end,

@@ -157,7 +157,7 @@ describe("recurrent layers", function()
 
   it("refuse wrong options at their line", function()
     for message, fn in pairs {
-      ["bad argument #1 to 'LSTM' (inputs: expected an integer of at least 1, got nil)"] =
+      ["bad argument #1 to 'LSTM' (inputs: expected an integer, got nil)"] =
         function() nn.LSTM.new { hidden = 1 } end,
       ["bad argument #1 to 'GRU' (layers: expected at least 1, got 0)"] =
         function() nn.GRU.new { inputs = 1, hidden = 1, layers = 0 } end,

@@ -39,11 +39,11 @@ describe("unique", function()
   end)
 
   it("refuses options that it does not know", function()
-    assert.equal("unique: unknown option 'count', did you mean 'counts'?",
+    assert.equal("bad argument #1 to 'unique' (unknown option 'count', did you mean 'counts'?)",
       mistake(function() ml.zeros(2):unique { count = true } end))
-    assert.equal("unique: option counts: expected a boolean, got 1",
+    assert.equal("bad argument #1 to 'unique' (counts: expected a boolean, got 1)",
       mistake(function() ml.zeros(2):unique { counts = 1 } end))
-    assert.equal("bad argument #2 to 'unique' (options: expected a table, got true)",
+    assert.equal("bad argument #1 to 'unique' (expected a table of options, got true)",
       mistake(function() ml.zeros(2):unique(true) end))
   end)
 end)

@@ -5,6 +5,7 @@
 -- @module mlua.ffi
 local ffi = require "ffi"
 local cdef = require "mlua.ffi.cdef" -- generated; declares everything
+local check = require "mlua.check"
 
 local core = {}
 
@@ -262,6 +263,24 @@ local function bad_argument(i, op, name, expected, v)
   error(mistake(message), core.user_level(3))
 end
 core.bad_argument = bad_argument
+
+--- Raise bad argument #n to 'name' (…), at the line of the user's code that led here.
+-- @tparam number n
+-- @tparam string name    of the function, or class
+-- @tparam string format  as string.format
+function core.bad(n, name, format, ...)
+  core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
+end
+
+--- As check.options, but at the line of the user's code, however deep this is.
+-- @treturn table  options, or an empty table
+function core.options(options, known, n, name)
+  if istype(Ref, options) then core.bad(n, name, "expected a table of options, got a tensor") end
+  local message = check.misfit(options, known)
+  if message then core.bad(n, name, "%s", message) end
+  return options == nil and {} or options
+end
+
 function bad.tensor(i, op, name, v) bad_argument(i, op, name, "a tensor", v) end
 function bad.number(i, op, name, v) bad_argument(i, op, name, "a number", v) end
 function bad.int(i, op, name, v) bad_argument(i, op, name, "a whole number", v) end

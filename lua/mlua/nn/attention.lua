@@ -10,7 +10,7 @@ local inputs = require "mlua.nn.inputs"
 local tensor = require "mlua.tensor"
 
 local op, is_tensor = core.op, core.is_tensor
-local bad, what, shape_text = inputs.bad, inputs.what, inputs.shape_text
+local bad, what, shape_text = core.bad, inputs.what, inputs.shape_text
 
 -- Whether x is [B, L, dim], or [L, B, dim]; its B and L.
 local function check_input(self, x, n, class, label, dim)
@@ -262,7 +262,7 @@ local OPTIONS = { mask = true, key_mask = true, causal = "boolean" }
 function MultiheadAttention:forward(q, k, v, o)
   local class = "MultiheadAttention"
   core.set_context(self._path)
-  o = inputs.fields(o, OPTIONS, 4, class)
+  o = core.options(o, OPTIONS, 4, class)
   k = k == nil and q or k
   v = v == nil and k or v
   local b, l = check_input(self, q, 1, class, "q", self.dim)

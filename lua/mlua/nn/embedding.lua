@@ -98,8 +98,7 @@ function EmbeddingBag:forward(ids, offsets, weights)
   end
   if not offsets then
     if ids:dim() ~= 2 then
-      core.misuse(("bad argument #1 to 'EmbeddingBag' (ids: expected [B, L], or offsets, got %d "
-        .. "axes)"):format(ids:dim()))
+      core.bad(1, "EmbeddingBag", "ids: expected [B, L], or offsets, got %d axes", ids:dim())
     end
     offsets = even_offsets(self, ids:size(1), ids:size(2))
   end

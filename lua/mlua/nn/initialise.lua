@@ -8,12 +8,8 @@ local core = require "mlua.ffi"
 local tensor = require "mlua.tensor"
 local text = require "mlua.text"
 
-local what = core.what
+local bad, what = core.bad, core.what
 local initialise = {}
-
-local function bad(n, name, format, ...)
-  core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-end
 
 -- Options by their defaults, of their types; seed and stream are known to all that draw.
 local function options(name, t, given, defaults)
@@ -22,26 +18,9 @@ local function options(name, t, given, defaults)
   if not core.is_float[dtype] then
     bad(1, name, "t: expected a floating-point tensor, got %s", dtype)
   end
-  if given == nil then given = {} end
-  if type(given) ~= "table" then
-    bad(2, name, "expected a table of options, got %s", what(given))
-  end
-  local o = {}
-  for option, v in pairs(defaults) do o[option] = v end
-  for option, v in pairs(given) do
-    local default = defaults[option]
-    if default == nil and option ~= "seed" and option ~= "stream" then
-      local known = text.keys(defaults)
-      known[#known + 1], known[#known + 2] = "seed", "stream"
-      bad(2, name, "unknown option '%s'%s", tostring(option),
-        text.did_you_mean(tostring(option), known))
-    end
-    local wanted = default == nil and "number" or type(default)
-    if type(v) ~= wanted then
-      bad(2, name, "%s: expected a %s, got %s", option, wanted, what(v))
-    end
-    o[option] = v
-  end
+  local known, o = { seed = "number", stream = "number" }, {}
+  for option, v in pairs(defaults) do known[option], o[option] = type(v), v end
+  for option, v in pairs(core.options(given, known, 2, name)) do o[option] = v end
   return o
 end
 
@@ -136,9 +115,9 @@ function initialise.gain(nonlinearity, slope)
     local known = text.keys(GAINS)
     known[#known + 1] = "leaky_relu"
     table.sort(known)
-    core.misuse(("bad argument #1 to 'gain' (nonlinearity: expected %s, got %s%s)"):format(
-      table.concat(known, ", "), what(nonlinearity),
-      type(nonlinearity) == "string" and text.did_you_mean(nonlinearity, known) or ""))
+    bad(1, "gain", "nonlinearity: expected %s, got %s%s", table.concat(known, ", "),
+      what(nonlinearity),
+      type(nonlinearity) == "string" and text.did_you_mean(nonlinearity, known) or "")
   end
   return GAINS[nonlinearity]
 end

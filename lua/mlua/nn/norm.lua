@@ -3,6 +3,7 @@
 local Module = require "mlua.nn.module"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
+local inputs = require "mlua.nn.inputs"
 local tensor = require "mlua.tensor"
 
 local op, set_context = core.op, core.set_context
@@ -36,8 +37,7 @@ local function sizes_of(shape, class)
   check.arg_at(2, type(sizes) == "table" and #sizes > 0, 1, class,
     "shape: expected a size or a list of sizes, got %s", check.what(shape))
   for i, n in ipairs(sizes) do
-    check.arg_at(2, type(n) == "number" and n % 1 == 0 and n >= 1, 1, class,
-      "shape[%d]: expected an integer of at least 1, got %s", i, check.what(n))
+    check.int_at(2, n, 1, class, ("shape[%d]"):format(i), 1)
   end
   return sizes
 end
@@ -70,9 +70,8 @@ local function check_last(self, x, class)
   end
   if not ok then
     set_context(self._path)
-    core.misuse(("bad argument #1 to '%s' (x: expected [*, %s], got %s)"):format(class,
-      table.concat(self.sizes, ", "),
-      core.is_tensor(x) and "[" .. table.concat(x:shape(), ", ") .. "]" or core.what(x)))
+    core.bad(1, class, "x: expected [*, %s], got %s", table.concat(self.sizes, ", "),
+      inputs.what(x))
   end
 end
 

@@ -11,7 +11,7 @@ local fit = require "mlua.nn.inputs"
 local tensor = require "mlua.tensor"
 
 local op, is_tensor = core.op, core.is_tensor
-local bad, what = fit.bad, fit.what
+local bad, what = core.bad, fit.what
 local classes = {}
 
 -- A tensor of these sizes, or nil.
@@ -47,10 +47,7 @@ local function set_sizes(self, o, class)
   check.arg_at(2, o.activation == nil or o.activation == "tanh" or o.activation == "relu", 1, class,
     "activation: expected tanh or relu, got %s", check.what(o.activation))
   for _, key in ipairs { "inputs", "hidden" } do
-    local n = o[key]
-    check.arg_at(2, type(n) == "number" and n % 1 == 0 and n >= 1, 1, class,
-      "%s: expected an integer of at least 1, got %s", key, check.what(n))
-    self[key] = n
+    self[key] = check.int_at(2, o[key], 1, class, key, 1)
   end
   self.activation = o.activation or "tanh"
 end

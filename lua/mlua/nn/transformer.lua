@@ -9,7 +9,6 @@ local check = require "mlua.check"
 local containers = require "mlua.nn.containers"
 local core = require "mlua.ffi"
 local dropout = require "mlua.nn.dropout"
-local inputs = require "mlua.nn.inputs"
 local linear = require "mlua.nn.linear"
 local norm = require "mlua.nn.norm"
 
@@ -30,9 +29,7 @@ local function check_layer(o, class, level)
   check.arg_at(level, type(o.activation) == "function" or ACTIVATIONS[o.activation or "relu"], 1,
     class, "activation: expected relu, gelu, silu or a function, got %s", check.what(o.activation))
   for _, key in ipairs { "dim", "heads", "hidden" } do
-    local n = o[key] or key == "hidden" and 2048
-    check.arg_at(level, type(n) == "number" and n % 1 == 0 and n >= 1, 1, class,
-      "%s: expected an integer of at least 1, got %s", key, check.what(o[key]))
+    if key ~= "hidden" or o.hidden then check.int_at(level, o[key], 1, class, key, 1) end
   end
   check.arg_at(level, o.dim % o.heads == 0, 1, class,
     "heads: expected a divisor of dim, %d, got %d", o.dim, o.heads)
@@ -168,7 +165,7 @@ local DECODE = { mask = true, key_mask = true, causal = "boolean", memory_mask =
 -- @tparam ?table o       mask, key_mask, causal of the self-attention; memory_mask, memory_key_mask
 -- @treturn Tensor        of x's shape
 function DecoderLayer:forward(x, memory, o)
-  o = inputs.fields(o, DECODE, 3, "TransformerDecoderLayer")
+  o = core.options(o, DECODE, 3, "TransformerDecoderLayer")
   x = add_part(self, 1, x, self_attention,
     { mask = o.mask, key_mask = o.key_mask, causal = o.causal })
   x = add_part(self, 2, x, cross_attention, memory,

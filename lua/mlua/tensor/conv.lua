@@ -5,7 +5,7 @@ local core = require "mlua.ffi"
 local window = require "mlua.tensor.window"
 
 local op = core.op
-local numbers, bad = window.numbers, window.bad
+local numbers, bad = window.numbers, core.bad
 
 local conv = {}
 
@@ -49,7 +49,7 @@ end
 function conv.conv(x, w, b, o)
   local n = window.axes(x, "conv")
   check_weight(x, w, "conv")
-  o = o == nil and NONE or window.options(o, CONV, 4, "conv")
+  o = o == nil and NONE or core.options(o, CONV, 4, "conv")
   local s1, s2, s3 = numbers(o.stride, n, 1, 1, 4, "conv", "stride")
   local d1, d2, d3 = numbers(o.dilation, n, 1, 1, 4, "conv", "dilation")
   local b1, b2, b3, a1, a2, a3
@@ -84,7 +84,7 @@ function conv.conv_transpose(x, w, b, o)
   local name = "conv_transpose"
   local n = window.axes(x, name)
   check_weight(x, w, name)
-  o = o == nil and NONE or window.options(o, TRANSPOSED, 4, name)
+  o = o == nil and NONE or core.options(o, TRANSPOSED, 4, name)
   local s1, s2, s3 = numbers(o.stride, n, 1, 1, 4, name, "stride")
   local d1, d2, d3 = numbers(o.dilation, n, 1, 1, 4, name, "dilation")
   local b1, b2, b3, a1, a2, a3 = window.padding(o.padding, n, 4, name)

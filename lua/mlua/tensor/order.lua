@@ -122,23 +122,7 @@ end
 -- -- unique values --
 
 local UNIQUE = { inverse = "boolean", counts = "boolean" }
-local HISTOGRAM = { range = "table", weight = "tensor", density = "boolean" }
-
-local function check_options(o, known, name)
-  o = o == nil and {} or o
-  if type(o) ~= "table" then bad_argument(2, name, "options", "a table", o) end
-  for option, v in pairs(o) do
-    local wanted = known[option]
-    if not wanted then
-      local text = require "mlua.text"
-      misuse(("%s: unknown option '%s'%s"):format(name, tostring(option),
-        text.did_you_mean(tostring(option), text.keys(known))))
-    elseif type(v) ~= wanted and not (wanted == "tensor" and is_tensor(v)) then
-      misuse(("%s: option %s: expected a %s, got %s"):format(name, option, wanted, core.what(v)))
-    end
-  end
-  return o
-end
+local HISTOGRAM = { range = "table", weight = true, density = "boolean" }
 
 -- The numbers, from 0, of a bool vector's true elements.
 local function true_ids(mask)
@@ -154,7 +138,7 @@ end
 -- @treturn Tensor  inverse, i64 of its shape, where asked for
 -- @treturn Tensor  counts, i64, where asked for
 function methods:unique(options)
-  local o = check_options(options, UNIQUE, "unique")
+  local o = core.options(options, UNIQUE, 1, "unique")
   local shape, flat = views.shape_of(self), self:detach():reshape(-1)
   local n = flat:count()
   local ids = op.argsort(flat, 1)
@@ -224,7 +208,7 @@ end
 -- @treturn Tensor  [bins], f32; f64 of f64 and of integers
 -- @treturn Tensor  edges, [bins + 1]
 function methods:histogram(bins, options)
-  local o = check_options(options, HISTOGRAM, "histogram")
+  local o = core.options(options, HISTOGRAM, 2, "histogram")
   local x, range = floating(self), o.range or {}
   local edges
   if is_tensor(bins) then edges = bins:to(x:dtype()) else
@@ -232,7 +216,7 @@ function methods:histogram(bins, options)
   end
   local weight = o.weight
   if weight ~= nil then
-    core.info(weight)
+    if not is_tensor(weight) then bad_argument(2, "histogram", "weight", "a tensor", weight) end
     weight = weight:detach():to(x:dtype())
   end
   local y = op.histogram(x, edges, weight)

@@ -6,7 +6,7 @@ local text = require "mlua.text"
 local window = require "mlua.tensor.window"
 
 local op = core.op
-local numbers, bad = window.numbers, window.bad
+local numbers, bad = window.numbers, core.bad
 
 local pool = {}
 
@@ -25,7 +25,7 @@ local NONE = {} -- options where there are none
 -- @raise bad argument with the shapes or the option
 function pool.max_pool(x, kernel, o)
   local n = window.axes(x, "max_pool")
-  o = o == nil and NONE or window.options(o, MAX, 3, "max_pool")
+  o = o == nil and NONE or core.options(o, MAX, 3, "max_pool")
   local k1, k2, k3 = numbers(kernel, n, nil, 1, 2, "max_pool", "kernel")
   local s1, s2, s3 = numbers(o.stride, n, kernel, 1, 3, "max_pool", "stride")
   local d1, d2, d3 = numbers(o.dilation, n, 1, 1, 3, "max_pool", "dilation")
@@ -45,7 +45,7 @@ end
 -- @raise bad argument with the shapes or the option
 function pool.avg_pool(x, kernel, o)
   local n = window.axes(x, "avg_pool")
-  o = o == nil and NONE or window.options(o, AVERAGE, 3, "avg_pool")
+  o = o == nil and NONE or core.options(o, AVERAGE, 3, "avg_pool")
   local k1, k2, k3 = numbers(kernel, n, nil, 1, 2, "avg_pool", "kernel")
   local s1, s2, s3 = numbers(o.stride, n, kernel, 1, 3, "avg_pool", "stride")
   local b1, b2, b3, a1, a2, a3 = window.padding(o.padding, n, 3, "avg_pool")
@@ -103,7 +103,7 @@ end
 function pool.upsample(x, o)
   local name = "upsample"
   local n = window.axes(x, name)
-  o = window.options(o, UPSAMPLE, 2, name)
+  o = core.options(o, UPSAMPLE, 2, name)
   local mode = o.mode == nil and "nearest" or o.mode
   if mode ~= "nearest" and AXES[mode] ~= 0 and AXES[mode] ~= n then
     local near = type(mode) == "string" and not AXES[mode]

@@ -18,8 +18,8 @@ local function shaped(t, i, name, label, n)
   if not is_tensor(t) then bad_argument(i, name, label, "a tensor", t) end
   local shape = shape_of(t)
   if n and #shape ~= n then
-    misuse(("bad argument #%d to '%s' (%s: expected %d %s, got %s)"):format(i, name, label, n,
-      n == 1 and "axis" or "axes", shape_text(shape)))
+    core.bad(i, name, "%s: expected %d %s, got %s", label, n, n == 1 and "axis" or "axes",
+      shape_text(shape))
   end
   return shape
 end
@@ -31,7 +31,7 @@ local function number_or(value, default, i, name, label)
 end
 
 local function mismatch(name, a, b)
-  misuse(("bad argument #2 to '%s' (b: expected %s, got %s)"):format(name, a, shape_text(b)))
+  core.bad(2, name, "b: expected %s, got %s", a, shape_text(b))
 end
 
 -- -- products --
