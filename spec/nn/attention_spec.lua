@@ -1,12 +1,7 @@
 -- Attention and transformer blocks: by hand, masks, mistakes; beside PyTorch in torch_spec.lua.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*attention_spec%.lua:%d+: (.*)$"), message))
-end
 
 local function near(a, b, tolerance)
   assert.same(a:shape(), b:shape())
@@ -97,7 +92,7 @@ describe("MultiheadAttention", function()
       ["see: bad argument #4 to 'MultiheadAttention' (mask: expected a tensor, got 1)"] =
         function() m(x, x, x, { mask = 1 }) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 end)
@@ -110,7 +105,7 @@ describe("encodings of positions", function()
       y[2][3])
     assert.same({}, m:parameters())
     assert.equal("bad argument #1 to 'SinusoidalEncoding' (x: expected at most 5 positions, got 6)",
-      message_of(function() m(ml.ones(1, 6, 4)) end))
+      mistake(function() m(ml.ones(1, 6, 4)) end))
   end)
 
   it("learned: a row for each position, which gets the gradients of its uses", function()
@@ -129,7 +124,7 @@ describe("encodings of positions", function()
                      { -2 * math.sin(2), 2 * math.cos(2) } }, y)
     near(y:narrow(1, 2, 3), m(ml.tensor { { 1, 0 }, { 0, 2 } }, 1))
     assert.equal("bad argument #1 to 'Rotary' (dim: expected an even number, got 3)",
-      message_of(function() nn.Rotary.new { dim = 3 } end))
+      mistake(function() nn.Rotary.new { dim = 3 } end))
   end)
 end)
 
@@ -199,7 +194,7 @@ describe("transformer blocks", function()
       ["bad argument #3 to 'TransformerDecoderLayer' (unknown option 'memory')"] =
         function() d(ml.ones(3, 2, 8), ml.ones(3, 2, 8), { memory = 1 }) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 end)

@@ -1,13 +1,8 @@
 -- Modules: registering, names, state, summaries.
 local ml = require "mlua"
 local files = require "spec.support.files"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*module_spec%.lua:%d+: (.*)$"), message))
-end
 
 local Pair = nn.Module.class "Pair"
 function Pair.new()
@@ -45,12 +40,12 @@ describe("a module", function()
   it("says at the user's line, with the layer's path, what does not fit", function()
     local m = Pair.new():name_paths()
     assert.equal("rest.1: bad argument #1 to 'linear' (x: expected [*, 3], got [4, 2])",
-      message_of(function() m.rest(ml.ones(4, 2)) end))
+      mistake(function() m.rest(ml.ones(4, 2)) end))
     assert.equal("first: bad argument #1 to 'linear' (x: expected a tensor, got nil)",
-      message_of(function() m(nil) end))
+      mistake(function() m(nil) end))
     -- the path is gone
     assert.equal("bad argument #2 to 'sum' (axis: expected 1 to 1 or negative, got 3)",
-      message_of(function() ml.ones(2):sum(3) end))
+      mistake(function() ml.ones(2):sum(3) end))
   end)
 
   it("is shown as a tree and as a summary", function()
@@ -79,7 +74,7 @@ rest.1  Linear 3 -> 1 relu  weight [1, 3], bias [1]             4
       ["bad argument #2 to 'parameter' (t: expected a floating-point tensor, got i64)"] =
         function() m:parameter("n", ml.arange(2)) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 end)
@@ -147,9 +142,9 @@ describe("a module converted", function()
     local m = nn.Linear.new { inputs = 2, outputs = 1, dtype = "bf16", seed = 1 }
     assert.equal("bf16", nn.initialise.kaiming_normal(m.weight):dtype())
     assert.equal("bad argument #1 to 'sgd' ([1]: expected f32 or f64, got bf16)",
-      message_of(function() ml.optim.sgd(m, {}) end))
+      mistake(function() ml.optim.sgd(m, {}) end))
     assert.equal("bad argument #1 to 'to' (dtype: expected f64, f32, bf16 or f16, got 'i64')",
-      message_of(function() m:to "i64" end))
+      mistake(function() m:to "i64" end))
   end)
 end)
 
@@ -190,11 +185,11 @@ describe("a module's state", function()
   it("of nothing, and a file without a path, are mistakes at their line", function()
     local m = Pair.new()
     assert.equal("bad argument #1 to 'load_state' (state: expected a table, got nil)",
-      message_of(function() m:load_state(nil) end))
+      mistake(function() m:load_state(nil) end))
     assert.equal("bad argument #1 to 'load' (path: expected a string, got nil)",
-      message_of(function() m:load() end))
+      mistake(function() m:load() end))
     assert.equal("bad argument #1 to 'save' (path: expected a string, got nil)",
-      message_of(function() m:save() end))
+      mistake(function() m:save() end))
   end)
 
   it("goes to a file and back", function()

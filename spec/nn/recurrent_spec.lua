@@ -1,12 +1,7 @@
 -- Recurrent layers by hand, their states, their mistakes; beside PyTorch in torch_spec.lua.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*recurrent_spec%.lua:%d+: (.*)$"), message))
-end
 
 local function same(a, b, title)
   assert.same(a:shape(), b:shape(), title)
@@ -168,7 +163,7 @@ describe("recurrent layers", function()
       ["bad argument #1 to 'GRU' (dropout: expected 0 to 1, got 2)"] =
         function() nn.GRU.new { inputs = 1, hidden = 1, dropout = 2 } end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 
@@ -196,7 +191,7 @@ describe("recurrent layers", function()
       ["bad argument #1 to 'gru' (z: expected [T, B, 3 H], got [1, 1, 8])"] =
         function() ml.gru(ml.ones(1, 1, 8), ml.ones(8, 3)) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 end)

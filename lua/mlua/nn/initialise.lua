@@ -122,6 +122,12 @@ function initialise.gain(nonlinearity, slope)
   return GAINS[nonlinearity]
 end
 
+-- Draws of mean 0 and a standard deviation.
+local function draw_uniform(t, sd, o)
+  return draw(t, tensor.uniform, -math.sqrt(3) * sd, math.sqrt(3) * sd, o)
+end
+local function draw_normal(t, sd, o) return draw(t, tensor.normal, 0, sd, o) end
+
 local function xavier(name, t, o)
   o = options(name, t, o, { gain = 1 })
   local fan_in, fan_out = fans(name, t)
@@ -134,9 +140,7 @@ end
 -- @treturn Tensor   t
 -- @source Glorot & Bengio 2010
 function initialise.xavier_uniform(t, o)
-  local sd
-  sd, o = xavier("xavier_uniform", t, o)
-  return draw(t, tensor.uniform, -math.sqrt(3) * sd, math.sqrt(3) * sd, o)
+  return draw_uniform(t, xavier("xavier_uniform", t, o))
 end
 
 --- Normal, of standard deviation gain sqrt(2 / (fan_in + fan_out)).
@@ -145,9 +149,7 @@ end
 -- @treturn Tensor   t
 -- @source Glorot & Bengio 2010
 function initialise.xavier_normal(t, o)
-  local sd
-  sd, o = xavier("xavier_normal", t, o)
-  return draw(t, tensor.normal, 0, sd, o)
+  return draw_normal(t, xavier("xavier_normal", t, o))
 end
 
 local function kaiming(name, t, o)
@@ -168,9 +170,7 @@ end
 -- @treturn Tensor   t
 -- @source He, Zhang, Ren, Sun 2015, arXiv:1502.01852
 function initialise.kaiming_uniform(t, o)
-  local sd
-  sd, o = kaiming("kaiming_uniform", t, o)
-  return draw(t, tensor.uniform, -math.sqrt(3) * sd, math.sqrt(3) * sd, o)
+  return draw_uniform(t, kaiming("kaiming_uniform", t, o))
 end
 
 --- Normal, of standard deviation gain / sqrt(fan).
@@ -179,9 +179,7 @@ end
 -- @treturn Tensor   t
 -- @source He, Zhang, Ren, Sun 2015, arXiv:1502.01852
 function initialise.kaiming_normal(t, o)
-  local sd
-  sd, o = kaiming("kaiming_normal", t, o)
-  return draw(t, tensor.normal, 0, sd, o)
+  return draw_normal(t, kaiming("kaiming_normal", t, o))
 end
 
 return initialise

@@ -24,6 +24,11 @@ local function shaped(t, i, name, label, n)
   return shape
 end
 
+-- The shapes of two tensors, of m and n axes.
+local function two(name, a, m, b, n)
+  return shaped(a, 1, name, "a", m), shaped(b, 2, name, "b", n)
+end
+
 local function number_or(value, default, i, name, label)
   if value == nil then return default end
   if type(value) ~= "number" then bad_argument(i, name, label, "a number", value) end
@@ -38,14 +43,13 @@ end
 
 --- The product of two matrices, and nothing else.
 function methods.mm(a, b)
-  shaped(a, 1, "mm", "a", 2)
-  shaped(b, 2, "mm", "b", 2)
+  two("mm", a, 2, b, 2)
   return op.matmul(a, b)
 end
 
 --- The products of two batches of matrices [B, M, K] and [B, K, N], of as many each.
 function methods.bmm(a, b)
-  local p, q = shaped(a, 1, "bmm", "a", 3), shaped(b, 2, "bmm", "b", 3)
+  local p, q = two("bmm", a, 3, b, 3)
   if p[1] ~= q[1] or p[3] ~= q[2] then
     mismatch("bmm", ("[%d, %d, *]"):format(p[1], p[3]), q)
   end
@@ -54,22 +58,19 @@ end
 
 --- A matrix times a vector.
 function methods.mv(a, b)
-  shaped(a, 1, "mv", "a", 2)
-  shaped(b, 2, "mv", "b", 1)
+  two("mv", a, 2, b, 1)
   return op.matmul(a, b)
 end
 
 --- The product of two vectors, a number.
 function methods.dot(a, b)
-  shaped(a, 1, "dot", "a", 1)
-  shaped(b, 2, "dot", "b", 1)
+  two("dot", a, 1, b, 1)
   return op.matmul(a, b)
 end
 
 --- Every element of one vector times every one of another: [M], [N] to [M, N].
 function methods.outer(a, b)
-  shaped(a, 1, "outer", "a", 1)
-  shaped(b, 2, "outer", "b", 1)
+  two("outer", a, 1, b, 1)
   return op.mul(a:unsqueeze(2), b:unsqueeze(1))
 end
 
@@ -101,7 +102,7 @@ methods.baddbmm = added("baddbmm", 3)
 
 --- The Kronecker product: every element of a times all of b.
 function methods.kron(a, b)
-  local p, q = shaped(a, 1, "kron", "a"), shaped(b, 2, "kron", "b")
+  local p, q = two("kron", a, nil, b, nil)
   local n, wide_a, wide_b, sizes = math.max(#p, #q), {}, {}, {}
   for d = 1, n do
     local i, j = d - (n - #p), d - (n - #q)
@@ -115,8 +116,7 @@ end
 
 --- The cross product of vectors of 3 along an axis, the last one unless said; others broadcast.
 function methods.cross(a, b, axis)
-  local p = shaped(a, 1, "cross", "a")
-  local q = shaped(b, 2, "cross", "b")
+  local p, q = two("cross", a, nil, b, nil)
   axis = axis or -1
   local d, e = axis_in(#p, axis, "cross", 3), axis_in(#q, axis, "cross", 3)
   if p[d] ~= 3 or q[e] ~= 3 then
@@ -179,8 +179,7 @@ end
 -- @tparam[opt=-1] number axis
 -- @tparam[opt=1e-8] number eps
 function methods.cosine_similarity(a, b, axis, eps)
-  shaped(a, 1, "cosine_similarity", "a")
-  shaped(b, 2, "cosine_similarity", "b")
+  two("cosine_similarity", a, nil, b, nil)
   axis, eps = axis or -1, number_or(eps, 1e-8, 4, "cosine_similarity", "eps")
   local function length(t) return op.clamp(methods.norm(t, 2, axis, true), eps, math.huge) end
   return op.sum(op.mul(op.div(a, length(a)), op.div(b, length(b))), axis)
@@ -188,15 +187,14 @@ end
 
 --- The p-norm of a - b, all elements as one vector.
 function methods.dist(a, b, p)
-  shaped(a, 1, "dist", "a")
-  shaped(b, 2, "dist", "b")
+  two("dist", a, nil, b, nil)
   return methods.norm(op.sub(a, b), p)
 end
 
 --- The p-norms of the differences of all rows of a, [..., M, D], and all of b, [..., N, D]:
 -- [..., M, N]. Takes M N D elements of memory, batch aside.
 function methods.cdist(a, b, p)
-  local s, t = shaped(a, 1, "cdist", "a"), shaped(b, 2, "cdist", "b")
+  local s, t = two("cdist", a, nil, b, nil)
   if #s < 2 or #t < 2 or s[#s] ~= t[#t] then
     misuse(("cdist: expected rows of one length, got %s and %s"):format(shape_text(s),
       shape_text(t)))
