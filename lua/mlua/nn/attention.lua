@@ -4,6 +4,7 @@
 -- column, as op.scaled_dot_product_attention has it; one of floats is added to the scores.
 -- @module mlua.nn.attention
 local Module = require "mlua.nn.module"
+local attend = require "mlua.nn.attend"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local inputs = require "mlua.nn.inputs"
@@ -249,7 +250,7 @@ local function joined_mask(mask, keys, b, s, dtype)
   return tensor.where(keys, mask, -math.huge)
 end
 
-local OPTIONS = { mask = true, key_mask = true, causal = "boolean" }
+local OPTIONS = { mask = true, key_mask = true, causal = "boolean", weights = "string" }
 
 --- Queries see keys, and take of their values.
 -- @tparam Tensor q   [L, B, dim], or [B, L, dim] where batch_first
@@ -257,12 +258,18 @@ local OPTIONS = { mask = true, key_mask = true, causal = "boolean" }
 -- @tparam[opt=k] Tensor v  [S, B, vdim]
 -- @tparam ?table o   mask: bool, true where a query may see a key, or floats that are added; it
 --   broadcasts to [B, heads, L, S]; key_mask: bool [B, S], false for keys that nobody sees; causal
---   (false): query l sees keys up to l
+--   (false): query l sees keys up to l; weights: "mean" over the heads, or of all "heads", asks for
+--   what each query takes of each key. Weights, or a mask that requires a gradient, take the memory
+--   of [B, heads, L, S] several times
 -- @treturn Tensor    of q's shape; a query that sees no key takes nothing: out_proj's bias
+-- @treturn ?Tensor   weights where asked for, after dropout: [B, L, S], or [B, heads, L, S]
 function MultiheadAttention:forward(q, k, v, o)
   local class = "MultiheadAttention"
   core.set_context(self._path)
   o = core.options(o, OPTIONS, 4, class)
+  if o.weights ~= nil and o.weights ~= "mean" and o.weights ~= "heads" then
+    bad(4, class, "weights: expected mean or heads, got %s", what(o.weights))
+  end
   k = k == nil and q or k
   v = v == nil and k or v
   local b, l = check_input(self, q, 1, class, "q", self.dim)
@@ -279,11 +286,14 @@ function MultiheadAttention:forward(q, k, v, o)
   if d and self.training then
     p, seed, stream, draw = d.p, d.seed, d.stream, op.count_up(d.count)
   end
-  local y = op.scaled_dot_product_attention(qs, ks, vs_, joined_mask(o.mask, o.key_mask, b, s,
-    q:dtype()), o.causal or false, 0, p, seed, stream, draw) -- [B, heads, L, wide]
+  local y, w = attend(qs, ks, vs_, { mask = joined_mask(o.mask, o.key_mask, b, s, q:dtype()),
+    causal = o.causal, p = p, seed = seed, stream = stream, draw = draw,
+    weights = o.weights ~= nil }) -- [B, heads, L, wide], [B, heads, L, S]
   y = self.batch_first and y:permute(1, 3, 2, 4) or y:permute(3, 1, 2, 4)
   y = self.out_proj:forward(y:reshape(b * l, self.dim)):reshape(q:shape())
+  if o.weights == "mean" then w = w:mean(2) end
   core.set_context(nil)
+  if o.weights then return y, w end
   return y
 end
 

@@ -3,6 +3,7 @@
 -- Every operation is a function here (`functional.cross_entropy`, `functional.layer_norm`: see
 -- their reference page); those below take options as a table.
 -- @module mlua.nn.functional
+local attend = require "mlua.nn.attend"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local create = require "mlua.tensor.create"
@@ -133,7 +134,7 @@ end
 -- @tparam Tensor v  [.., S, V]
 -- @tparam ?table o  mask: broadcasts to [.., L, S], bool (true where a row sees a column) or added;
 --   causal (false): row l sees columns up to l; scale (1 / sqrt(E)); dropout (0), training (true),
---   seed, stream
+--   seed, stream. A mask that requires a gradient gets one, at the cost of the weights' memory
 -- @treturn Tensor   [.., L, V]
 -- @source Vaswani et al. 2017, arXiv:1706.03762, eq. 1
 function functional.scaled_dot_product_attention(q, k, v, o)
@@ -149,7 +150,8 @@ function functional.scaled_dot_product_attention(q, k, v, o)
   q, k, v = expanded(q, lead), expanded(k, lead), expanded(v, lead)
   local p, seed, stream = o.training ~= false and o.dropout or 0, nil, nil
   if p > 0 then seed, stream = names_of(o) end
-  return op.scaled_dot_product_attention(q, k, v, o.mask, o.causal, o.scale, p, seed, stream)
+  return (attend(q, k, v, { mask = o.mask, causal = o.causal, scale = o.scale, p = p, seed = seed,
+                            stream = stream }))
 end
 
 -- -- losses --
