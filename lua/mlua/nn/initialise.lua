@@ -182,4 +182,24 @@ function initialise.kaiming_normal(t, o)
   return draw_normal(t, kaiming("kaiming_normal", t, o))
 end
 
+--- Rows that are orthonormal, or columns where there are more rows, times a gain; of more than two
+-- axes, all but the first count as one. By QR, which needs LAPACK.
+-- @tparam Tensor t  at least two axes
+-- @tparam ?table o  gain (1); seed, stream
+-- @treturn Tensor   t
+-- @source Saxe, McClelland, Ganguli 2013, arXiv:1312.6120; uniform by the signs of R, as PyTorch
+function initialise.orthogonal(t, o)
+  o = options("orthogonal", t, o, { gain = 1 })
+  fans("orthogonal", t)
+  if t:count() == 0 then return t end
+  local shape = t:shape()
+  local rows, columns = shape[1], t:count() / shape[1]
+  local q, r = require("mlua.linalg").qr(tensor.randn(math.max(rows, columns),
+    math.min(rows, columns), { dtype = "f64", seed = o.seed, stream = o.stream }))
+  q = q * tensor.where(r:diagonal():lt(0), -o.gain, o.gain):to "f64"
+  if rows < columns then q = q:transpose() end
+  t:copy(q:reshape(shape))
+  return t
+end
+
 return initialise

@@ -121,7 +121,7 @@ end
 
 -- -- unique values --
 
-local UNIQUE = { inverse = "boolean", counts = "boolean" }
+local UNIQUE = { inverse = "boolean", counts = "boolean", axis = "number" }
 local HISTOGRAM = { range = "table", weight = true, density = "boolean" }
 
 -- The numbers, from 0, of a bool vector's true elements.
@@ -131,27 +131,49 @@ local function true_ids(mask)
   return core.own(ids)
 end
 
---- Its values, each once, in rising order. No NaN equals another.
--- @tparam ?table options  `inverse`: also where each element is among them; `counts`: also how
---   often each is there
--- @treturn Tensor  of one axis
--- @treturn Tensor  inverse, i64 of its shape, where asked for
--- @treturn Tensor  counts, i64, where asked for
-function methods:unique(options)
-  local o = core.options(options, UNIQUE, 1, "unique")
-  local shape, flat = views.shape_of(self), self:detach():reshape(-1)
-  local n = flat:count()
-  local ids = op.argsort(flat, 1)
-  local sorted = op.gather(flat, ids, 1)
-  local new = create.ones({ n }, { dtype = "bool" }) -- whether one differs from that before it
-  if n > 1 then
-    new:narrow(1, 2, n):copy(op.ne(sorted:narrow(1, 2, n), sorted:narrow(1, 1, n - 1)))
+-- The order of elements [n], or of rows [n, m] by their first element, then by the second, …
+local function order_of(rows)
+  if rows:dim() == 1 then return op.argsort(rows, 1) end
+  local ids = create.arange(rows:size(1))
+  for k = rows:size(2), 1, -1 do -- each sort keeps the order of equal elements
+    local by = op.argsort(op.index_select(rows:select(2, k), ids, 1), 1)
+    ids = op.index_select(ids, by, 1)
   end
+  return ids
+end
+
+-- Whether each element, or row, is another than that before it; the first one is.
+local function begins(rows)
+  local n = rows:size(1)
+  local new = create.ones({ n }, { dtype = "bool" })
+  if n > 1 then
+    local d = op.ne(rows:narrow(1, 2, n), rows:narrow(1, 1, n - 1))
+    new:narrow(1, 2, n):copy(d:dim() > 1 and op.any(d, 2) or d)
+  end
+  return new
+end
+
+-- One of each run of equal elements, or of slices along o.axis; first in order, if `sorts`.
+local function distinct(t, o, name, sorts)
+  local shape, axis, from = views.shape_of(t), o.axis, t:detach()
+  local rows, n
+  if axis then
+    axis = axis_in(#shape, axis, name, 1)
+    n = shape[axis]
+    rows = from:movedim(axis, 1):reshape(n, n > 0 and t:count() / n or 0)
+    shape = { n }
+  else
+    from, axis, n = from:reshape(-1), 1, t:count()
+    rows = from
+  end
+  local ids = sorts and order_of(rows)
+  local new = begins(ids and op.index_select(rows, ids, 1) or rows)
   local starts = true_ids(new)
-  local results = { op.index_select(sorted, starts, 1) }
+  local chosen = ids and op.index_select(ids, starts, 1) or starts
+  local results = { op.index_select(from, chosen, axis) }
   if o.inverse then
     local place = op.affine(op.cumsum(new:to("f64"), 1), 1, -1):to("i64")
-    results[2] = op.scatter(ids, ids, place, 1):reshape(shape)
+    results[2] = (ids and op.scatter(ids, ids, place, 1) or place):reshape(shape)
   end
   if o.counts then
     local ends = op.cat({ starts, create.full(n, { 1 }, { dtype = "i64" }) }, 1)
@@ -159,6 +181,27 @@ function methods:unique(options)
     results[#results + 1] = op.sub(ends:narrow(1, 2, m + 1), ends:narrow(1, 1, m))
   end
   return unpack(results)
+end
+
+--- Its values, each once, in rising order; or its slices along an axis, ordered by their first
+-- element, then by the second, … (one sort for each element of a slice). No NaN equals another.
+-- @tparam ?table options  `inverse`: also where each element, or slice, is among them; `counts`:
+--   also how often each is there; `axis`
+-- @treturn Tensor  of one axis; with `axis`, of its shape but there
+-- @treturn Tensor  inverse, i64 of its shape, or [size of the axis], where asked for
+-- @treturn Tensor  counts, i64, where asked for
+function methods:unique(options)
+  core.info(self)
+  return distinct(self, core.options(options, UNIQUE, 1, "unique"), "unique", true)
+end
+
+--- Its values without those that equal the one before them; or its slices along an axis.
+-- @tparam ?table options  inverse, counts, axis, as `unique` has them
+-- @treturn Tensor  and inverse and counts, where asked for, as `unique` gives them
+function methods:unique_consecutive(options)
+  core.info(self)
+  local name = "unique_consecutive"
+  return distinct(self, core.options(options, UNIQUE, 1, name), name, false)
 end
 
 -- -- counting --
