@@ -189,6 +189,16 @@ describe("norms", function()
       mistake(function() ml.arange(3):norm() end))
   end)
 
+  it("std of equal elements is 0, with a gradient of 0, as PyTorch's", function()
+    local x = ml.tensor({ { 3, 3 }, { 1, 5 } }, "f64"):requires_grad()
+    local y = x:std(2)
+    y:sum():backward() -- of 1, 5: std sqrt 8, d std / dx = (x - 3) / std
+    assert.same({ 0, math.sqrt(8) }, y:totable())
+    local g = x:grad():totable()
+    assert.same({ 0, 0 }, g[1])
+    assert.near(2 / math.sqrt(8), g[2][2], 1e-15)
+  end)
+
   it("std, normalize, cosine_similarity, dist and cdist", function()
     local x = ml.tensor { { 3, 4 }, { 0, 2 } }
     assert.near(math.sqrt(0.5), x:std(2):at(1), 1e-6)

@@ -1,7 +1,7 @@
 --- Clipping of gradients, between `loss:backward()` and `opt:step()`.
 -- @module mlua.optim.clip
 local core = require "mlua.ffi"
-local params = require "mlua.optim.params"
+local parameters = require "mlua.optim.params"
 
 local C, bad = core.C, core.bad
 local clip = {}
@@ -16,7 +16,7 @@ local function tensors_of(source, name)
       core.what(source))
   end
   if source.entries and source.refs then return source.refs end
-  local list = params.each_once(source.entries or source, name, "params")
+  local list = parameters.each_once(source.entries or source, name, "params")
   for i, e in ipairs(list) do list[i] = e.tensor end
   local refs = core.ref_list(list)
   if source.entries then source.refs = refs end -- an optimiser's parameters never change
@@ -25,13 +25,13 @@ end
 
 --- Scale the gradients so that their norm, as of one vector, is at most max_norm: by
 -- max_norm / (norm + 1e-6) where that is below 1. Parameters without a gradient are left out.
--- @param source             a module, an optimiser, or a list of tensors
+-- @param params             a module, an optimiser, or a list of tensors
 -- @tparam number max_norm
 -- @tparam[opt=2] number p   of the norm, above 0; math.huge takes the largest magnitude
 -- @treturn number           the norm before
 -- @source Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, algorithm 1
-function clip.norm(source, max_norm, p)
-  local list = tensors_of(source, "clip_grad_norm")
+function clip.norm(params, max_norm, p)
+  local list = tensors_of(params, "clip_grad_norm")
   if not at_least(0, max_norm) then
     bad(2, "clip_grad_norm", "max_norm: expected a number of at least 0, got %s",
       core.what(max_norm))
@@ -49,10 +49,10 @@ function clip.norm(source, max_norm, p)
 end
 
 --- Clamp every element of the gradients into [-limit, limit].
--- @param source        a module, an optimiser, or a list of tensors
+-- @param params        a module, an optimiser, or a list of tensors
 -- @tparam number limit  at least 0
-function clip.value(source, limit)
-  local list = tensors_of(source, "clip_grad_value")
+function clip.value(params, limit)
+  local list = tensors_of(params, "clip_grad_value")
   if not at_least(0, limit) then
     bad(2, "clip_grad_value", "limit: expected a number of at least 0, got %s", core.what(limit))
   end

@@ -3,6 +3,7 @@
 -- @module mlua.tensor.product
 local core = require "mlua.ffi"
 
+local create = require "mlua.tensor.create"
 local views = require "mlua.tensor.view"
 
 local op, misuse, bad_argument, is_tensor = core.op, core.misuse, core.bad_argument, core.is_tensor
@@ -155,13 +156,17 @@ function methods:norm(p, axis, keep)
   return op.norm(self, p, a, keep)
 end
 
---- The standard deviation along an axis, or of all elements.
+--- The standard deviation along an axis, or of all elements. Its gradient where all are equal is 0.
 -- @tparam ?number axis
 -- @tparam[opt=false] boolean keep
 -- @tparam[opt=1] number correction  taken from the count: 1 for a sample, 0 for all there is
 function methods:std(axis, keep, correction)
   shaped(self, 1, "std", "x")
-  return op.sqrt(op.var(self, axis or 0, keep, number_or(correction, 1, 3, "std", "correction")))
+  local v = op.var(self, axis or 0, keep, number_or(correction, 1, 3, "std", "correction"))
+  if not core.info(v).requires_grad then return op.sqrt(v) end
+  local function number(n) return create.full(n, {}, { dtype = v:dtype() }) end
+  local flat = op.eq(v:detach(), number(0)) -- where the root has no slope
+  return op.where(flat, number(0), op.sqrt(op.where(flat, number(1), v)))
 end
 
 --- x / max(norm of x along an axis, eps): vectors of length 1.
