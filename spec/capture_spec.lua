@@ -261,6 +261,43 @@ describe("a captured step", function()
     end, regression, function(k) return rows(k, 6) end, 50)
   end)
 
+  it("has them where layers meet a new shape in it: rotary tables, the offsets of even bags",
+    function()
+      local function attention()
+        local model = nn.MultiheadAttention.new { dim = 4, heads = 2, rotary = true, seed = 1,
+          stream = 1 }
+        return model, optim.sgd(model, { lr = 0.1 })
+      end
+      local long = 40 -- more positions than Rotary makes tables for at first
+      local function see(model, opt)
+        return function(batch)
+          local loss = model:forward(batch.x):square():sum()
+          opt:step(loss)
+          return loss
+        end
+      end
+      same_bits(attention, see, function(k)
+        return { x = ml.randn(k == 3 and long or 5, 2, 4, { seed = 1, stream = k }) }
+      end, 5)
+
+      local function bag()
+        local model = nn.EmbeddingBag.new { rows = 7, dim = 2, seed = 1, stream = 1 }
+        return model, optim.sgd(model, { lr = 0.1 })
+      end
+      same_bits(bag, see, function(k)
+        return { x = ml.randint(0, 7, k % 2 + 2, 3, { seed = 1, stream = k }) }
+      end, 5)
+    end)
+
+  it("leaves layers as they were: a plain forward of that shape makes its own tables", function()
+    local rotary, bag = nn.Rotary.new { dim = 4 }, nn.EmbeddingBag.new { rows = 5, dim = 2 }
+    local x, ids = ml.randn(20, 4), ml.tensor({ { 1, 2 }, { 3, 4 } }, "i64")
+    local want, want_bags = ml.capture(function() return rotary(x) end)(),
+      ml.capture(function() return bag(ids) end)()
+    assert.same(want:totable(), rotary(x):totable())
+    assert.same(want_bags:totable(), bag(ids):totable())
+  end)
+
   it("returns copies: what it returned before stays", function()
     local step = ml.capture(function(x) return x * 2, x + 1 end)
     local a, b = step(ml.ones(2))

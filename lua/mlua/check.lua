@@ -66,6 +66,12 @@ function check.arg_at(level, ok, n, name, format, ...)
   if not ok then raise(level + 2, n, name, message(format, ...)) end
 end
 
+-- Whether a value is of a type, or of one of those in "table|nil".
+local function is_of(value, expected)
+  local kind = type(value)
+  return kind == expected or ("|" .. expected .. "|"):find("|" .. kind .. "|", 1, true) ~= nil
+end
+
 --- Raise unless a value has the type.
 -- @param value
 -- @tparam number n
@@ -74,12 +80,24 @@ end
 -- @tparam string expected  as type() says it; "table|nil" takes either
 -- @return value
 function check.type(value, n, name, label, expected)
-  local kind = type(value)
-  if kind ~= expected and not ("|" .. expected .. "|"):find("|" .. kind .. "|", 1, true) then
+  if not is_of(value, expected) then
     local wanted = expected:gsub("|", " or ")
     raise(3, n, name, ("%s: expected a %s, got %s"):format(label, wanted, what(value)))
   end
   return value
+end
+
+-- What keeps a value from being a whole number within bounds, or nil.
+local function no_int(value, label, lowest, highest)
+  if type(value) ~= "number" or value % 1 ~= 0 then
+    return ("%s: expected an integer, got %s"):format(label, what(value))
+  end
+  if lowest and value < lowest or highest and value > highest then
+    local range = not highest and ("at least %d"):format(lowest)
+      or not lowest and ("at most %d"):format(highest)
+      or ("%d to %d"):format(lowest, highest)
+    return ("%s: expected %s, got %.14g"):format(label, range, value)
+  end
 end
 
 --- Raise unless a value is a whole number within bounds.
@@ -91,16 +109,54 @@ end
 -- @tparam ?number highest
 -- @return value
 function check.int(value, n, name, label, lowest, highest)
-  if type(value) ~= "number" or value % 1 ~= 0 then
-    raise(3, n, name, ("%s: expected an integer, got %s"):format(label, what(value)))
-  end
-  if lowest and value < lowest or highest and value > highest then
-    local range = not highest and ("at least %d"):format(lowest)
-      or not lowest and ("at most %d"):format(highest)
-      or ("%d to %d"):format(lowest, highest)
-    raise(3, n, name, ("%s: expected %s, got %.14g"):format(label, range, value))
-  end
+  local wrong = no_int(value, label, lowest, highest)
+  if wrong then raise(3, n, name, wrong) end
   return value
+end
+
+--- The same for a helper, by `level` as `arg_at` has it.
+-- @tparam number level
+-- @param value
+-- @tparam number n
+-- @tparam string name
+-- @tparam string label
+-- @tparam ?number lowest
+-- @tparam ?number highest
+-- @return value
+function check.int_at(level, value, n, name, label, lowest, highest)
+  local wrong = no_int(value, label, lowest, highest)
+  if wrong then raise(level + 2, n, name, wrong) end
+  return value
+end
+
+--- What a message says of an option that is not known: unknown option 'strid', did you mean …
+-- @param field
+-- @tparam table known  names as keys
+-- @treturn string
+function check.unknown(field, known)
+  local text = require "mlua.text"
+  return ("unknown option '%s'%s"):format(tostring(field),
+    text.did_you_mean(tostring(field), text.keys(known)))
+end
+
+--- What is wrong with a table of options, a field that is not known or one of the wrong type, for
+-- those who raise in a way of their own.
+-- @param options       a table, or nil for none
+-- @tparam table known  name → type as check.type takes it, or true for any
+-- @treturn ?string     nil where nothing is
+function check.misfit(options, known)
+  if options == nil then return nil end
+  if type(options) ~= "table" then
+    return ("expected a table of options, got %s"):format(what(options))
+  end
+  for field, value in pairs(options) do
+    local expected = known[field]
+    if expected == nil then return check.unknown(field, known) end
+    if expected ~= true and not is_of(value, expected) then
+      return ("%s: expected a %s, got %s"):format(tostring(field), (expected:gsub("|", " or ")),
+        what(value))
+    end
+  end
 end
 
 --- Raise if a table of options holds a field that is not known, or one of the wrong type.
@@ -110,25 +166,9 @@ end
 -- @tparam string name    of the function
 -- @treturn table     options, or an empty table
 function check.options(options, known, n, name)
-  if options == nil then return {} end
-  if type(options) ~= "table" then
-    raise(3, n, name, ("expected a table of options, got %s"):format(what(options)))
-  end
-  for field, value in pairs(options) do
-    local expected = known[field]
-    if expected == nil then
-      local text = require "mlua.text"
-      raise(3, n, name, ("unknown option '%s'%s"):format(tostring(field),
-        text.did_you_mean(tostring(field), text.keys(known))))
-    elseif expected ~= true then
-      local kind = type(value)
-      if kind ~= expected and not ("|" .. expected .. "|"):find("|" .. kind .. "|", 1, true) then
-        raise(3, n, name, ("%s: expected a %s, got %s"):format(tostring(field),
-          (expected:gsub("|", " or ")), what(value)))
-      end
-    end
-  end
-  return options
+  local wrong = check.misfit(options, known)
+  if wrong then raise(3, n, name, wrong) end
+  return options == nil and {} or options
 end
 
 return check

@@ -8,7 +8,7 @@ local create = require "mlua.tensor.create"
 local product = require "mlua.tensor.product"
 local views = require "mlua.tensor.view"
 
-local op, misuse, is_tensor = core.op, core.misuse, core.is_tensor
+local op, bad, is_tensor = core.op, core.bad, core.is_tensor
 local shape_of, shape_text, view = views.shape_of, views.shape_text, views.view
 
 local linalg = {}
@@ -17,8 +17,7 @@ local function matrix(t, i, name, label)
   if not is_tensor(t) then core.bad_argument(i, name, label, "a tensor", t) end
   local shape = shape_of(t)
   if #shape < 2 then
-    misuse(("bad argument #%d to '%s' (%s: expected matrices, [..., M, N], got %s)"):format(i, name,
-      label, shape_text(shape)))
+    bad(i, name, "%s: expected matrices, [..., M, N], got %s", label, shape_text(shape))
   end
   return shape
 end
@@ -56,8 +55,8 @@ local function broadcast(a, b, name)
     if d > n - 2 then
       to_a[d], to_b[d] = s, t
     elseif s ~= t and s ~= 1 and t ~= 1 then
-      misuse(("bad argument #2 to '%s' (b: axes before the matrix of %s do not broadcast with "
-        .. "those of %s)"):format(name, shape_text(q), shape_text(p)))
+      bad(2, name, "b: axes before the matrix of %s do not broadcast with those of %s",
+        shape_text(q), shape_text(p))
     else
       to_a[d] = s == 1 and t or s
       to_b[d] = to_a[d]
@@ -106,8 +105,7 @@ end
 function linalg.inv(a)
   local shape = matrix(a, 1, "inv", "a")
   if shape[#shape] ~= shape[#shape - 1] then
-    misuse(("bad argument #1 to 'inv' (a: expected square matrices, [..., N, N], got %s)"):format(
-      shape_text(shape)))
+    bad(1, "inv", "a: expected square matrices, [..., N, N], got %s", shape_text(shape))
   end
   return op.solve(a, views.expand_to(eye(shape[#shape], a:dtype()), shape, "inv"))
 end
@@ -166,8 +164,7 @@ end
 function linalg.lstsq(a, b)
   local shape = matrix(a, 1, "lstsq", "a")
   if shape[#shape - 1] < shape[#shape] then
-    misuse(("bad argument #1 to 'lstsq' (a: expected at least as many rows as columns, got %s)")
-      :format(shape_text(shape)))
+    bad(1, "lstsq", "a: expected at least as many rows as columns, got %s", shape_text(shape))
   end
   return with_columns("lstsq", a, b, function(p, q)
     local orthonormal, r = linalg.qr(p)

@@ -8,10 +8,12 @@
 --
 -- Parameters come as a module, as a list of tensors, or as groups with options of their own:
 -- `optim.adam({ { params = model.base, lr = 1e-4 }, { params = model.head } }, { lr = 1e-3 })`.
--- Formulas, defaults and the names of states are PyTorch's.
+-- Formulas, defaults and the names of states are PyTorch's. All take maximize (false): go up
+-- instead of down, by gradients of the other sign.
 -- @module mlua.optim
 local check = require "mlua.check"
 local core = require "mlua.ffi"
+local params = require "mlua.optim.params"
 local rules = require "mlua.optim.rules"
 local gradient = require "mlua.tensor.gradient"
 local tensor = require "mlua.tensor"
@@ -25,9 +27,7 @@ local optim = {}
 
 -- Raise unless ok, at the user's line however deep this is.
 local function expect(ok, n, name, format, ...)
-  if not ok then
-    core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-  end
+  if not ok then core.bad(n, name, format, ...) end
 end
 
 local function wants_gradient(t)
@@ -41,28 +41,21 @@ end
 -- `list`. A tensor that is there twice, as tied weights are, counts once. Parameters that a module
 -- has frozen are left out; in a list, a tensor that asks for no gradient is a mistake.
 local function add_entries(list, taken, model, optimizer, group, at)
-  expect(type(model) == "table", 1, optimizer, "%sexpected a module or a list of tensors, got %s",
-    at, core.what(model))
-  local is_module = type(model.named_parameters) == "function"
-  for i, p in ipairs(is_module and model:named_parameters() or model) do
-    local e
-    if tensor.is(p) then
-      e = { name = tostring(taken.n + i), tensor = p, rowwise = p:dim() == 2 }
-    else
-      expect(type(p) == "table" and tensor.is(p.tensor), 1, optimizer,
-        "%s[%d]: expected a tensor, got %s", at, i, check.what(p))
-      e = { name = p.name, tensor = p.tensor,
-            rowwise = p.module ~= nil and p.module.class_name == "TableCollection" }
-    end
-    local wanted = wants_gradient(e.tensor)
+  local entries, is_module = params.each_once(model, optimizer, at)
+  for _, e in ipairs(entries) do
+    local i, wanted, dtype = e.position, wants_gradient(e.tensor), e.tensor:dtype()
     expect(wanted or is_module, 1, optimizer,
       "%s[%d]: expected a leaf that requires a gradient", at, i)
-    local key = e.tensor.slot .. ":" .. e.tensor.gen
-    local before = taken[key]
+    expect(dtype == "f32" or dtype == "f64", 1, optimizer, "%s[%d]: expected f32 or f64, got %s",
+      at, i, dtype)
+    local before = taken[e.key]
     expect(not before or before == group, 1, optimizer, "%s[%d]: is in group %d, too", at, i,
       before or 0)
     if wanted and not before then
-      taken[key] = group
+      taken[e.key] = group
+      e.rowwise = not e.name and e.tensor:dim() == 2
+        or e.module ~= nil and e.module.class_name == "TableCollection"
+      e.name = e.name or tostring(taken.n + i)
       while group > 1 and taken.names[e.name] do e.name = group .. "." .. e.name end
       taken.names[e.name] = true
       list[#list + 1] = e
@@ -83,9 +76,7 @@ local function merge(given, defaults, n, name, at)
     local default = defaults[option]
     if option ~= "params" or n ~= 1 then
       if default == nil then
-        local text = require "mlua.text"
-        expect(false, n, name, "%sunknown option '%s'%s", at, tostring(option),
-          text.did_you_mean(tostring(option), text.keys(defaults)))
+        core.bad(n, name, "%s%s", at, check.unknown(option, defaults))
       end
       expect(type(v) == type(default), n, name, "%s%s: expected a %s, got %s", at, option,
         type(default), check.what(v))
@@ -116,9 +107,9 @@ local function groups_of(rule, name, model, given)
       expect(is_group(spec), 1, name, "%sexpected a group, { params = … }, got %s", at,
         check.what(spec))
       local o = checked(merge(spec, defaults, 1, name, at), rule, 1, name, at)
-      local params = tensor.is(spec.params) and { spec.params } or spec.params
+      local given_params = tensor.is(spec.params) and { spec.params } or spec.params
       o.first = #list
-      add_entries(list, taken, params, name, g, ("[%d].params: "):format(g))
+      add_entries(list, taken, given_params, name, g, ("[%d].params: "):format(g))
       o.last = #list - 1
       expect(o.last >= o.first, 1, name, "%sexpected at least one parameter, got none", at)
       groups[g] = o
@@ -141,13 +132,45 @@ local function new_state(e, s)
   return core.keep(tensor.full(0, shape, { dtype = e.tensor:dtype() }))
 end
 
+-- Rates that fall with the count of updates, where a group has lr_decay; self.decay, i64, is the
+-- count as the state has it.
+local function decay_rates(self)
+  if not self.decay then return end
+  core.pointer(self.decay)[0] = self.done -- no fill, which a captured step would repeat
+  for _, group in ipairs(self.groups) do
+    local rate = group.lr / (1 + self.done * group.lr_decay)
+    for i = group.first, group.last do self.updates[i].lr = rate end
+  end
+end
+
+local function count_step(self)
+  self.steps, self.done = self.steps + 1, self.done + 1
+  decay_rates(self)
+end
+
+-- The parameters of groups that maximize, as C takes them, or nil; whether these are all.
+local function rising(groups, entries)
+  local list = {}
+  for _, group in ipairs(groups) do
+    for i = group.first, group.last do
+      if group.maximize then list[#list + 1] = entries[i + 1].tensor end
+    end
+  end
+  return #list > 0 and core.ref_list(list) or nil, #list == #entries
+end
+
 local function make(name, model, o)
   local rule = rules[name]
   local groups, entries = groups_of(rule, name, model, o)
   local self = setmetatable({ name = name, lr = groups[1].lr, entries = entries, n = #entries,
-                              groups = groups, steps = 0, updates = core.updates(#entries),
-                              states = {} }, Optimizer)
+                              groups = groups, steps = 0, done = 0, states = {},
+                              updates = core.updates(#entries) }, Optimizer)
+  self.rising, self.all_rise = rising(groups, entries)
   for _, group in ipairs(groups) do
+    if (group.lr_decay or 0) > 0 and not self.decay then
+      self.decay = core.keep(tensor.full(0, {}, { dtype = "i64" }))
+      self.states[1] = { name = "updates", tensor = self.decay }
+    end
     for i = group.first, group.last do
       local u, e = self.updates[i], entries[i + 1]
       u.param, u.kind = e.tensor, rule.kind(group, e)
@@ -175,16 +198,17 @@ end
 function optim.sgd(model, o) return make("sgd", model, o) end
 
 --- Adagrad: s += g^2, p -= lr g / (sqrt(s) + eps); rows of tables that no id touched are left
--- alone.
+-- alone. With lr_decay, the rate of the kth update is lr / (1 + (k - 1) lr_decay), k counted for
+-- all parameters together (state "updates").
 -- @param model
--- @tparam table o   lr (0.01), eps (1e-10)
+-- @tparam table o   lr (0.01), lr_decay (0), eps (1e-10)
 -- @source Duchi, Hazan, Singer 2011
 function optim.adagrad(model, o) return make("adagrad", model, o) end
 
 --- Adagrad with one s per row of an embedding table: s[row] += mean(g[row]^2). Other parameters get
 -- plain Adagrad. Given a list of tensors, every matrix counts as a table.
 -- @param model
--- @tparam table o   lr (0.01), eps (1e-10)
+-- @tparam table o   as `adagrad`
 -- @source facebookresearch/dlrm, optim/rwsadagrad.py
 function optim.rwsadagrad(model, o) return make("rwsadagrad", model, o) end
 
@@ -242,6 +266,7 @@ function Optimizer:set_lr(lr, group)
     o.lr = lr
     for i = o.first, o.last do updates[i].lr = lr end
   end
+  decay_rates(self)
   self.lr = self.groups[1].lr
 end
 
@@ -275,27 +300,37 @@ function Optimizer:has_momentum(group)
   return (self.name == "rmsprop" and u.state3.slot or u.state.slot) ~= 0
 end
 
+-- By the gradients that are there; those of parameters that go up count with the other sign.
+local function apply(self)
+  local up = self.rising
+  if up then core.check(C.ml_scale_grads(up.array, up.n, -1)) end
+  local code = C.ml_apply_updates(self.updates, self.n)
+  if up then C.ml_scale_grads(up.array, up.n, -1) end
+  core.check(code)
+end
+
 --- One update: with a loss, back from it and in the same pass, which keeps no gradients; without,
 -- by the gradients gathered, which stay until `zero_grad`.
 -- @tparam ?Tensor loss
 function Optimizer:step(loss)
   if loss ~= nil then
     if not tensor.is(loss) then core.bad_argument(1, "step", "loss", "a tensor", loss) end
-    if gradient.has_hooks() then -- which see gradients: they are built first
-      loss:backward()
-      core.check(C.ml_apply_updates(self.updates, self.n))
+    if gradient.has_hooks() or self.rising and not self.all_rise then
+      loss:backward() -- hooks see gradients, and groups differ in their sign: they are built first
+      apply(self)
       self:zero_grad()
     else
-      local code = core.check(C.ml_backward_update(loss, self.updates, self.n))
+      local down = self.rising and core.op.affine(loss, -1, 0) or loss
+      local code = core.check(C.ml_backward_update(down, self.updates, self.n))
       if code == C.ML_CALL then require("mlua.ffi.gradient").finish(code) end
     end
   else
-    core.check(C.ml_apply_updates(self.updates, self.n))
+    apply(self)
   end
-  self.steps = self.steps + 1
+  count_step(self)
   if core.recording then
     local after = core.recording.after
-    after[#after + 1] = function() self.steps = self.steps + 1 end
+    after[#after + 1] = function() count_step(self) end
   end
 end
 
@@ -319,6 +354,10 @@ end
 function Optimizer:load_state(state)
   check.type(state, 1, "load_state", "state", "table")
   local ok, message = states.load(self.states, state, "optimiser's state", "the optimiser")
+  if ok and self.decay then
+    self.done = self.decay:item()
+    decay_rates(self)
+  end
   return ok, message
 end
 

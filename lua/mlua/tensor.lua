@@ -20,7 +20,7 @@ local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
 local is_tensor, misuse, check = core.is_tensor, core.misuse, core.check
 local bad_argument = core.bad_argument
 local new = create.new
-local is_float = { f64 = true, f32 = true, bf16 = true, f16 = true }
+local is_float = core.is_float
 local shape_of, shape_text = views.shape_of, views.shape_text
 local axis_in, position_in = views.axis_in, views.position_in
 
@@ -177,7 +177,7 @@ end
 
 -- -- gradients --
 
---- Ask for gradients by this tensor (a leaf, f32 or f64), or no longer.
+--- Ask for gradients by this tensor (a leaf, of floats), or no longer.
 -- @tparam[opt=true] boolean on
 -- @treturn Tensor  itself
 function Tensor:requires_grad(on)
@@ -292,7 +292,7 @@ end
 --- The sum over an axis (kept as size 1 where `keep`), or over all.
 function Tensor:sum(axis, keep) return op.sum(self, axis or 0, keep) end
 
---- The mean over an axis, or over all; of f32 or f64.
+--- The mean over an axis, or over all; of floats.
 function Tensor:mean(axis, keep)
   local i = core.info(self)
   if not is_float[self:dtype()] then

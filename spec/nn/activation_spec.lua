@@ -1,12 +1,7 @@
 -- Activations as modules: what each computes is in spec/op; here, that options arrive.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*activation_spec%.lua:%d+: (.*)$"), message))
-end
 
 local function near(want, got, title)
   for i, v in ipairs(want) do
@@ -101,7 +96,7 @@ describe("activation", function()
       ["bad argument #1 to 'PReLU' (x: expected [N, 2, …], got [2, 3])"] =
         function() nn.PReLU.new { channels = 2 } (ml.ones(2, 3)) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 end)

@@ -1,12 +1,7 @@
 -- Attention and transformer blocks: by hand, masks, mistakes; beside PyTorch in torch_spec.lua.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*attention_spec%.lua:%d+: (.*)$"), message))
-end
 
 local function near(a, b, tolerance)
   assert.same(a:shape(), b:shape())
@@ -94,11 +89,88 @@ describe("MultiheadAttention", function()
         .. "'causal'?)"] = function() m(x, x, x, { casual = true }) end,
       ["see: bad argument #4 to 'MultiheadAttention' (key_mask: expected bool [2, 3], got bool "
         .. "[3])"] = function() m(x, x, x, { key_mask = ml.tensor { true, true, true } }) end,
+      ["see: bad argument #4 to 'MultiheadAttention' (weights: expected mean or heads, "
+        .. "got 'all')"] = function() m(x, x, x, { weights = "all" }) end,
       ["see: bad argument #4 to 'MultiheadAttention' (mask: expected a tensor, got 1)"] =
         function() m(x, x, x, { mask = 1 }) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
+  end)
+end)
+
+describe("weights of attention", function()
+  local function make(o)
+    o.dim, o.heads, o.seed, o.stream, o.batch_first = 8, 2, 1, 3, true
+    return nn.MultiheadAttention.new(o)
+  end
+  local x = ml.randn(3, 4, 8, { seed = 1, stream = 1 })
+  local k = ml.randn(3, 5, 8, { seed = 1, stream = 2 })
+  local seen = ml.tensor { { true, false, true, true, true }, { false, false, false, false, false },
+                           { true, true, false, true, true }, { false, true, true, true, false } }
+  local key_mask = ml.ones(3, 5):to "bool"
+  key_mask[1][2] = 0
+  local masks = { {}, { causal = true }, { mask = seen }, { key_mask = key_mask },
+    { mask = ml.randn(2, 4, 5, { seed = 1, stream = 5 }), causal = true, key_mask = key_mask } }
+
+  it("come beside the same results, rows of 1 or, where nothing is seen, of 0", function()
+    local m = make {}
+    for i, o in ipairs(masks) do
+      local want = m(x, k, k, o)
+      local given = { weights = "heads" }
+      for name, v in pairs(o) do given[name] = v end
+      local y, w = m(x, k, k, given)
+      near(want, y)
+      assert.same({ 3, 2, 4, 5 }, w:shape())
+      for b = 1, 3 do
+        for l = 1, 4 do
+          local blind = i == 3 and l == 2
+          assert.near(blind and 0 or 1, w[b][1][l]:sum():item(), 1e-6)
+        end
+      end
+      given.weights = "mean"
+      local _, mean = m(x, k, k, given)
+      near(w:mean(2), mean)
+    end
+    assert.equal(1, select("#", m(x, k, k)))
+  end)
+
+  it("have the gradients of the one operation, and its dropout", function()
+    local grads = {}
+    for n, weights in ipairs { "mean", false } do
+      local m = make { dropout = 0.4 }
+      local y = m(x, k, k, { mask = seen, weights = weights or nil })
+      y:square():sum():backward()
+      grads[n] = { y }
+      for _, p in ipairs(m:parameters()) do table.insert(grads[n], p:grad()) end
+    end
+    for i = 1, #grads[1] do near(grads[1][i], grads[2][i], 1e-5) end
+  end)
+
+  it("hand a gradient to a mask of floats, as differences have it", function()
+    local q, v = x:to("f64"), k:to("f64")
+    local mask = ml.randn(4, 5, { dtype = "f64", seed = 1, stream = 6 }):requires_grad()
+    local o = { mask = mask, causal = true }
+    local function loss()
+      return nn.functional.scaled_dot_product_attention(q, v, v, o):square():sum()
+    end
+    loss():backward()
+    local g, e = mask:grad(), 1e-6
+    o.mask = mask:detach()
+    for i = 1, 4 do
+      for j = 1, 5 do
+        local at = mask:at(i, j)
+        o.mask:put(at + e, i, j)
+        local up = loss():item()
+        o.mask:put(at - e, i, j)
+        local slope = (up - loss():item()) / (2 * e)
+        o.mask:put(at, i, j)
+        assert.near(slope, g:at(i, j), 1e-6)
+      end
+    end
+    local m, bias = make {}, ml.zeros(4, 4):requires_grad()
+    m(x, nil, nil, { mask = bias }):square():sum():backward()
+    assert.is_true(bias:grad():abs():sum():item() > 0)
   end)
 end)
 
@@ -110,7 +182,7 @@ describe("encodings of positions", function()
       y[2][3])
     assert.same({}, m:parameters())
     assert.equal("bad argument #1 to 'SinusoidalEncoding' (x: expected at most 5 positions, got 6)",
-      message_of(function() m(ml.ones(1, 6, 4)) end))
+      mistake(function() m(ml.ones(1, 6, 4)) end))
   end)
 
   it("learned: a row for each position, which gets the gradients of its uses", function()
@@ -129,7 +201,7 @@ describe("encodings of positions", function()
                      { -2 * math.sin(2), 2 * math.cos(2) } }, y)
     near(y:narrow(1, 2, 3), m(ml.tensor { { 1, 0 }, { 0, 2 } }, 1))
     assert.equal("bad argument #1 to 'Rotary' (dim: expected an even number, got 3)",
-      message_of(function() nn.Rotary.new { dim = 3 } end))
+      mistake(function() nn.Rotary.new { dim = 3 } end))
   end)
 end)
 
@@ -199,7 +271,7 @@ describe("transformer blocks", function()
       ["bad argument #3 to 'TransformerDecoderLayer' (unknown option 'memory')"] =
         function() d(ml.ones(3, 2, 8), ml.ones(3, 2, 8), { memory = 1 }) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 end)

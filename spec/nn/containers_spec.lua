@@ -1,13 +1,8 @@
 -- Chains, lists and dictionaries of modules.
 local ml = require "mlua"
 local files = require "spec.support.files"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*containers_spec%.lua:%d+: (.*)$"), message))
-end
 
 local function names_of(m)
   local names = {}
@@ -92,14 +87,14 @@ Sequential
       ["bad argument #1 to 'Lambda' (f: expected a function, got 1)"] =
         function() nn.Lambda.new(1) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 
   it("names the layer where something does not fit", function()
     local m = nn.Sequential.new { linear(2, 3), { "head", linear(2, 1) } }:name_paths()
     assert.equal("head: bad argument #1 to 'linear' (x: expected [*, 2], got [4, 3])",
-      message_of(function() m(ml.ones(4, 2)) end))
+      mistake(function() m(ml.ones(4, 2)) end))
   end)
 end)
 
@@ -112,7 +107,7 @@ describe("ModuleList", function()
     for _, m in ipairs(list) do x = m(x) end
     assert.same({ 1, 3 }, x:shape())
     assert.equal(2, #list)
-    assert.equal("ModuleList has no forward: call its members", message_of(function() list(x) end))
+    assert.equal("ModuleList has no forward: call its members", mistake(function() list(x) end))
   end)
 end)
 
@@ -140,7 +135,7 @@ describe("ModuleDict", function()
       ["bad argument #1 to 'ModuleDict' (expected modules by name, got 1)"] =
         function() nn.ModuleDict.new(1) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 end)
@@ -152,7 +147,7 @@ describe("any module", function()
     assert.equal(m, m:apply(function(x) seen[#seen + 1] = x.class_name end))
     assert.same({ "ReLU", "Linear", "Sequential", "Sequential" }, seen)
     assert.equal("bad argument #1 to 'apply' (f: expected a function, got nil)",
-      message_of(function() m:apply() end))
+      mistake(function() m:apply() end))
   end)
 
   it("frozen gets no gradients and is left alone by optimisers, until it is thawed", function()

@@ -1,12 +1,7 @@
 -- Layers of convolution and pooling.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*conv_spec%.lua:%d+: (.*)$"), message))
-end
 
 describe("Conv1d, Conv2d, Conv3d", function()
   it("compute conv with their weight, bias and options", function()
@@ -55,8 +50,8 @@ describe("Conv1d, Conv2d, Conv3d", function()
     model:child("stem", nn.Conv2d.new { inputs = 3, outputs = 2, kernel = 1 })
     model:name_paths()
     assert.equal("stem: bad argument #2 to 'conv' (w: expected [*, 1, *, *], got [2, 3, 1, 1])",
-      message_of(function() model.stem:forward(ml.zeros(1, 1, 2, 2)) end))
-    assert.equal("bad argument #1 to 'conv' (x: expected 3 axes, got 4)", message_of(function()
+      mistake(function() model.stem:forward(ml.zeros(1, 1, 2, 2)) end))
+    assert.equal("bad argument #1 to 'conv' (x: expected 3 axes, got 4)", mistake(function()
       nn.Conv1d.new { inputs = 3, outputs = 2, kernel = 1 }:forward(ml.zeros(1, 3, 2, 2))
     end))
     for message, o in pairs {
@@ -69,7 +64,7 @@ describe("Conv1d, Conv2d, Conv3d", function()
       ["bad argument #1 to 'Conv2d' (unknown option 'strides', did you mean 'stride'?)"] =
         { inputs = 1, outputs = 1, kernel = 1, strides = 1 },
     } do
-      assert.equal(message, message_of(function() nn.Conv2d.new(o) end))
+      assert.equal(message, mistake(function() nn.Conv2d.new(o) end))
     end
   end)
 end)
@@ -101,9 +96,9 @@ describe("pools, Upsample and Flatten", function()
 
   it("refuse to be without a kernel or size", function()
     assert.equal("bad argument #1 to 'MaxPool' (kernel: expected a number or a list, got nil)",
-      message_of(function() nn.MaxPool.new() end))
+      mistake(function() nn.MaxPool.new() end))
     assert.equal("bad argument #1 to 'AdaptiveAvgPool' (size: expected a number or a list, "
       .. "got nil)",
-      message_of(function() nn.AdaptiveAvgPool.new {} end))
+      mistake(function() nn.AdaptiveAvgPool.new {} end))
   end)
 end)

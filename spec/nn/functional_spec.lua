@@ -68,6 +68,20 @@ describe("nn.functional", function()
     near(1, each[2])
   end)
 
+  it("gives rows of zeros finite gradients: of the other's direction, as PyTorch", function()
+    local a = ml.tensor({ { 0, 0 }, { 3, 4 } }, "f64"):requires_grad()
+    local b = ml.tensor({ { 3, 4 }, { 0, 0 } }, "f64"):requires_grad()
+    F.cosine_similarity(a, b, -1, 0.5):sum():backward() -- d/da1 = (b / |b|) / 0.5
+    assert.same({ { 1.2, 1.6 }, { 0, 0 } }, a:grad():totable())
+    assert.same({ { 0, 0 }, { 1.2, 1.6 } }, b:grad():totable())
+    a:zero_grad()
+    F.cosine_similarity(a, a):sum():backward()
+    for _, g in ipairs(a:grad():reshape(-1):totable()) do near(0, g) end
+    local x, y = ml.zeros(1, 2):requires_grad(), ml.zeros(1, 2)
+    F.triplet_margin(x, y, y, { eps = 0 }):backward() -- distances of 0
+    assert.same({ { 0, 0 } }, x:grad():totable())
+  end)
+
   it("names a reduction that there is not", function()
     assert.equal("bad argument #4 to 'triplet_margin' (reduction: expected mean, sum or none, got "
       .. "'max')", mistake(function()

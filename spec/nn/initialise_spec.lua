@@ -1,5 +1,7 @@
 -- First values: bounds, moments and names of draws.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
+local sweep = require "spec.support.sweep"
 local init = ml.nn.initialise
 
 local function moments(t)
@@ -96,6 +98,29 @@ describe("nn.initialise", function()
     init.kaiming_uniform(ml.empty(0, 3))
   end)
 
+  it("draws orthonormal rows, or columns, of any signs", function()
+    if not sweep.have "lapack" then return pending("LAPACK is not installed") end
+    for _, sizes in ipairs { { 3, 5 }, { 5, 3 }, { 4, 4 }, { 3, 2, 4 } } do
+      local t = init.orthogonal(ml.empty(sizes, { dtype = "f64" }), { gain = 2, seed = 1,
+        stream = 2 })
+      local a = t:reshape(sizes[1], -1)
+      if a:size(1) > a:size(2) then a = a:transpose() end
+      local off = a:matmul(a:transpose()) - ml.eye(a:size(1), nil, { dtype = "f64" }) * 4
+      assert.is_true(off:abs():max():item() < 1e-12)
+    end
+    local up = 0
+    for k = 1, 400 do
+      local t = init.orthogonal(ml.empty(2, 2), { seed = 1, stream = k })
+      if t:at(1, 1) > 0 then up = up + 1 end
+    end
+    assert.is_true(up > 150 and up < 250, up) -- 200 +- 5 standard deviations of 10
+    local l = ml.nn.Linear.new { inputs = 3, outputs = 2 }
+    assert.equal(l.weight, init.orthogonal(l.weight))
+    assert.same({ 0, 2 }, init.orthogonal(ml.empty(0, 2)):shape())
+    assert.equal("bad argument #1 to 'orthogonal' (t: expected at least two axes, [outputs, "
+      .. "inputs, …], got [3])", mistake(function() init.orthogonal(ml.empty(3)) end))
+  end)
+
   it("knows the gains", function()
     for name, gain in pairs { linear = 1, sigmoid = 1, tanh = 5 / 3, relu = math.sqrt(2),
                               selu = 0.75, leaky_relu = math.sqrt(2 / 1.0001) } do
@@ -108,7 +133,7 @@ describe("nn.initialise", function()
     for message, fn in pairs {
       ["bad argument #1 to 'uniform' (t: expected a tensor, got nil)"] =
         function() init.uniform() end,
-      ["bad argument #1 to 'normal' (t: expected f32 or f64, got i64)"] =
+      ["bad argument #1 to 'normal' (t: expected a floating-point tensor, got i64)"] =
         function() init.normal(ml.arange(3)) end,
       ["bad argument #2 to 'normal' (unknown option 'std', did you mean 'sd'?)"] =
         function() init.normal(t, { std = 1 }) end,

@@ -1,12 +1,7 @@
 -- Linear and MLP.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*linear_spec%.lua:%d+: (.*)$"), message))
-end
 
 local function with(o, weight, bias)
   local l = nn.Linear.new(o)
@@ -60,10 +55,10 @@ describe("Linear", function()
       ["bad argument #1 to 'Linear' (unknown option 'input', did you mean 'inputs'?)"] =
         { input = 1 },
     } do
-      assert.equal(message, message_of(function() nn.Linear.new(o) end))
+      assert.equal(message, mistake(function() nn.Linear.new(o) end))
     end
     assert.equal("bad argument #1 to 'Linear' (inputs: expected an integer, got nil)",
-      message_of(function() nn.Linear.new() end))
+      mistake(function() nn.Linear.new() end))
   end)
 end)
 
@@ -97,9 +92,9 @@ describe("MLP", function()
       ["bad argument #1 to 'MLP' (last: expected none, relu or sigmoid, got 'sigmod', did you "
         .. "mean 'sigmoid'?)"] = { last = "sigmod" },
     } do
-      assert.equal(message, message_of(function() nn.MLP.new(o) end))
+      assert.equal(message, mistake(function() nn.MLP.new(o) end))
     end
     assert.equal("bad argument #1 to 'MLP' (sizes: expected a list of widths, got nil)",
-      message_of(function() nn.MLP.new() end))
+      mistake(function() nn.MLP.new() end))
   end)
 end)

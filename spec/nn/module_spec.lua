@@ -1,13 +1,8 @@
 -- Modules: registering, names, state, summaries.
 local ml = require "mlua"
 local files = require "spec.support.files"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*module_spec%.lua:%d+: (.*)$"), message))
-end
 
 local Pair = nn.Module.class "Pair"
 function Pair.new()
@@ -45,12 +40,12 @@ describe("a module", function()
   it("says at the user's line, with the layer's path, what does not fit", function()
     local m = Pair.new():name_paths()
     assert.equal("rest.1: bad argument #1 to 'linear' (x: expected [*, 3], got [4, 2])",
-      message_of(function() m.rest(ml.ones(4, 2)) end))
+      mistake(function() m.rest(ml.ones(4, 2)) end))
     assert.equal("first: bad argument #1 to 'linear' (x: expected a tensor, got nil)",
-      message_of(function() m(nil) end))
+      mistake(function() m(nil) end))
     -- the path is gone
     assert.equal("bad argument #2 to 'sum' (axis: expected 1 to 1 or negative, got 3)",
-      message_of(function() ml.ones(2):sum(3) end))
+      mistake(function() ml.ones(2):sum(3) end))
   end)
 
   it("is shown as a tree and as a summary", function()
@@ -76,11 +71,80 @@ rest.1  Linear 3 -> 1 relu  weight [1, 3], bias [1]             4
         function() m:parameter("x", 3) end,
       ["bad argument #2 to 'child' (module: expected a module, got nil)"] =
         function() m:child("x") end,
-      ["bad argument #2 to 'parameter' (t: expected f32 or f64, got i64)"] =
+      ["bad argument #2 to 'parameter' (t: expected a floating-point tensor, got i64)"] =
         function() m:parameter("n", ml.arange(2)) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
+  end)
+end)
+
+describe("a module converted", function()
+  local function dtypes_of(m)
+    local list = {}
+    for _, p in ipairs(m:named_parameters()) do list[#list + 1] = p.tensor:dtype() end
+    for _, b in ipairs(m:named_buffers()) do list[#list + 1] = b.tensor:dtype() end
+    return table.concat(list, " ")
+  end
+
+  it("to bf16 has floats of 16 bits, and computes in them", function()
+    local m = nn.Sequential.new { nn.Linear.new { inputs = 2, outputs = 1 },
+                                  nn.BatchNorm.new { channels = 1 }, nn.Dropout.new() }:eval()
+    m[1].weight:copy(ml.tensor { { 1.5, 2 } })
+    m[1].bias:fill(0.25)
+    local was = m[1].weight
+    assert.equal(m, m:to "bf16")
+    assert.equal("bf16 bf16 bf16 bf16 bf16 bf16 i64", dtypes_of(m)) -- the count stays
+    assert.same({ { 4.75 } }, m[1](ml.tensor({ { 1, 1.5 } }, "bf16")):totable())
+    assert.equal("bf16", m(ml.ones(3, 2, { dtype = "bf16" })):dtype())
+    assert.equal("f32", m(ml.ones(3, 2)):dtype())
+    m(ml.ones(3, 2)):sum():backward()
+    assert.equal("bf16", m[1].weight:grad():dtype())
+    assert.error_matches(function() return was + 1 end, "no longer there", 1, true)
+    assert.equal("f64 f64 f64 f64 f64 f64 i64", dtypes_of(m:to "f64"))
+  end)
+
+  it("keeps ties, what is frozen, and tensors that are of the dtype already", function()
+    local m, w = Pair.new(), ml.ones(1)
+    m:parameter("tied", w)
+    m.rest:parameter("tied", w)
+    m.first:freeze()
+    m:to "f64"
+    assert.equal(m.tied.slot, m.rest.tied.slot)
+    m(ml.ones(4, 2, { dtype = "f64" })):sum():backward()
+    assert.is_nil(m.first.weight:grad())
+    assert.is_not_nil(m.scale:grad())
+    local before = m.scale.slot
+    assert.equal(before, m:to("f64").scale.slot)
+  end)
+
+  it("keeps tables of embeddings at f32 for less, which have no 16-bit rows", function()
+    local m = nn.Sequential.new { nn.Embedding.new { rows = 4, dim = 2 } }
+    local ids = ml.tensor({ 1, 3 }, "i64")
+    local want = m(ids):totable()
+    assert.equal("f32", dtypes_of(m:to "bf16"))
+    local head = nn.Linear.new { inputs = 2, outputs = 4, bias = false }
+    local tied = nn.ModuleDict.new { head = head, table = nn.Embedding.new { rows = 4, dim = 2 } }
+    head:parameter("shared", tied.table.weight)
+    assert.equal("bf16 f32 f32", dtypes_of(tied:to "bf16"))
+    assert.same({ 2, 2 }, tied.table(ids):shape())
+    assert.equal("f64", m:to("f64")(ids):dtype())
+    assert.same(want, m(ids):totable())
+    local tables = nn.TableCollection.new { rows = { 4, 5 }, dim = 2 }:to "f64"
+    assert.equal("f64", tables(ml.tensor({ { 1 }, { 2 } }, "i64")):dtype())
+    local encoding = nn.SinusoidalEncoding.new { length = 3, dim = 2 }
+    for _, dtype in ipairs { "f64", "bf16" } do
+      assert.equal(dtype, encoding:to(dtype)(ml.zeros(2, 1, 2, { dtype = dtype })):dtype())
+    end
+  end)
+
+  it("or made with 16 bits is refused by optimisers, and other dtypes by modules", function()
+    local m = nn.Linear.new { inputs = 2, outputs = 1, dtype = "bf16", seed = 1 }
+    assert.equal("bf16", nn.initialise.kaiming_normal(m.weight):dtype())
+    assert.equal("bad argument #1 to 'sgd' ([1]: expected f32 or f64, got bf16)",
+      mistake(function() ml.optim.sgd(m, {}) end))
+    assert.equal("bad argument #1 to 'to' (dtype: expected f64, f32, bf16 or f16, got 'i64')",
+      mistake(function() m:to "i64" end))
   end)
 end)
 
@@ -121,11 +185,11 @@ describe("a module's state", function()
   it("of nothing, and a file without a path, are mistakes at their line", function()
     local m = Pair.new()
     assert.equal("bad argument #1 to 'load_state' (state: expected a table, got nil)",
-      message_of(function() m:load_state(nil) end))
+      mistake(function() m:load_state(nil) end))
     assert.equal("bad argument #1 to 'load' (path: expected a string, got nil)",
-      message_of(function() m:load() end))
+      mistake(function() m:load() end))
     assert.equal("bad argument #1 to 'save' (path: expected a string, got nil)",
-      message_of(function() m:save() end))
+      mistake(function() m:save() end))
   end)
 
   it("goes to a file and back", function()

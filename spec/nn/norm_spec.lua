@@ -1,15 +1,9 @@
 local ml = require "mlua"
 local nn = ml.nn
 local mistake = require "spec.support.mistake"
+local near = require "spec.support.near"
 local torch = require "spec.support.torch"
 
-local function near(want, got, tolerance)
-  assert.equal(#want, #got)
-  for i = 1, #want do
-    assert.is_true(math.abs(want[i] - got[i]) <= (tolerance or 1e-6),
-      ("[%d]: expected %.9g, got %.9g"):format(i, want[i], got[i]))
-  end
-end
 local function flat(t) return t:contiguous():reshape(-1):totable() end
 
 describe("nn norms", function()
@@ -64,6 +58,33 @@ describe("nn norms", function()
     assert.same(a.running_var:totable(), b.running_var:totable())
   end)
 
+  it("of single samples may have running statistics, too: averages over the batch", function()
+    local m = nn.InstanceNorm.new { channels = 2, running = true, momentum = 0.5, eps = 0 }
+    local x = ml.tensor { { { 1, 3 }, { 0, 8 } }, { { 4, 6 }, { 2, 4 } } }
+    near(flat(nn.InstanceNorm.new { channels = 2 }(x)), flat(m(x)), 1e-4)
+    -- means 2, 4 and 5, 3; unbiased variances 2, 32 and 2, 2
+    near({ 3.5 / 2, 3.5 / 2 }, m.running_mean:totable())
+    near({ (1 + 2) / 2, (1 + 17) / 2 }, m.running_var:totable())
+    m:eval()
+    local s = math.sqrt(1.5)
+    near({ (1 - 1.75) / s, (3 - 1.75) / s, -1.75 / 3, 6.25 / 3 }, flat(m(x:narrow(1, 1, 1))))
+    near({ 1.75, 1.75 }, m.running_mean:totable())
+    assert.equal(2, #m:named_buffers())
+    m:train()
+    assert.same({ 0, 2, 3 }, m(ml.zeros(0, 2, 3)):shape())
+    near({ 1.75, 1.75 }, m.running_mean:totable())
+    local step = ml.capture(function(given) return m(given) end)
+    step(x)
+    step(x)
+    near({ 1.75 * 0.25 + 3.5 * 0.75, 1.75 * 0.25 + 3.5 * 0.75 }, m.running_mean:totable())
+    m._path = "style"
+    assert.equal("style: bad argument #1 to 'InstanceNorm' (x: expected more than one value per "
+      .. "channel and sample when training, got [3, 2, 1])",
+      mistake(function() m(ml.zeros(3, 2, 1)) end))
+    assert.equal("style: bad argument #1 to 'InstanceNorm' (x: expected [N, 2, …], got [3, 4])",
+      mistake(function() m(ml.zeros(3, 4)) end))
+  end)
+
   it("take empty batches", function()
     for m, sizes in pairs {
       [nn.LayerNorm.new { shape = 3 }] = { 0, 3 }, [nn.RMSNorm.new { shape = 3 }] = { 0, 3 },
@@ -90,7 +111,7 @@ describe("nn norms", function()
     for message, make in pairs {
       ["bad argument #1 to 'LayerNorm' (shape: expected a size or a list of sizes, got nil)"] =
         function() nn.LayerNorm.new {} end,
-      ["bad argument #1 to 'RMSNorm' (shape[2]: expected an integer of at least 1, got 0)"] =
+      ["bad argument #1 to 'RMSNorm' (shape[2]: expected at least 1, got 0)"] =
         function() nn.RMSNorm.new { shape = { 3, 0 } } end,
       ["bad argument #1 to 'BatchNorm' (channels: expected an integer, got nil)"] =
         function() nn.BatchNorm.new() end,

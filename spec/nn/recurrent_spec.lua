@@ -1,12 +1,7 @@
 -- Recurrent layers by hand, their states, their mistakes; beside PyTorch in torch_spec.lua.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*recurrent_spec%.lua:%d+: (.*)$"), message))
-end
 
 local function same(a, b, title)
   assert.same(a:shape(), b:shape(), title)
@@ -110,6 +105,58 @@ describe("recurrent layers", function()
       if c then same(c:select(2, 2), d) end
     end)
 
+    it(name .. " ends each sequence at its length, as if it were alone", function()
+      for _, o in ipairs { {}, { layers = 2, bidirectional = true }, { batch_first = true } } do
+        local m, lengths = make(o), { 2, 5, 1 }
+        local x = ml.randn(5, 3, 3, { seed = 1, stream = 1 })
+        local padded = x:clone()
+        padded[{ { 3, 5 }, 1 }] = 0 / 0 -- what is behind an end counts for nothing
+        padded[{ { 2, 5 }, 3 }] = 1e30
+        padded:requires_grad()
+        local all = (o.layers or 1) * (o.bidirectional and 2 or 1)
+        local h0 = ml.randn(all, 3, 5, { seed = 1, stream = 2 })
+        local c0 = name == "LSTM" and ml.randn(all, 3, 5, { seed = 1, stream = 3 }) or nil
+        local function run(x_, h_, c_, options)
+          if m.batch_first then x_ = x_:transpose(1, 2) end
+          local y, h, c
+          if name == "LSTM" then y, h, c = m(x_, h_, c_, options) else y, h = m(x_, h_, options) end
+          return m.batch_first and y:transpose(1, 2) or y, h, c
+        end
+        local y, h, c = run(padded, h0, c0, { lengths = lengths })
+        y:square():sum():add(h:sum()):backward()
+        local weight, given = m.weight_hh_l0:grad():clone(), padded:grad()
+        m:zero_grad()
+        for b, n in ipairs(lengths) do
+          local one = x:narrow(1, 1, n):narrow(2, b, b):clone():requires_grad()
+          local y1, h1, c1 = run(one, h0:narrow(2, b, b), c0 and c0:narrow(2, b, b))
+          near(y1, y:narrow(1, 1, n):narrow(2, b, b))
+          near(h1, h:narrow(2, b, b))
+          if c then near(c1, c:narrow(2, b, b)) end
+          if n < 5 then
+            assert.equal(0, y:narrow(1, n + 1, 5):narrow(2, b, b):abs():sum():item())
+            assert.equal(0, given:narrow(1, n + 1, 5):narrow(2, b, b):abs():sum():item())
+          end
+          y1:square():sum():add(h1:sum()):backward()
+          near(one:grad(), given:narrow(1, 1, n):narrow(2, b, b))
+        end
+        near(m.weight_hh_l0:grad(), weight)
+      end
+    end)
+
+    it(name .. " takes lengths as a tensor, in a captured step too", function()
+      local m, x = make {}, ml.randn(4, 2, 3, { seed = 1, stream = 1 })
+      local function run(lengths, given)
+        if name == "LSTM" then return (m(given, nil, nil, { lengths = lengths })) end
+        return (m(given, nil, { lengths = lengths }))
+      end
+      local step = ml.capture(function(lengths) return run(lengths, x) end)
+      for _, lengths in ipairs { { 4, 2 }, { 1, 3 } } do
+        local want = run(lengths, x)
+        same(want, run(ml.tensor(lengths, "i32"), x))
+        same(want, step(ml.tensor(lengths, "i64")))
+      end
+    end)
+
     it(name .. " drops between layers in training only", function()
       local m, x = make { layers = 2, dropout = 0.5 }, ml.randn(4, 2, 3, { seed = 1, stream = 1 })
       local a, b = m(x), m(x)
@@ -157,7 +204,7 @@ describe("recurrent layers", function()
 
   it("refuse wrong options at their line", function()
     for message, fn in pairs {
-      ["bad argument #1 to 'LSTM' (inputs: expected an integer of at least 1, got nil)"] =
+      ["bad argument #1 to 'LSTM' (inputs: expected an integer, got nil)"] =
         function() nn.LSTM.new { hidden = 1 } end,
       ["bad argument #1 to 'GRU' (layers: expected at least 1, got 0)"] =
         function() nn.GRU.new { inputs = 1, hidden = 1, layers = 0 } end,
@@ -168,7 +215,7 @@ describe("recurrent layers", function()
       ["bad argument #1 to 'GRU' (dropout: expected 0 to 1, got 2)"] =
         function() nn.GRU.new { inputs = 1, hidden = 1, dropout = 2 } end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 
@@ -187,6 +234,22 @@ describe("recurrent layers", function()
         function() m(ml.ones(5, 2, 3), ml.ones(2, 4)) end,
       ["memory: bad argument #3 to 'LSTM' (c0: expected [1, 2, 4], got 1)"] =
         function() m(ml.ones(5, 2, 3), nil, 1) end,
+      ["bad argument #3 to 'GRU' (expected a table of options, got a tensor)"] =
+        function() first(ml.ones(2, 5, 3), nil, ml.ones(1, 2, 4)) end,
+      ["bad argument #3 to 'GRUCell' (expected none, got [2, 4])"] = function()
+        nn.GRUCell.new { inputs = 3, hidden = 4 }(ml.ones(2, 3), nil, ml.ones(2, 4))
+      end,
+      ["bad argument #3 to 'GRU' (unknown option 'length', did you mean 'lengths'?)"] =
+        function() first(ml.ones(2, 5, 3), nil, { length = { 5, 5 } }) end,
+      ["bad argument #3 to 'GRU' (lengths: expected 2 of them, got 1)"] =
+        function() first(ml.ones(2, 5, 3), nil, { lengths = { 5 } }) end,
+      ["bad argument #3 to 'GRU' (lengths: expected i64 or i32 [2], got f32 [2])"] =
+        function() first(ml.ones(2, 5, 3), nil, { lengths = ml.ones(2) }) end,
+      ["memory: bad argument #4 to 'LSTM' (lengths[2]: expected 1 to 5, got 6)"] =
+        function() m(ml.ones(5, 2, 3), nil, nil, { lengths = { 1, 6 } }) end,
+      ["memory: bad argument #4 to 'LSTM' (lengths[1]: expected 1 to 5, got 0)"] = function()
+        m(ml.ones(5, 2, 3), nil, nil, { lengths = ml.tensor({ 0, 5 }, "i64") })
+      end,
       ["bad argument #1 to 'LSTMCell' (x: expected [B, 3], got [3])"] =
         function() cell(ml.ones(3)) end,
       ["bad argument #2 to 'LSTMCell' (h: expected [2, 4], got [2, 3])"] =
@@ -196,7 +259,7 @@ describe("recurrent layers", function()
       ["bad argument #1 to 'gru' (z: expected [T, B, 3 H], got [1, 1, 8])"] =
         function() ml.gru(ml.ones(1, 1, 8), ml.ones(8, 3)) end,
     } do
-      assert.equal(message, message_of(fn))
+      assert.equal(message, mistake(fn))
     end
   end)
 end)

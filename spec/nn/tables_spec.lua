@@ -1,12 +1,7 @@
 -- Collections of embedding tables.
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 local nn = ml.nn
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*tables_spec%.lua:%d+: (.*)$"), message))
-end
 
 local function ids(values) return ml.tensor(values, "i32") end
 
@@ -80,7 +75,7 @@ describe("TableCollection", function()
     } do
       local position = message:match("^offsets") and 3 or 2
       assert.equal(("tables: bad argument #%d to 'embedding_bags' (%s)"):format(position, message),
-        message_of(fn))
+        mistake(fn))
     end
   end)
 
@@ -106,9 +101,9 @@ describe("TableCollection", function()
       ["bad argument #1 to 'TableCollection' (mode: expected sum or mean, got 'max')"] =
         { rows = { 3 }, dim = 2, mode = "max" },
     } do
-      assert.equal(message, message_of(function() nn.TableCollection.new(o) end))
+      assert.equal(message, mistake(function() nn.TableCollection.new(o) end))
     end
     assert.equal("bad argument #1 to 'TableCollection' (rows: expected a list, got nil)",
-      message_of(function() nn.TableCollection.new() end))
+      mistake(function() nn.TableCollection.new() end))
   end)
 end)

@@ -1,13 +1,8 @@
 -- Attention and dropout, by hand; the cases of the cards are swept elsewhere.
 local ml = require "mlua"
 local mistake = require "spec.support.mistake"
+local near = require "spec.support.near"
 
-local function near(want, got, tolerance)
-  for i = 1, #want do
-    assert.is_true(math.abs(want[i] - got[i]) <= (tolerance or 1e-6),
-      ("[%d]: expected %.9g, got %.9g"):format(i, want[i], got[i]))
-  end
-end
 local function flat(t) return t:contiguous():reshape(-1):totable() end
 local attention = ml.op.scaled_dot_product_attention
 

@@ -3,12 +3,7 @@
 local ml = require "mlua"
 local files = require "spec.support.files"
 local process = require "spec.support.process"
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*conv_spec%.lua:%d+: (.*)$"), message))
-end
+local mistake = require "spec.support.mistake"
 
 local function row(...) return ml.tensor { { { ... } } } end
 
@@ -98,7 +93,7 @@ describe("conv", function()
       ["bad argument #4 to 'conv' (groups: expected a whole number, got 1.5)"] =
         function() ml.conv(x, w, nil, { groups = 1.5 }) end,
     } do
-      assert.equal(message, message_of(f))
+      assert.equal(message, mistake(f))
     end
   end)
 end)
@@ -124,10 +119,10 @@ describe("conv_transpose", function()
   it("refuses what leaves nothing, and a padding of the output that is a stride or more", function()
     local x, w = row(1, 2), row(1, 10)
     assert.equal("bad argument #4 to 'conv_transpose' (padding: nothing is left along axis 3)",
-      message_of(function() ml.conv_transpose(x, w, nil, { padding = 2 }) end))
+      mistake(function() ml.conv_transpose(x, w, nil, { padding = 2 }) end))
     assert.equal("bad argument #4 to 'conv_transpose' (output_padding: expected at least 0 and "
       .. "less than stride or dilation)",
-      message_of(function() ml.conv_transpose(x, w, nil, { output_padding = 1 }) end))
+      mistake(function() ml.conv_transpose(x, w, nil, { output_padding = 1 }) end))
   end)
 end)
 

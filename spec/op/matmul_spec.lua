@@ -1,4 +1,5 @@
 local ml = require "mlua"
+local mistake = require "spec.support.mistake"
 
 local function numbers(from, ...) -- from, from + 1, … in a shape
   local n = 1
@@ -177,6 +178,25 @@ describe("norms", function()
       local v = y:norm(p):item()
       assert.is_true(v ~= v)
     end
+  end)
+
+  it("norms of 16-bit floats are such floats; of integers there are none", function()
+    local x = ml.tensor({ { 3, 4 }, { 5, 12 } }, "bf16")
+    assert.same({ 5, 13 }, x:norm(2, 2):totable())
+    assert.equal("bf16", x:norm(2, 2):dtype())
+    assert.equal("f16", x:to("f16"):normalize():dtype())
+    assert.equal("bad argument #1 to 'norm' (x: expected f64 or f32, got i64)",
+      mistake(function() ml.arange(3):norm() end))
+  end)
+
+  it("std of equal elements is 0, with a gradient of 0, as PyTorch's", function()
+    local x = ml.tensor({ { 3, 3 }, { 1, 5 } }, "f64"):requires_grad()
+    local y = x:std(2)
+    y:sum():backward() -- of 1, 5: std sqrt 8, d std / dx = (x - 3) / std
+    assert.same({ 0, math.sqrt(8) }, y:totable())
+    local g = x:grad():totable()
+    assert.same({ 0, 0 }, g[1])
+    assert.near(2 / math.sqrt(8), g[2][2], 1e-15)
   end)
 
   it("std, normalize, cosine_similarity, dist and cdist", function()

@@ -1,11 +1,6 @@
 -- Pools and upsampling, by hand. Values and gradients of many more: spec/op/torch_spec.lua.
 local ml = require "mlua"
-
-local function message_of(fn)
-  local ok, message = pcall(fn)
-  assert.is_false(ok)
-  return (assert(message:match("^[%w_/.]*pool_spec%.lua:%d+: (.*)$"), message))
-end
+local mistake = require "spec.support.mistake"
 
 local function row(...) return ml.tensor { { { ... } } } end
 local NAN = 0 / 0
@@ -66,7 +61,7 @@ describe("max_pool", function()
         .. "channels, none empty, got [1, 2, 0])"] =
         function() ml.max_pool(ml.zeros(1, 2, 0), 1) end,
     } do
-      assert.equal(message, message_of(f))
+      assert.equal(message, mistake(f))
     end
   end)
 end)
@@ -97,7 +92,7 @@ describe("adaptive pools", function()
 
   it("refuse an empty part", function()
     assert.equal("bad argument #2 to 'adaptive_avg_pool' (size: expected 1 to 2147483647, got 0)",
-      message_of(function() ml.adaptive_avg_pool(row(1, 2), 0) end))
+      mistake(function() ml.adaptive_avg_pool(row(1, 2), 0) end))
   end)
 end)
 
@@ -130,7 +125,7 @@ describe("upsample", function()
       ["bad argument #2 to 'upsample' (align_corners: for linear alone)"] =
         { scale = 2, align_corners = true },
     } do
-      assert.equal(message, message_of(function() ml.upsample(x, o) end))
+      assert.equal(message, mistake(function() ml.upsample(x, o) end))
     end
   end)
 end)

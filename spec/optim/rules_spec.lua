@@ -22,6 +22,88 @@ local KINDS = {
   { "rmsprop", { centered = true, momentum = 0.5 } }, { "lion", {} },
 }
 
+describe("maximize", function()
+  it("goes up in the groups that ask for it, and leaves gathered gradients as they were", function()
+    for _, fused in ipairs { true, false } do
+      local up, down = leaf { 1, 2 }, leaf { 1, 2 }
+      local opt = optim.sgd({ { params = { up }, maximize = true }, { params = { down } } },
+        { lr = 0.5 })
+      local loss = (up * ml.tensor { 2, -4 } + down * ml.tensor { 2, -4 }):sum()
+      if fused then
+        opt:step(loss)
+        assert.is_nil(up:grad())
+      else
+        loss:backward()
+        opt:step()
+        assert.same({ 2, -4 }, up:grad():totable())
+      end
+      close({ 2, 0 }, up)
+      close({ 0, 4 }, down)
+    end
+  end)
+
+  it("mirrors a loss of the other sign, tables and captured steps included", function()
+    local function train(o, sign, capture)
+      local m = nn.EmbeddingBag.new { rows = 6, dim = 3, seed = 1, stream = 1, mode = "sum" }
+      local opt = optim[o[1]](m, o[2])
+      local step = function(x)
+        local loss = m(x):sin():sum() * sign
+        opt:step(loss)
+        return loss
+      end
+      if capture then step = ml.capture(step) end
+      for k = 1, 4 do step(ml.randint(0, 6, 3, 2, { seed = 2, stream = k })) end
+      return m.weight:totable()
+    end
+    for _, kind in ipairs(KINDS) do
+      local rising = { maximize = true }
+      for name, v in pairs(kind[2]) do rising[name] = v end
+      local want = train(kind, -1)
+      assert.same(want, train({ kind[1], rising }, 1), kind[1])
+      assert.same(want, train({ kind[1], rising }, 1, true), kind[1])
+    end
+  end)
+end)
+
+describe("Adagrad's lr_decay", function()
+  local function ones() return leaf({ 1, 1 }, "f64") end
+
+  it("lowers the rate with each update, and counts on where a state is loaded", function()
+    local p, o = ones(), { lr = 1, lr_decay = 1, eps = 0 }
+    local opt = optim.adagrad({ p }, o)
+    opt:step(p:sum()) -- g = 1: 1
+    opt:step(p:sum()) -- (1 / 2) / sqrt 2
+    local at = -0.5 / math.sqrt(2)
+    close({ at, at }, p)
+    assert.equal(2, opt:state().updates:item())
+    assert.equal(1, opt.lr)
+    local q = leaf(p:totable(), "f64")
+    local again = optim.adagrad({ q }, o)
+    assert.is_true(again:load_state(opt:state()))
+    opt:step(p:sum()) -- (1 / 3) / sqrt 3
+    again:step(q:sum())
+    close({ at - 1 / 3 / math.sqrt(3), at - 1 / 3 / math.sqrt(3) }, p)
+    assert.same(p:totable(), q:totable())
+    opt:set_lr(4)
+    opt:step(p:sum()) -- (4 / 4) / sqrt 4
+    close({ at - 1 / 3 / math.sqrt(3) - 0.5, at - 1 / 3 / math.sqrt(3) - 0.5 }, p)
+    assert.is_nil(optim.adagrad({ ones() }):state().updates)
+  end)
+
+  it("goes on in captured steps", function()
+    local a, b = ones(), ones()
+    local opt_a = optim.adagrad({ a }, { lr = 1, lr_decay = 0.5 })
+    local opt_b = optim.adagrad({ b }, { lr = 1, lr_decay = 0.5 })
+    local step = ml.capture(function() opt_b:step(b:sum()) end)
+    for _ = 1, 4 do
+      opt_a:step(a:sum())
+      step()
+    end
+    assert.same(a:totable(), b:totable())
+    assert.equal(4, opt_b:state().updates:item())
+  end)
+end)
+
 describe("an optimiser with momentum", function()
   it("of SGD adds up what came before", function()
     local p = leaf { 1 }

@@ -29,6 +29,15 @@ local OPTIMISERS = {
     "RMSprop(p, alpha=0.8, centered=True)" },
   { "centered RMSprop with momentum", "rmsprop", { centered = true, momentum = 0.5 },
     "RMSprop(p, centered=True, momentum=0.5)" },
+  { "Adagrad with decay", "adagrad", { lr = 0.3, lr_decay = 0.5 },
+    "Adagrad(p, lr=0.3, lr_decay=0.5)" },
+  { "SGD upwards", "sgd", { lr = 0.1, maximize = true }, "SGD(p, lr=0.1, maximize=True)" },
+  { "Adam upwards", "adam", { lr = 0.05, weight_decay = 0.1, maximize = true },
+    "Adam(p, lr=0.05, weight_decay=0.1, maximize=True)" },
+  { "AdamW upwards", "adamw", { lr = 0.05, maximize = true },
+    "AdamW(p, lr=0.05, maximize=True)" },
+  { "Adagrad upwards", "adagrad", { lr = 0.05, maximize = true },
+    "Adagrad(p, lr=0.05, maximize=True)" },
   { "Lion", "lion", { lr = 0.01, betas = { 0.7, 0.9 }, weight_decay = 0.2 },
     "Lion(p, 0.01, 0.7, 0.9, 0.2)" },
 }
@@ -78,7 +87,7 @@ local SCHEDULES = {
 
 local function script()
   local lines = { ([==[
-from torch.optim import SGD, Adam, AdamW, RMSprop
+from torch.optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from torch.optim.lr_scheduler import *
 class Lion:
     def __init__(self, p, lr, b1, b2, decay):

@@ -39,12 +39,76 @@ describe("unique", function()
   end)
 
   it("refuses options that it does not know", function()
-    assert.equal("unique: unknown option 'count', did you mean 'counts'?",
+    assert.equal("bad argument #1 to 'unique' (unknown option 'count', did you mean 'counts'?)",
       mistake(function() ml.zeros(2):unique { count = true } end))
-    assert.equal("unique: option counts: expected a boolean, got 1",
+    assert.equal("bad argument #1 to 'unique' (counts: expected a boolean, got 1)",
       mistake(function() ml.zeros(2):unique { counts = 1 } end))
-    assert.equal("bad argument #2 to 'unique' (options: expected a table, got true)",
+    assert.equal("bad argument #1 to 'unique' (expected a table of options, got true)",
       mistake(function() ml.zeros(2):unique(true) end))
+  end)
+end)
+
+describe("unique along an axis", function()
+  it("gives each slice once, ordered by its elements in turn", function()
+    local x = ml.tensor { { 2, 1 }, { 1, 5 }, { 2, 0 }, { 1, 5 }, { -3, 9 } }
+    local v, inverse, counts = x:unique { axis = 1, inverse = true, counts = true }
+    assert.same({ { -3, 9 }, { 1, 5 }, { 2, 0 }, { 2, 1 } }, v:totable())
+    assert.same({ 3, 1, 2, 1, 0 }, inverse:totable())
+    assert.same({ 1, 2, 1, 1 }, counts:totable())
+    assert.same(v:transpose():totable(), x:transpose():unique({ axis = -1 }):totable())
+    assert.same(x:totable(), v[inverse]:totable())
+  end)
+
+  it("takes slices of several axes, of integers and bool, and none at all", function()
+    local x = ml.tensor({ { { 1, 2 }, { 3, 4 } }, { { 0, 0 }, { 0, 0 } }, { { 1, 2 }, { 3, 4 } } },
+      "i32")
+    local v, counts = x:unique { axis = 1, counts = true }
+    assert.same({ { { 0, 0 }, { 0, 0 } }, { { 1, 2 }, { 3, 4 } } }, v:totable())
+    assert.same({ 1, 2 }, counts:totable())
+    assert.same({ { false, true } }, ml.tensor({ { false, true }, { false, true } })
+      :unique({ axis = 1 }):totable())
+    assert.same({ 0, 2 }, ml.zeros(0, 2):unique({ axis = 1 }):shape())
+    assert.same({ 1, 0 }, ml.zeros(3, 0):unique({ axis = 1 }):shape())
+    assert.equal(2, ml.tensor({ { nan }, { nan } }):unique({ axis = 1 }):size(1))
+    assert.equal("unique: axis 2 of a tensor of 1 axes",
+      mistake(function() ml.zeros(2):unique { axis = 2 } end))
+  end)
+
+  it("agrees with PyTorch's, and so do runs of equal slices", function()
+    local want = torch.run [[
+x = (torch.arange(240) * 7919 % 3).reshape(20, 3, 4)
+for axis in (0, 1, 2):
+    result["unique %d" % axis] = list(torch.unique(x, dim=axis, return_inverse=True,
+                                                   return_counts=True))
+    result["runs %d" % axis] = list(torch.unique_consecutive(x.sort(0)[0], dim=axis,
+                                                  return_inverse=True, return_counts=True))
+result["runs"] = list(torch.unique_consecutive(x, return_inverse=True, return_counts=True))
+]]
+    if not want then return pending("python3-torch is not installed") end
+    local x = ml.arange(240):mul(7919):remainder(3):reshape(20, 3, 4)
+    local o = { inverse = true, counts = true }
+    local function same(title, ...)
+      for i, t in ipairs { ... } do assert.same(want[title][i], t:totable(), title) end
+    end
+    same("runs", x:unique_consecutive(o))
+    for axis = 1, 3 do
+      o.axis = axis
+      same("unique " .. axis - 1, x:unique(o))
+      same("runs " .. axis - 1, (x:sort(1)):unique_consecutive(o))
+    end
+  end)
+end)
+
+describe("unique_consecutive", function()
+  it("leaves out what equals the element before it", function()
+    local x = ml.tensor { 3, 3, 1, 1, 1, 3, nan, nan }
+    local v, inverse, counts = x:unique_consecutive { inverse = true, counts = true }
+    assert.same({ 3, 1, 3 }, v:narrow(1, 1, 3):totable())
+    assert.same({ 0, 0, 1, 1, 1, 2, 3, 4 }, inverse:totable())
+    assert.same({ 2, 3, 1, 1, 1 }, counts:totable())
+    assert.same({ 0 }, ml.zeros(0):unique_consecutive():shape())
+    assert.same({ { 1, 2 }, { 0, 0 } }, ml.tensor({ { 1, 2 }, { 1, 2 }, { 0, 0 } })
+      :unique_consecutive({ axis = 1 }):totable())
   end)
 end)
 

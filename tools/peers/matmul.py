@@ -5,13 +5,16 @@ import torch
 import peer
 
 
+def matrices(rows, columns, transposed, batch):
+    sizes = (columns, rows) if transposed else (rows, columns)
+    t = torch.randn(batch, *sizes) if batch > 1 else torch.randn(*sizes)
+    return t.transpose(-1, -2) if transposed else t
+
+
 def build(options):
-    m, n, k = (int(options[name]) for name in ("m", "n", "k"))
-    a = torch.randn(k, m).T if options["ta"] == "true" else torch.randn(m, k)
-    b = torch.randn(n, k).T if options["tb"] == "true" else torch.randn(k, n)
-    batch = int(options["batch"])
-    if batch > 1:
-        a, b = (t.expand(batch, *t.shape).contiguous() for t in (a, b))
+    m, n, k, batch = (int(options[name]) for name in ("m", "n", "k", "batch"))
+    a = matrices(m, k, options["ta"] == "true", batch)
+    b = matrices(k, n, options["tb"] == "true", batch)
 
     def step(_):
         with torch.no_grad():

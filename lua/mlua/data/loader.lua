@@ -20,9 +20,9 @@ local check = require "mlua.check"
 local fail = require "mlua.fail"
 local core = require "mlua.ffi"
 local data = require "mlua.ffi.data"
-local text = require "mlua.text"
 require "mlua.tensor" -- what batches are made of
 
+local bad = core.bad
 local loader = {}
 
 local Loader = {}
@@ -42,32 +42,17 @@ local KNOWN = {
   drop_last = "boolean", epoch = "number", sub_sample = "number",
 }
 
-local function misuse(n, name, format, ...)
-  core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-end
-
 -- Options checked and with their defaults; raises at the user's line.
 local function complete(o, name, n)
-  if o ~= nil and type(o) ~= "table" then
-    misuse(n, name, "expected a table of options, got %s", check.what(o))
-  end
   local full = {
     batch = 128, shuffle = false, seed = 123, workers = 0, drop_last = false, epoch = 0,
     sub_sample = 0,
   }
-  for field, value in pairs(o or {}) do
-    if KNOWN[field] == nil then
-      misuse(n, name, "unknown option '%s'%s", tostring(field),
-        text.did_you_mean(tostring(field), text.keys(KNOWN)))
-    elseif type(value) ~= KNOWN[field] then
-      misuse(n, name, "%s: expected a %s, got %s", field, KNOWN[field], check.what(value))
-    end
-    full[field] = value
-  end
+  for field, value in pairs(core.options(o, KNOWN, n, name)) do full[field] = value end
   local function range(field, lowest, highest)
     local value = full[field]
     if value % 1 ~= 0 or value < lowest or value > highest then
-      misuse(n, name, "%s: expected an integer from %d to %.0f, got %.14g", field, lowest, highest,
+      bad(n, name, "%s: expected an integer from %d to %.0f, got %.14g", field, lowest, highest,
         value)
     end
   end
@@ -76,7 +61,7 @@ local function complete(o, name, n)
   range("seed", 0, 2 ^ 53)
   range("epoch", 0, 2 ^ 53)
   if not (full.sub_sample >= 0 and full.sub_sample < 1) then
-    misuse(n, name, "sub_sample: expected a number from 0, below 1, got %.14g", full.sub_sample)
+    bad(n, name, "sub_sample: expected a number from 0, below 1, got %.14g", full.sub_sample)
   end
   return full
 end
@@ -100,7 +85,7 @@ function loader.new(open, part, o, about)
   o.part = part
   local handle, message, code = open(o)
   if not handle then
-    if code == data.EARG then misuse(about.n, about.name, "%s", message) end
+    if code == data.EARG then bad(about.n, about.name, "%s", message) end
     return nil, message, code
   end
   local self = setmetatable({

@@ -5,6 +5,7 @@
 -- @module mlua.ffi
 local ffi = require "ffi"
 local cdef = require "mlua.ffi.cdef" -- generated; declares everything
+local check = require "mlua.check"
 
 local core = {}
 
@@ -262,6 +263,24 @@ local function bad_argument(i, op, name, expected, v)
   error(mistake(message), core.user_level(3))
 end
 core.bad_argument = bad_argument
+
+--- Raise bad argument #n to 'name' (…), at the line of the user's code that led here.
+-- @tparam number n
+-- @tparam string name    of the function, or class
+-- @tparam string format  as string.format
+function core.bad(n, name, format, ...)
+  core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
+end
+
+--- As check.options, but at the line of the user's code, however deep this is.
+-- @treturn table  options, or an empty table
+function core.options(options, known, n, name)
+  if istype(Ref, options) then core.bad(n, name, "expected a table of options, got a tensor") end
+  local message = check.misfit(options, known)
+  if message then core.bad(n, name, "%s", message) end
+  return options == nil and {} or options
+end
+
 function bad.tensor(i, op, name, v) bad_argument(i, op, name, "a tensor", v) end
 function bad.number(i, op, name, v) bad_argument(i, op, name, "a number", v) end
 function bad.int(i, op, name, v) bad_argument(i, op, name, "a whole number", v) end
@@ -307,12 +326,15 @@ local pointer = {
 }
 core.dtypes = {}
 core.dtype_number = {}
+core.is_float = { f64 = true, f32 = true, bf16 = true, f16 = true }
 for i = 0, C.ML_DTYPES - 1 do
   local name = ffi.string(C.ml_dtype_name(i))
   core.dtypes[i] = name
   core.dtype_number[name] = i
 end
 
+--- A tensor's name among all that ever were: for tables of tensors, since handles are no keys.
+function core.key(ref) return ref.slot .. ":" .. ref.gen end
 function core.is_tensor(v) return istype(Ref, v) end
 function core.new_ref() return Ref() end
 function core.metatype(mt) return ffi.metatype(Ref, mt) end

@@ -9,24 +9,20 @@ local metric = {}
 
 local C = lib.C
 
-local function wrong(position, name, message, ...)
-  lib.misuse(("bad argument #%d to '%s' (%s)"):format(position, name, message:format(...)))
-end
-
 -- A pointer, a dtype, a count, and what keeps the pointer good.
 local function array(x, position, name, label)
   if lib.is_tensor(x) then
     local dtype, _, data, _, keep = store.tensor_bytes(x)
     return data, lib.dtype_number[dtype], tonumber(lib.info(x).count), keep
   elseif type(x) ~= "table" then
-    wrong(position, name, "%s: expected a tensor or a table, got %s", label, check.what(x))
+    lib.bad(position, name, "%s: expected a tensor or a table, got %s", label, check.what(x))
   end
   local values = ffi.new("double[?]", math.max(#x, 1))
   for i = 1, #x do
     local v = x[i]
     if type(v) == "boolean" then v = v and 1 or 0 end
     if type(v) ~= "number" then
-      wrong(position, name, "%s: expected numbers, got %s at %d", label, check.what(v), i)
+      lib.bad(position, name, "%s: expected numbers, got %s at %d", label, check.what(v), i)
     end
     values[i - 1] = v
   end
@@ -39,12 +35,12 @@ local function with_rows(prediction, label, name, first, f)
   local p, p_dtype, n, keep_p = array(prediction, first, name, "predictions")
   local y, y_dtype, m, keep_y = array(label, first + 1, name, "labels")
   if n ~= m then
-    wrong(first + 1, name, "labels: expected %d, as many as predictions, got %d", n, m)
+    lib.bad(first + 1, name, "labels: expected %d, as many as predictions, got %d", n, m)
   end
   local code = f(p, p_dtype, y, y_dtype, n)
   if code ~= 0 and keep_p and keep_y then
     local message = ffi.string(C.ml_error())
-    wrong(message:match("^label") and first + 1 or first, name, "%s", message)
+    lib.bad(message:match("^label") and first + 1 or first, name, "%s", message)
   end
 end
 

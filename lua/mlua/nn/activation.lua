@@ -17,7 +17,7 @@ local function halves(x, axis, class)
   if not core.is_tensor(x) then core.bad_argument(1, class, "x", "a tensor", x) end
   local n = x:size(axis)
   if n % 2 ~= 0 then
-    inputs.bad(1, class, "x: expected an even size of axis %d, got %d", axis, n)
+    core.bad(1, class, "x: expected an even size of axis %d, got %d", axis, n)
   end
   return x:narrow(axis, 1, n / 2), x:narrow(axis, n / 2 + 1, n)
 end
@@ -121,7 +121,7 @@ function PReLU:forward(x)
   local n, weight = core.info(x).ndim, self.weight
   if self.channels > 1 then
     if n < 2 or x:size(2) ~= self.channels then
-      inputs.bad(1, "PReLU", "x: expected [N, %d, …], got %s", self.channels, inputs.what(x))
+      core.bad(1, "PReLU", "x: expected [N, %d, …], got %s", self.channels, inputs.what(x))
     end
     local sizes = { self.channels }
     for d = 2, n - 1 do sizes[d] = 1 end

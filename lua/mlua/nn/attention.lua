@@ -4,13 +4,14 @@
 -- column, as op.scaled_dot_product_attention has it; one of floats is added to the scores.
 -- @module mlua.nn.attention
 local Module = require "mlua.nn.module"
+local attend = require "mlua.nn.attend"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local inputs = require "mlua.nn.inputs"
 local tensor = require "mlua.tensor"
 
 local op, is_tensor = core.op, core.is_tensor
-local bad, what, shape_text = inputs.bad, inputs.what, inputs.shape_text
+local bad, what, shape_text = core.bad, inputs.what, inputs.shape_text
 
 -- Whether x is [B, L, dim], or [L, B, dim]; its B and L.
 local function check_input(self, x, n, class, label, dim)
@@ -37,7 +38,20 @@ local function angles(length, dim, base, dtype, f)
     end
     rows[p + 1] = row
   end
-  return core.keep(tensor.of(rows, dtype))
+  return tensor.of(rows, dtype)
+end
+
+-- The cosines and sines of `length` positions or more. A captured step that meets a new length has
+-- its own, as constants: what it makes cannot outlive it.
+local function turns(self, length, dtype)
+  if length <= self.length and dtype == self.dtype then return self.cos, self.sin end
+  local n = core.recording and length or math.max(length, 2 * self.length, 16)
+  local cos = angles(n, self.dim, self.base, dtype, math.cos)
+  local sin = angles(n, self.dim, self.base, dtype, math.sin)
+  if not core.recording then
+    self.cos, self.sin, self.length, self.dtype = core.keep(cos), core.keep(sin), n, dtype
+  end
+  return cos, sin
 end
 
 --- Rotary encoding: pairs of elements (i, i + dim / 2) turned by an angle that grows with the
@@ -66,14 +80,10 @@ function Rotary:forward(x, past)
   if type(past) ~= "number" or past % 1 ~= 0 or past < 0 then
     bad(2, "Rotary", "past: expected an integer of at least 0, got %s", check.what(past))
   end
-  local n, half, dtype = x:size(-2), self.dim / 2, x:dtype()
-  if past + n > self.length or dtype ~= self.dtype then
-    self.length, self.dtype = math.max(past + n, 2 * self.length, 16), dtype
-    self.cos = angles(self.length, self.dim, self.base, dtype, math.cos)
-    self.sin = angles(self.length, self.dim, self.base, dtype, math.sin)
-  end
+  local n, half = x:size(-2), self.dim / 2
+  local cos, sin = turns(self, past + n, x:dtype())
+  cos, sin = cos:narrow(1, past + 1, past + n), sin:narrow(1, past + 1, past + n)
   local turned = op.cat({ -x:narrow(-1, half + 1, self.dim), x:narrow(-1, 1, half) }, -1)
-  local cos, sin = self.cos:narrow(1, past + 1, past + n), self.sin:narrow(1, past + 1, past + n)
   local y = op.add(op.mul(x, cos), op.mul(turned, sin))
   core.set_context(nil)
   return y
@@ -128,6 +138,7 @@ local SinusoidalEncoding = encoding("SinusoidalEncoding", { fill = function(self
   end
   self.weight = core.keep(tensor.of(rows, o.dtype))
 end })
+function SinusoidalEncoding:rebind(dtype) self.weight = core.keep(self.weight:to(dtype)) end
 
 --- A learned row for each position, added to the input.
 -- @function LearnedEncoding.new
@@ -239,7 +250,7 @@ local function joined_mask(mask, keys, b, s, dtype)
   return tensor.where(keys, mask, -math.huge)
 end
 
-local OPTIONS = { mask = true, key_mask = true, causal = "boolean" }
+local OPTIONS = { mask = true, key_mask = true, causal = "boolean", weights = "string" }
 
 --- Queries see keys, and take of their values.
 -- @tparam Tensor q   [L, B, dim], or [B, L, dim] where batch_first
@@ -247,12 +258,18 @@ local OPTIONS = { mask = true, key_mask = true, causal = "boolean" }
 -- @tparam[opt=k] Tensor v  [S, B, vdim]
 -- @tparam ?table o   mask: bool, true where a query may see a key, or floats that are added; it
 --   broadcasts to [B, heads, L, S]; key_mask: bool [B, S], false for keys that nobody sees; causal
---   (false): query l sees keys up to l
+--   (false): query l sees keys up to l; weights: "mean" over the heads, or of all "heads", asks for
+--   what each query takes of each key. Weights, or a mask that requires a gradient, take the memory
+--   of [B, heads, L, S] several times
 -- @treturn Tensor    of q's shape; a query that sees no key takes nothing: out_proj's bias
+-- @treturn ?Tensor   weights where asked for, after dropout: [B, L, S], or [B, heads, L, S]
 function MultiheadAttention:forward(q, k, v, o)
   local class = "MultiheadAttention"
   core.set_context(self._path)
-  o = inputs.fields(o, OPTIONS, 4, class)
+  o = core.options(o, OPTIONS, 4, class)
+  if o.weights ~= nil and o.weights ~= "mean" and o.weights ~= "heads" then
+    bad(4, class, "weights: expected mean or heads, got %s", what(o.weights))
+  end
   k = k == nil and q or k
   v = v == nil and k or v
   local b, l = check_input(self, q, 1, class, "q", self.dim)
@@ -269,11 +286,14 @@ function MultiheadAttention:forward(q, k, v, o)
   if d and self.training then
     p, seed, stream, draw = d.p, d.seed, d.stream, op.count_up(d.count)
   end
-  local y = op.scaled_dot_product_attention(qs, ks, vs_, joined_mask(o.mask, o.key_mask, b, s,
-    q:dtype()), o.causal or false, 0, p, seed, stream, draw) -- [B, heads, L, wide]
+  local y, w = attend(qs, ks, vs_, { mask = joined_mask(o.mask, o.key_mask, b, s, q:dtype()),
+    causal = o.causal, p = p, seed = seed, stream = stream, draw = draw,
+    weights = o.weights ~= nil }) -- [B, heads, L, wide], [B, heads, L, S]
   y = self.batch_first and y:permute(1, 3, 2, 4) or y:permute(3, 1, 2, 4)
   y = self.out_proj:forward(y:reshape(b * l, self.dim)):reshape(q:shape())
+  if o.weights == "mean" then w = w:mean(2) end
   core.set_context(nil)
+  if o.weights then return y, w end
   return y
 end
 

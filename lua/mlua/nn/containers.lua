@@ -3,9 +3,8 @@
 local Module = require "mlua.nn.module"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
-local inputs = require "mlua.nn.inputs"
 
-local bad = inputs.bad
+local bad = core.bad
 
 local Lambda = Module.class "Lambda"
 

@@ -74,7 +74,7 @@ local function class(name, axes, transposed)
   function Conv:forward(x)
     if self._path then core.set_context(self._path) end
     if core.info(x).ndim ~= axes + 2 then
-      window.bad(1, transposed and "conv_transpose" or "conv", "x: expected %d axes, got %s",
+      core.bad(1, transposed and "conv_transpose" or "conv", "x: expected %d axes, got %s",
         axes + 2, core.info(x).ndim)
     end
     local y = compute(x, self.weight, self.bias, self.options)

@@ -249,12 +249,8 @@ end
 
 local function variant(o, name, known)
   if o[name] == nil then return end
-  for field, value in pairs(o[name]) do
-    check.arg_at(3, known[field], 1, "DLRM", "%s: unknown option '%s'%s", name, tostring(field),
-      require("mlua.text").did_you_mean(tostring(field), require("mlua.text").keys(known)))
-    check.arg_at(3, type(value) == known[field], 1, "DLRM", "%s.%s: expected a %s, got %s", name,
-      field, known[field], check.what(value))
-  end
+  local message = check.misfit(o[name], known)
+  check.arg_at(3, not message, 1, "DLRM", "%s: %s", name, message)
 end
 
 --- A model with fresh weights; the same seed gives the same.

@@ -7,13 +7,18 @@ local tensor = require "mlua.tensor"
 
 local embedding_bags = core.op.embedding_bags
 
+local STORED_AS = { bf16 = "f32", f16 = "f32" } -- op.embedding_bags has no 16-bit rows
+
+-- After its table has become another tensor.
+local function rebind(self) self.tables = core.ref_list { self.weight } end
+
 -- The table, N(0, 1), the padding's row 0.
 local function make_table(self, o)
   self.rows, self.dim, self.padding = o.rows, o.dim, o.padding
   local weight = self:parameter("weight", tensor.normal(0, 1, o.rows, o.dim,
     { dtype = o.dtype, seed = o.seed, stream = o.stream }))
   if o.padding then tensor.no_grad(function() weight:detach()[o.padding + 1] = 0 end) end
-  self.tables = core.ref_list { weight }
+  rebind(self)
 end
 
 local Embedding = Module.class "Embedding"
@@ -49,7 +54,7 @@ local function describe(self)
   return ("%s %d x %d%s"):format(self.class_name, self.rows, self.dim,
     self.mode and " " .. self.mode or "")
 end
-Embedding.describe = describe
+Embedding.describe, Embedding.rebind, Embedding.stored_as = describe, rebind, STORED_AS
 
 local EmbeddingBag = Module.class "EmbeddingBag"
 
@@ -71,13 +76,15 @@ function EmbeddingBag.new(o)
   return self
 end
 
--- The offsets of n bags of `each` ids; those of the last shape are kept.
+-- The offsets of n bags of `each` ids; those of the last shape are kept, but in a captured step,
+-- where they are a part of it.
 local function even_offsets(self, n, each)
-  if self.even_n ~= n or self.even_each ~= each then
-    self.even = core.keep(tensor.arange(n + 1, "f64"):affine(each, 0):to("i64"))
-    self.even_n, self.even_each = n, each
+  if self.even_n == n and self.even_each == each then return self.even end
+  local even = tensor.arange(n + 1, "f64"):affine(each, 0):to("i64")
+  if not core.recording then
+    self.even, self.even_n, self.even_each = core.keep(even), n, each
   end
-  return self.even
+  return even
 end
 
 --- @tparam Tensor ids       i32 or i64: [B, L], a bag a row; or flat, with offsets
@@ -91,8 +98,7 @@ function EmbeddingBag:forward(ids, offsets, weights)
   end
   if not offsets then
     if ids:dim() ~= 2 then
-      core.misuse(("bad argument #1 to 'EmbeddingBag' (ids: expected [B, L], or offsets, got %d "
-        .. "axes)"):format(ids:dim()))
+      core.bad(1, "EmbeddingBag", "ids: expected [B, L], or offsets, got %d axes", ids:dim())
     end
     offsets = even_offsets(self, ids:size(1), ids:size(2))
   end
@@ -101,6 +107,7 @@ function EmbeddingBag:forward(ids, offsets, weights)
   core.set_context(nil)
   return y:reshape(y:size(1), self.dim)
 end
-EmbeddingBag.describe = describe
+EmbeddingBag.describe, EmbeddingBag.rebind = describe, rebind
+EmbeddingBag.stored_as = STORED_AS
 
 return { Embedding = Embedding, EmbeddingBag = EmbeddingBag }

@@ -3,9 +3,11 @@
 -- Every operation is a function here (`functional.cross_entropy`, `functional.layer_norm`: see
 -- their reference page); those below take options as a table.
 -- @module mlua.nn.functional
+local attend = require "mlua.nn.attend"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local create = require "mlua.tensor.create"
+local product = require "mlua.tensor.product"
 local views = require "mlua.tensor.view"
 
 local op, is_tensor = core.op, core.is_tensor
@@ -132,7 +134,7 @@ end
 -- @tparam Tensor v  [.., S, V]
 -- @tparam ?table o  mask: broadcasts to [.., L, S], bool (true where a row sees a column) or added;
 --   causal (false): row l sees columns up to l; scale (1 / sqrt(E)); dropout (0), training (true),
---   seed, stream
+--   seed, stream. A mask that requires a gradient gets one, at the cost of the weights' memory
 -- @treturn Tensor   [.., L, V]
 -- @source Vaswani et al. 2017, arXiv:1706.03762, eq. 1
 function functional.scaled_dot_product_attention(q, k, v, o)
@@ -148,7 +150,8 @@ function functional.scaled_dot_product_attention(q, k, v, o)
   q, k, v = expanded(q, lead), expanded(k, lead), expanded(v, lead)
   local p, seed, stream = o.training ~= false and o.dropout or 0, nil, nil
   if p > 0 then seed, stream = names_of(o) end
-  return op.scaled_dot_product_attention(q, k, v, o.mask, o.causal, o.scale, p, seed, stream)
+  return (attend(q, k, v, { mask = o.mask, causal = o.causal, scale = o.scale, p = p, seed = seed,
+                            stream = stream }))
 end
 
 -- -- losses --
@@ -175,10 +178,7 @@ end
 
 -- ||a - b + eps||_p over the last axis.
 local function distance(a, b, p, eps)
-  local d = op.affine(op.sub(a, b), 1, eps)
-  if p == 2 then return op.sqrt(op.sum(op.square(d), -1)) end
-  if p == 1 then return op.sum(op.abs(d), -1) end
-  return op.abs(d):pow(p):sum(-1):pow(1 / p)
+  return op.norm(op.affine(op.sub(a, b), 1, eps), p, -1)
 end
 
 --- max(0, d(anchor, positive) - d(anchor, negative) + margin), d the p-norm of the last axis.
@@ -200,16 +200,13 @@ function functional.triplet_margin(anchor, positive, negative, o)
 end
 
 --- a b / (||a|| ||b||) over an axis, each norm at least eps.
+-- @function cosine_similarity
 -- @tparam Tensor a
 -- @tparam Tensor b
 -- @tparam[opt=-1] number axis
 -- @tparam[opt=1e-8] number eps
 -- @treturn Tensor
-function functional.cosine_similarity(a, b, axis, eps)
-  axis, eps = axis or -1, eps or 1e-8
-  local function norm(t) return op.clamp(op.sqrt(op.sum(op.square(t), axis)), eps, math.huge) end
-  return op.div(op.sum(op.mul(a, b), axis), op.mul(norm(a), norm(b)))
-end
+functional.cosine_similarity = product.methods.cosine_similarity
 
 --- 1 - cos(a, b) where t is 1, max(0, cos(a, b) - margin) where it is -1; over the last axis.
 -- @tparam Tensor a  [.., D]

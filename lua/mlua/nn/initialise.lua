@@ -8,40 +8,19 @@ local core = require "mlua.ffi"
 local tensor = require "mlua.tensor"
 local text = require "mlua.text"
 
-local what = core.what
+local bad, what = core.bad, core.what
 local initialise = {}
-
-local function bad(n, name, format, ...)
-  core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-end
 
 -- Options by their defaults, of their types; seed and stream are known to all that draw.
 local function options(name, t, given, defaults)
   if not tensor.is(t) then bad(1, name, "t: expected a tensor, got %s", what(t)) end
   local dtype = t:dtype()
-  if dtype ~= "f32" and dtype ~= "f64" then
-    bad(1, name, "t: expected f32 or f64, got %s", dtype)
+  if not core.is_float[dtype] then
+    bad(1, name, "t: expected a floating-point tensor, got %s", dtype)
   end
-  if given == nil then given = {} end
-  if type(given) ~= "table" then
-    bad(2, name, "expected a table of options, got %s", what(given))
-  end
-  local o = {}
-  for option, v in pairs(defaults) do o[option] = v end
-  for option, v in pairs(given) do
-    local default = defaults[option]
-    if default == nil and option ~= "seed" and option ~= "stream" then
-      local known = text.keys(defaults)
-      known[#known + 1], known[#known + 2] = "seed", "stream"
-      bad(2, name, "unknown option '%s'%s", tostring(option),
-        text.did_you_mean(tostring(option), known))
-    end
-    local wanted = default == nil and "number" or type(default)
-    if type(v) ~= wanted then
-      bad(2, name, "%s: expected a %s, got %s", option, wanted, what(v))
-    end
-    o[option] = v
-  end
+  local known, o = { seed = "number", stream = "number" }, {}
+  for option, v in pairs(defaults) do known[option], o[option] = type(v), v end
+  for option, v in pairs(core.options(given, known, 2, name)) do o[option] = v end
   return o
 end
 
@@ -136,12 +115,18 @@ function initialise.gain(nonlinearity, slope)
     local known = text.keys(GAINS)
     known[#known + 1] = "leaky_relu"
     table.sort(known)
-    core.misuse(("bad argument #1 to 'gain' (nonlinearity: expected %s, got %s%s)"):format(
-      table.concat(known, ", "), what(nonlinearity),
-      type(nonlinearity) == "string" and text.did_you_mean(nonlinearity, known) or ""))
+    bad(1, "gain", "nonlinearity: expected %s, got %s%s", table.concat(known, ", "),
+      what(nonlinearity),
+      type(nonlinearity) == "string" and text.did_you_mean(nonlinearity, known) or "")
   end
   return GAINS[nonlinearity]
 end
+
+-- Draws of mean 0 and a standard deviation.
+local function draw_uniform(t, sd, o)
+  return draw(t, tensor.uniform, -math.sqrt(3) * sd, math.sqrt(3) * sd, o)
+end
+local function draw_normal(t, sd, o) return draw(t, tensor.normal, 0, sd, o) end
 
 local function xavier(name, t, o)
   o = options(name, t, o, { gain = 1 })
@@ -155,9 +140,7 @@ end
 -- @treturn Tensor   t
 -- @source Glorot & Bengio 2010
 function initialise.xavier_uniform(t, o)
-  local sd
-  sd, o = xavier("xavier_uniform", t, o)
-  return draw(t, tensor.uniform, -math.sqrt(3) * sd, math.sqrt(3) * sd, o)
+  return draw_uniform(t, xavier("xavier_uniform", t, o))
 end
 
 --- Normal, of standard deviation gain sqrt(2 / (fan_in + fan_out)).
@@ -166,9 +149,7 @@ end
 -- @treturn Tensor   t
 -- @source Glorot & Bengio 2010
 function initialise.xavier_normal(t, o)
-  local sd
-  sd, o = xavier("xavier_normal", t, o)
-  return draw(t, tensor.normal, 0, sd, o)
+  return draw_normal(t, xavier("xavier_normal", t, o))
 end
 
 local function kaiming(name, t, o)
@@ -189,9 +170,7 @@ end
 -- @treturn Tensor   t
 -- @source He, Zhang, Ren, Sun 2015, arXiv:1502.01852
 function initialise.kaiming_uniform(t, o)
-  local sd
-  sd, o = kaiming("kaiming_uniform", t, o)
-  return draw(t, tensor.uniform, -math.sqrt(3) * sd, math.sqrt(3) * sd, o)
+  return draw_uniform(t, kaiming("kaiming_uniform", t, o))
 end
 
 --- Normal, of standard deviation gain / sqrt(fan).
@@ -200,9 +179,27 @@ end
 -- @treturn Tensor   t
 -- @source He, Zhang, Ren, Sun 2015, arXiv:1502.01852
 function initialise.kaiming_normal(t, o)
-  local sd
-  sd, o = kaiming("kaiming_normal", t, o)
-  return draw(t, tensor.normal, 0, sd, o)
+  return draw_normal(t, kaiming("kaiming_normal", t, o))
+end
+
+--- Rows that are orthonormal, or columns where there are more rows, times a gain; of more than two
+-- axes, all but the first count as one. By QR, which needs LAPACK.
+-- @tparam Tensor t  at least two axes
+-- @tparam ?table o  gain (1); seed, stream
+-- @treturn Tensor   t
+-- @source Saxe, McClelland, Ganguli 2013, arXiv:1312.6120; uniform by the signs of R, as PyTorch
+function initialise.orthogonal(t, o)
+  o = options("orthogonal", t, o, { gain = 1 })
+  fans("orthogonal", t)
+  if t:count() == 0 then return t end
+  local shape = t:shape()
+  local rows, columns = shape[1], t:count() / shape[1]
+  local q, r = require("mlua.linalg").qr(tensor.randn(math.max(rows, columns),
+    math.min(rows, columns), { dtype = "f64", seed = o.seed, stream = o.stream }))
+  q = q * tensor.where(r:diagonal():lt(0), -o.gain, o.gain):to "f64"
+  if rows < columns then q = q:transpose() end
+  t:copy(q:reshape(shape))
+  return t
 end
 
 return initialise

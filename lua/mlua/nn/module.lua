@@ -44,12 +44,12 @@ end
 
 --- Register a parameter: a leaf tensor that training changes. It outlives any scope.
 -- @tparam string name
--- @tparam Tensor t
+-- @tparam Tensor t  of floats
 -- @treturn Tensor  t
 function Module:parameter(name, t)
   check.arg(core.is_tensor(t), 2, "parameter", "t: expected a tensor, got %s", check.what(t))
   local dtype = t:dtype()
-  check.arg(dtype == "f32" or dtype == "f64", 2, "parameter", "t: expected f32 or f64, got %s",
+  check.arg(core.is_float[dtype], 2, "parameter", "t: expected a floating-point tensor, got %s",
     dtype)
   add(self, "parameter", self._parameters, name, t)
   core.keep(t):requires_grad()
@@ -135,6 +135,51 @@ end
 function Module:freeze(on)
   check.type(on, 1, "freeze", "on", "boolean|nil")
   for _, p in ipairs(self:named_parameters()) do p.tensor:requires_grad(on == false) end
+  return self
+end
+
+-- The tensor that takes the place of t; `done`: by key, for all who share t.
+local function converted(t, dtype, done)
+  local key = core.key(t)
+  if not done[key] then
+    done[key] = t
+    local is = t:dtype()
+    if core.is_float[is] and is ~= dtype then
+      local new = core.keep(t:detach():to(dtype))
+      if core.info(t).requires_grad then new:requires_grad() end
+      core.free(t)
+      done[key] = new
+    end
+  end
+  return done[key]
+end
+
+-- The modules inside that keep some dtypes in others, `stored_as`, or all the rest.
+local function convert(self, dtype, done, stored_as)
+  if (self.stored_as ~= nil) == stored_as then
+    for _, list in ipairs { self._parameters, self._buffers } do
+      for _, e in ipairs(list) do
+        e.value = converted(e.value, stored_as and self.stored_as[dtype] or dtype, done)
+        self[e.name] = e.value
+      end
+    end
+    if self.rebind then self:rebind(dtype) end
+  end
+  for _, c in ipairs(self._children) do convert(c.value, dtype, done, stored_as) end
+end
+
+--- Convert parameters and buffers of floats. They become other tensors, and using the ones before
+-- is an error: make optimisers, and averages, afterwards. Tables of embeddings stay f32 where bf16
+-- or f16 is asked for. Optimisers move f32 and f64; 16 bits are for using a model that is trained.
+-- @tparam string dtype  "f64", "f32", "bf16" or "f16"
+-- @treturn Module  itself
+function Module:to(dtype)
+  check.arg(core.is_float[dtype], 1, "to", "dtype: expected f64, f32, bf16 or f16, got %s",
+    check.what(dtype))
+  core.no_capture "to: convert the module outside the step"
+  local done = {}
+  convert(self, dtype, done, true) -- first: who shares a tensor with these has it as they do
+  convert(self, dtype, done, false)
   return self
 end
 

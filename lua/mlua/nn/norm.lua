@@ -3,6 +3,8 @@
 local Module = require "mlua.nn.module"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
+local functional = require "mlua.nn.functional"
+local inputs = require "mlua.nn.inputs"
 local tensor = require "mlua.tensor"
 
 local op, set_context = core.op, core.set_context
@@ -18,6 +20,17 @@ end
 local function check_eps(o, class)
   check.arg_at(2, o.eps == nil or o.eps >= 0, 1, class, "eps: expected at least 0, got %s", o.eps)
   return o.eps or 1e-5
+end
+
+local function check_momentum(o, class)
+  local m = o.momentum or 0.1
+  check.arg_at(2, m >= 0 and m <= 1, 1, class, "momentum: expected 0 to 1, got %s", m)
+  return m
+end
+
+local function add_running(self, o)
+  self:buffer("running_mean", tensor.zeros(o.channels, { dtype = o.dtype }))
+  self:buffer("running_var", tensor.ones(o.channels, { dtype = o.dtype }))
 end
 
 -- weight 1 and bias 0 of these sizes, as far as the options ask for them.
@@ -36,8 +49,7 @@ local function sizes_of(shape, class)
   check.arg_at(2, type(sizes) == "table" and #sizes > 0, 1, class,
     "shape: expected a size or a list of sizes, got %s", check.what(shape))
   for i, n in ipairs(sizes) do
-    check.arg_at(2, type(n) == "number" and n % 1 == 0 and n >= 1, 1, class,
-      "shape[%d]: expected an integer of at least 1, got %s", i, check.what(n))
+    check.int_at(2, n, 1, class, ("shape[%d]"):format(i), 1)
   end
   return sizes
 end
@@ -70,9 +82,8 @@ local function check_last(self, x, class)
   end
   if not ok then
     set_context(self._path)
-    core.misuse(("bad argument #1 to '%s' (x: expected [*, %s], got %s)"):format(class,
-      table.concat(self.sizes, ", "),
-      core.is_tensor(x) and "[" .. table.concat(x:shape(), ", ") .. "]" or core.what(x)))
+    core.bad(1, class, "x: expected [*, %s], got %s", table.concat(self.sizes, ", "),
+      inputs.what(x))
   end
 end
 
@@ -134,15 +145,11 @@ function BatchNorm.new(o)
                          affine = "boolean", bias = "boolean", running = "boolean",
                          dtype = "string" }, 1, "BatchNorm")
   check.int(o.channels, 1, "BatchNorm", "channels", 1)
-  local momentum, self = o.momentum or 0.1, BatchNorm.create()
-  check.arg(momentum >= 0 and momentum <= 1, 1, "BatchNorm", "momentum: expected 0 to 1, got %s",
-    momentum)
-  self.channels, self.eps, self.momentum = o.channels, check_eps(o, "BatchNorm"), momentum
+  local self = BatchNorm.create()
+  self.channels, self.eps = o.channels, check_eps(o, "BatchNorm")
+  self.momentum = check_momentum(o, "BatchNorm")
   affine(self, o, { o.channels }, true)
-  if o.running ~= false then
-    self:buffer("running_mean", tensor.zeros(o.channels, { dtype = o.dtype }))
-    self:buffer("running_var", tensor.ones(o.channels, { dtype = o.dtype }))
-  end
+  if o.running ~= false then add_running(self, o) end
   return self
 end
 
@@ -189,23 +196,57 @@ end
 
 local InstanceNorm = Module.class "InstanceNorm"
 
---- Normalisation of each channel of each sample, `op.group_norm` with a group per channel.
--- @tparam table o  channels; eps (1e-5); affine (false); bias; dtype ("f32")
--- @treturn InstanceNorm
--- @source Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022
+--- Normalisation of each channel of each sample, `op.group_norm` with a group per channel. With
+-- running statistics, those of the samples' means and variances, averaged, move in training, and
+-- take their place when it no longer trains, as in `BatchNorm`.
+-- @tparam table o  channels; eps (1e-5); affine (false); bias; running (false); momentum (0.1): the
+--   part of the new in the running statistics; dtype ("f32")
+-- @treturn InstanceNorm  buffers running_mean, running_var, where it has them
+-- @source Ulyanov, Vedaldi, Lempitsky 2016, arXiv:1607.08022; running statistics as PyTorch's
 function InstanceNorm.new(o)
   o = check.options(o, { channels = "number", eps = "number", affine = "boolean",
-                         bias = "boolean", dtype = "string" }, 1, "InstanceNorm")
+                         bias = "boolean", running = "boolean", momentum = "number",
+                         dtype = "string" }, 1, "InstanceNorm")
   check.int(o.channels, 1, "InstanceNorm", "channels", 1)
   local self = InstanceNorm.create()
   self.channels, self.eps = o.channels, check_eps(o, "InstanceNorm")
+  self.momentum = check_momentum(o, "InstanceNorm")
   affine(self, o, { o.channels }, false)
+  if o.running then add_running(self, o) end
   return self
+end
+
+-- running += momentum (of this batch - running): means, and unbiased variances, over the samples.
+local function move(self, x)
+  local n, c = x:size(1), x:size(2)
+  local each = functional.channel_size(x)
+  if each < 2 then
+    core.bad(1, "InstanceNorm", "x: expected more than one value per channel and sample when "
+      .. "training, got %s", inputs.what(x))
+  end
+  if n == 0 then return end
+  local rows = x:detach():reshape(n, c, each)
+  for of, now in pairs { running_mean = rows:mean(3), running_var = op.var(rows, 3) } do
+    local old = self[of]
+    old:copy(op.affine(old, 1 - self.momentum, 0) + op.affine(now:mean(1), self.momentum, 0))
+  end
 end
 
 --- @tparam Tensor x  [N, channels, …]
 -- @treturn Tensor    of x's shape
+-- @raise bad argument where the channels differ, or, with running statistics, have one value each
 function InstanceNorm:forward(x)
+  local mean, var = self.running_mean, self.running_var
+  if mean then
+    set_context(self._path)
+    if not core.is_tensor(x) or x:dim() < 2 or x:size(2) ~= self.channels then
+      core.bad(1, "InstanceNorm", "x: expected [N, %d, …], got %s", self.channels, inputs.what(x))
+    end
+    if not self.training then
+      return within(self, op.batch_norm_fixed, x, mean, var, self.weight, self.bias, self.eps)
+    end
+    move(self, x)
+  end
   return within(self, op.group_norm, x, self.channels, self.weight, self.bias, self.eps)
 end
 InstanceNorm.describe = describe_channels

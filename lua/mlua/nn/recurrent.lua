@@ -8,11 +8,13 @@ local Module = require "mlua.nn.module"
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local fit = require "mlua.nn.inputs"
+local new_padded = require "mlua.nn.padded"
 local tensor = require "mlua.tensor"
 
 local op, is_tensor = core.op, core.is_tensor
-local bad, what = fit.bad, fit.what
+local bad, what = core.bad, fit.what
 local classes = {}
+local OPTIONS = { lengths = true } -- of a forward
 
 -- A tensor of these sizes, or nil.
 local function check_state(t, n, class, label, ...)
@@ -47,10 +49,7 @@ local function set_sizes(self, o, class)
   check.arg_at(2, o.activation == nil or o.activation == "tanh" or o.activation == "relu", 1, class,
     "activation: expected tanh or relu, got %s", check.what(o.activation))
   for _, key in ipairs { "inputs", "hidden" } do
-    local n = o[key]
-    check.arg_at(2, type(n) == "number" and n % 1 == 0 and n >= 1, 1, class,
-      "%s: expected an integer of at least 1, got %s", key, check.what(n))
-    self[key] = n
+    self[key] = check.int_at(2, o[key], 1, class, key, 1)
   end
   self.activation = o.activation or "tanh"
 end
@@ -82,6 +81,7 @@ end
 
 local function layer_class(name)
   local kind, Class = KINDS[name], Module.class(name)
+  local has_c = name == "LSTM"
   local known = known_options(name, { layers = "number", batch_first = "boolean",
                                       dropout = "number", bidirectional = "boolean" })
 
@@ -120,17 +120,36 @@ local function layer_class(name)
     return self.batch_first and x:transpose(1, 2) or x, false
   end
 
-  function Class:forward(x, h0, c0)
+  -- One layer in one direction: all states, the last one, and the last c. Padded sequences are
+  -- turned round for the way back, so that each begins at its end.
+  local function pass(self, x, suffix, back, h0, c0, padded)
+    local turn = padded and back
+    local h, c = kind.run(self, input_part(self, turn and padded:turned(x) or x, suffix),
+      self["weight_hh" .. suffix], self["bias_hh" .. suffix], h0, c0, back and not turn)
+    if padded then
+      local last, last_c = padded:last(h), c and padded:last(c)
+      return padded:cleared(turn and padded:turned(h) or h), last, last_c
+    end
+    local last = back and 1 or x:size(1)
+    return h, h:narrow(1, last, last), c and c:narrow(1, last, last)
+  end
+
+  function Class:forward(x, h0, c0, o)
     core.set_context(self._path)
     local single
     x, single = steps_first(self, x)
     local t, n, all = x:size(1), x:size(2), self.layers * self.directions
     if t == 0 then bad(1, name, "x: expected at least one step, got none") end
+    local at = has_c and 4 or 3
+    if not has_c then c0, o = nil, c0 end
+    o = core.options(o, OPTIONS, at, name)
     if single then
       h0, c0 = is_tensor(h0) and h0:unsqueeze(2) or h0, is_tensor(c0) and c0:unsqueeze(2) or c0
     end
     check_state(h0, 2, name, "h0", all, n, self.hidden)
     check_state(c0, 3, name, "c0", all, n, self.hidden)
+    local padded = o.lengths ~= nil and new_padded(o.lengths, t, n, at, name) or nil
+    if padded then x = padded:cleared(x) end
     local hs, cs = {}, {}
     for l = 1, self.layers do
       if l > 1 and self.dropout then
@@ -139,12 +158,9 @@ local function layer_class(name)
       end
       local out = {}
       for d = 1, self.directions do
-        local at = #hs + 1
-        local suffix = ("_l%d%s"):format(l - 1, d == 2 and "_reverse" or "")
-        local h, c = kind.run(self, input_part(self, x, suffix), self["weight_hh" .. suffix],
-          self["bias_hh" .. suffix], h0 and h0:select(1, at), c0 and c0:select(1, at), d == 2)
-        local last = d == 2 and 1 or t
-        out[d], hs[at], cs[at] = h, h:narrow(1, last, last), c and c:narrow(1, last, last)
+        local i = #hs + 1
+        out[d], hs[i], cs[i] = pass(self, x, ("_l%d%s"):format(l - 1, d == 2 and "_reverse" or ""),
+          d == 2, h0 and h0:select(1, i), c0 and c0:select(1, i), padded)
       end
       x = #out == 1 and out[1] or op.cat(out, 3)
     end
@@ -179,6 +195,10 @@ end
 --- @function RNN:forward
 -- @tparam Tensor x  [T, B, inputs], [B, T, inputs] where batch_first; or one sequence [T, inputs]
 -- @tparam ?Tensor h0  [layers * directions, B, hidden]; zeros where absent
+-- @tparam ?table o    lengths: of each sequence, a list or i64 [B], 1 to T each; those that are
+--   shorter than x end there: what x holds behind counts for nothing, results there are 0, the
+--   last h is that of the last step, and backwards begins there. All T steps are computed all the
+--   same. As PyTorch's packed sequences, in any order of lengths.
 -- @treturn Tensor  h after every step, [T, B, directions * hidden], or as x has them
 -- @treturn Tensor  h after the last, [layers * directions, B, hidden]
 layer_class "RNN"
@@ -188,7 +208,7 @@ layer_class "RNN"
 -- @source Cho et al. 2014, arXiv:1406.1078
 layer_class "GRU"
 
---- Long short-term memory; options as RNN's, without activation. `y, h, c = lstm(x, h0, c0)`.
+--- Long short-term memory; options as RNN's, without activation. `y, h, c = lstm(x, h0, c0, o)`.
 -- @function LSTM.new
 -- @source Hochreiter & Schmidhuber 1997, Neural Computation 9
 layer_class "LSTM"
@@ -214,6 +234,7 @@ local function cell_class(name)
       bad(1, class, "x: expected [B, %d], got %s", self.inputs, what(x))
     end
     check_state(h, 2, class, "h", x:size(1), self.hidden)
+    if name ~= "LSTM" and c ~= nil then bad(3, class, "expected none, got %s", what(c)) end
     check_state(c, 3, class, "c", x:size(1), self.hidden)
     local h1, c1 = kind.run(self, input_part(self, x:unsqueeze(1), ""), self.weight_hh,
       self.bias_hh, h, c)

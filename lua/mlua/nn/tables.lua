@@ -24,16 +24,20 @@ function TableCollection.new(o)
   check.int(o.dim, 1, "TableCollection", "dim", 1)
   local self = TableCollection.create()
   self.rows, self.dim, self.mode = o.rows, o.dim, o.mode or "sum"
-  local tables = {}
   for t, n in ipairs(o.rows) do
     check.int(n, 1, "TableCollection", "rows[" .. t .. "]", 1)
     local bound = math.sqrt(1 / n)
-    tables[t] = self:parameter(tostring(t), tensor.uniform(-bound, bound, n, o.dim,
+    self:parameter(tostring(t), tensor.uniform(-bound, bound, n, o.dim,
       { dtype = o.dtype, seed = o.seed, stream = o.stream and o.stream + t - 1 }))
   end
-  self.tables = core.ref_list(tables)
+  self:rebind()
   return self
 end
+
+TableCollection.stored_as = { bf16 = "f32", f16 = "f32" } -- op.embedding_bags has no 16-bit rows
+
+--- After its tables have become other tensors (`to`).
+function TableCollection:rebind() self.tables = core.ref_list(self:parameters()) end
 
 --- Bags of ids to [B, T, dim].
 -- @tparam Tensor indices   i32 or i64: [T, B] for one id per bag, or flat with offsets

@@ -9,7 +9,6 @@ local check = require "mlua.check"
 local containers = require "mlua.nn.containers"
 local core = require "mlua.ffi"
 local dropout = require "mlua.nn.dropout"
-local inputs = require "mlua.nn.inputs"
 local linear = require "mlua.nn.linear"
 local norm = require "mlua.nn.norm"
 
@@ -26,18 +25,19 @@ for k, v in pairs(KNOWN) do STACK[k] = v end
 
 -- -- what layers share --
 
-local function check_layer(o, class, level)
-  check.arg_at(level, type(o.activation) == "function" or ACTIVATIONS[o.activation or "relu"], 1,
+-- Options of a class, checked for the function that called the calling one.
+local function checked(o, known, class)
+  o = core.options(o, known, 1, class)
+  check.arg_at(2, type(o.activation) == "function" or ACTIVATIONS[o.activation or "relu"], 1,
     class, "activation: expected relu, gelu, silu or a function, got %s", check.what(o.activation))
   for _, key in ipairs { "dim", "heads", "hidden" } do
-    local n = o[key] or key == "hidden" and 2048
-    check.arg_at(level, type(n) == "number" and n % 1 == 0 and n >= 1, 1, class,
-      "%s: expected an integer of at least 1, got %s", key, check.what(o[key]))
+    if key ~= "hidden" or o.hidden then check.int_at(2, o[key], 1, class, key, 1) end
   end
-  check.arg_at(level, o.dim % o.heads == 0, 1, class,
+  check.arg_at(2, o.dim % o.heads == 0, 1, class,
     "heads: expected a divisor of dim, %d, got %d", o.dim, o.heads)
   local p = o.dropout or 0.1
-  check.arg_at(level, p >= 0 and p < 1, 1, class, "dropout: expected 0 to below 1, got %s", p)
+  check.arg_at(2, p >= 0 and p < 1, 1, class, "dropout: expected 0 to below 1, got %s", p)
+  return o
 end
 
 -- The draws of part i of a layer.
@@ -127,9 +127,7 @@ end
 --   dtype ("f32"); seed and stream, which name the draws
 -- @treturn TransformerEncoderLayer
 function EncoderLayer.new(o)
-  o = check.options(o, KNOWN, 1, "TransformerEncoderLayer")
-  check_layer(o, "TransformerEncoderLayer", 2)
-  return new_encoder_layer(o)
+  return new_encoder_layer(checked(o, KNOWN, "TransformerEncoderLayer"))
 end
 
 --- @tparam Tensor x  [L, B, dim], or [B, L, dim] where batch_first
@@ -155,9 +153,7 @@ end
 -- @tparam table o  as TransformerEncoderLayer
 -- @treturn TransformerDecoderLayer
 function DecoderLayer.new(o)
-  o = check.options(o, KNOWN, 1, "TransformerDecoderLayer")
-  check_layer(o, "TransformerDecoderLayer", 2)
-  return new_decoder_layer(o)
+  return new_decoder_layer(checked(o, KNOWN, "TransformerDecoderLayer"))
 end
 
 local DECODE = { mask = true, key_mask = true, causal = "boolean", memory_mask = true,
@@ -168,7 +164,7 @@ local DECODE = { mask = true, key_mask = true, causal = "boolean", memory_mask =
 -- @tparam ?table o       mask, key_mask, causal of the self-attention; memory_mask, memory_key_mask
 -- @treturn Tensor        of x's shape
 function DecoderLayer:forward(x, memory, o)
-  o = inputs.fields(o, DECODE, 3, "TransformerDecoderLayer")
+  o = core.options(o, DECODE, 3, "TransformerDecoderLayer")
   x = add_part(self, 1, x, self_attention,
     { mask = o.mask, key_mask = o.key_mask, causal = o.causal })
   x = add_part(self, 2, x, cross_attention, memory,
@@ -182,9 +178,8 @@ DecoderLayer.describe = describe
 local function stack(class, make)
   local Class = Module.class(class)
   function Class.new(o)
-    o = check.options(o, STACK, 1, class)
+    o = checked(o, STACK, class)
     check.int(o.layers, 1, class, "layers", 1)
-    check_layer(o, class, 2)
     local self, list = Class.create(), containers.ModuleList.new()
     local own = {}
     for k in pairs(KNOWN) do own[k] = o[k] end

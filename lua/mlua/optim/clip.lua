@@ -1,40 +1,25 @@
 --- Clipping of gradients, between `loss:backward()` and `opt:step()`.
 -- @module mlua.optim.clip
 local core = require "mlua.ffi"
-local tensor = require "mlua.tensor"
+local parameters = require "mlua.optim.params"
 
-local C = core.C
+local C, bad = core.C, core.bad
 local clip = {}
-
-local function bad(n, name, format, ...)
-  core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-end
 
 local function at_least(lowest, v) return type(v) == "number" and v >= lowest end
 
 -- The tensors of a module, an optimiser, a list, or one alone.
-local function tensors_of(params, name)
-  if tensor.is(params) then return core.ref_list { params } end
-  if type(params) ~= "table" then
+local function tensors_of(source, name)
+  if core.is_tensor(source) then return core.ref_list { source } end
+  if type(source) ~= "table" then
     bad(1, name, "params: expected a module, an optimiser or a list of tensors, got %s",
-      core.what(params))
+      core.what(source))
   end
-  if params.entries and params.refs then return params.refs end
-  local list, seen = {}, {}
-  for i, p in ipairs(params.named_parameters and params:named_parameters() or params.entries or
-                     params) do
-    local t = not tensor.is(p) and type(p) == "table" and p.tensor or p
-    if not tensor.is(t) then
-      bad(1, name, "params[%d]: expected a tensor, got %s", i, core.what(t))
-    end
-    local key = t.slot .. ":" .. t.gen
-    if not seen[key] then
-      seen[key] = true
-      list[#list + 1] = t
-    end
-  end
+  if source.entries and source.refs then return source.refs end
+  local list = parameters.each_once(source.entries or source, name, "params")
+  for i, e in ipairs(list) do list[i] = e.tensor end
   local refs = core.ref_list(list)
-  if params.entries then params.refs = refs end -- an optimiser's parameters never change
+  if source.entries then source.refs = refs end -- an optimiser's parameters never change
   return refs
 end
 

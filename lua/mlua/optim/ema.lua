@@ -7,8 +7,8 @@
 -- @source Polyak & Juditsky 1992; with exponential weights, as PyTorch's swa_utils has it
 local check = require "mlua.check"
 local core = require "mlua.ffi"
+local params = require "mlua.optim.params"
 local states = require "mlua.tensor.state"
-local tensor = require "mlua.tensor"
 
 local C = core.C
 local Ema = {}
@@ -16,39 +16,25 @@ Ema.__index = Ema
 
 local ema = {}
 
-local function expect(ok, n, name, format, ...)
-  if not ok then
-    core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-  end
-end
-
 --- Averages that begin as the weights are now.
 -- @param model        a module, or a list of tensors
 -- @tparam ?table o    decay (0.999)
 -- @treturn Ema
 function ema.new(model, o)
-  expect(type(model) == "table", 1, "ema", "expected a module or a list of tensors, got %s",
-    core.what(model))
+  local list = params.each_once(model, "ema", "")
   o = check.options(o, { decay = "number" }, 2, "ema")
   local decay = o.decay or 0.999
-  expect(decay >= 0 and decay <= 1, 2, "ema", "decay: expected 0 to 1, got %s", check.what(decay))
+  check.arg(decay >= 0 and decay <= 1, 2, "ema", "decay: expected 0 to 1, got %s", decay)
   local self = setmetatable({ decay = decay, swapped = false, list = {} }, Ema)
-  local seen = {}
-  local is_module = type(model.named_parameters) == "function"
-  for i, p in ipairs(is_module and model:named_parameters() or model) do
-    local t = not tensor.is(p) and type(p) == "table" and p.tensor or p
-    expect(tensor.is(t), 1, "ema", "[%d]: expected a tensor, got %s", i, core.what(t))
-    local dtype, key = t:dtype(), t.slot .. ":" .. t.gen
-    expect(dtype == "f32" or dtype == "f64", 1, "ema", "[%d]: expected f32 or f64, got %s", i,
+  for _, e in ipairs(list) do
+    local t, dtype, at = e.tensor, e.tensor:dtype(), e.position
+    check.arg(dtype == "f32" or dtype == "f64", 1, "ema", "[%d]: expected f32 or f64, got %s", at,
       dtype)
-    expect(t:is_contiguous(), 1, "ema", "[%d]: expected a contiguous tensor", i)
-    if not seen[key] then -- tied weights have one average
-      seen[key] = true
-      self.list[#self.list + 1] = { name = (t == p and tostring(i) or p.name) .. ".average",
-                                    weight = t, tensor = core.keep(t:detach():clone()) }
-    end
+    check.arg(t:is_contiguous(), 1, "ema", "[%d]: expected a contiguous tensor", at)
+    self.list[#self.list + 1] = { name = (e.name or tostring(at)) .. ".average", weight = t,
+                                  tensor = core.keep(t:detach():clone()) }
   end
-  expect(#self.list > 0, 1, "ema", "expected at least one parameter, got none")
+  check.arg(#self.list > 0, 1, "ema", "expected at least one parameter, got none")
   return self
 end
 

@@ -55,7 +55,7 @@ rules.sgd = {
 }
 
 rules.adagrad = {
-  options = { lr = 0.01, eps = 1e-10 },
+  options = { lr = 0.01, lr_decay = 0, eps = 1e-10 },
   kind = function() return C.ML_UPDATE_ADAGRAD end,
   states = function() return { { "sum", "state" } } end,
 }
@@ -98,6 +98,10 @@ rules.lion = {
   kind = function() return C.ML_UPDATE_LION end,
   states = function() return { { "exp_avg", "state" } } end,
 }
+
+for _, name in ipairs { "sgd", "adagrad", "adam", "adamw", "rmsprop", "lion" } do
+  rules[name].options.maximize = false
+end
 
 --- Write a group's options into an update.
 function rules.write(u, o)

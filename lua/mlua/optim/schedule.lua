@@ -8,18 +8,15 @@
 -- `s:state()` is a table of numbers, as JSON takes it; `s:load(state)` goes on from there. Rates
 -- are PyTorch's, by closed forms: `opt.lr` is the first group's, `opt.groups[i].lr` the ith's.
 -- @module mlua.optim.schedule
+local check = require "mlua.check"
 local core = require "mlua.ffi"
 local text = require "mlua.text"
 local cycle = require "mlua.optim.cycle"
 
-local what = core.what
+local bad, what = core.bad, core.what
 local schedule = {}
 
 -- -- arguments --
-
-local function bad(n, name, format, ...)
-  core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-end
 
 -- What options may be: a test, and how messages say it.
 local NUMBER = { function(v) return type(v) == "number" and v == v end, "a number" }
@@ -64,8 +61,7 @@ local function options(name, opt, given, known)
   end
   for _, option in ipairs(text.keys(given)) do
     if not known[option] then
-      bad(2, name, "unknown option '%s'%s", tostring(option),
-        text.did_you_mean(tostring(option), text.keys(known)))
+      bad(2, name, "%s", check.unknown(option, known))
     end
   end
   local o = {}

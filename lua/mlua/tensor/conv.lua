@@ -5,7 +5,7 @@ local core = require "mlua.ffi"
 local window = require "mlua.tensor.window"
 
 local op = core.op
-local numbers, bad = window.numbers, window.bad
+local numbers, bad = window.numbers, core.bad
 
 local conv = {}
 
@@ -38,7 +38,7 @@ end
 
 --- Convolution (cross-correlation): y[n,o,p] = b[o] + sum x[n,c, p stride - padding + k dilation]
 -- w[o,c,k] over the channels c of o's group and the places k of the kernel; zeros are around x.
--- @tparam Tensor x   [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x   [N, C, …] with one to three spatial axes; floats
 -- @tparam Tensor w   [O, C / groups, kernel…]
 -- @tparam ?Tensor b  [O]
 -- @tparam ?table o   stride (1), dilation (1): a number, or a list of one for each axis; padding
@@ -49,7 +49,7 @@ end
 function conv.conv(x, w, b, o)
   local n = window.axes(x, "conv")
   check_weight(x, w, "conv")
-  o = o == nil and NONE or window.options(o, CONV, 4, "conv")
+  o = o == nil and NONE or core.options(o, CONV, 4, "conv")
   local s1, s2, s3 = numbers(o.stride, n, 1, 1, 4, "conv", "stride")
   local d1, d2, d3 = numbers(o.dilation, n, 1, 1, 4, "conv", "dilation")
   local b1, b2, b3, a1, a2, a3
@@ -73,7 +73,7 @@ end
 
 --- Transposed convolution: the gradient of `conv` by its input. Along an axis the output has
 -- (in - 1) stride - padding before and after + dilation (kernel - 1) + 1 + output_padding places.
--- @tparam Tensor x   [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x   [N, C, …] with one to three spatial axes; floats
 -- @tparam Tensor w   [C, O / groups, kernel…]
 -- @tparam ?Tensor b  [O]
 -- @tparam ?table o   stride (1), dilation (1), padding (0; pairs, too), groups (1), as `conv` has
@@ -84,7 +84,7 @@ function conv.conv_transpose(x, w, b, o)
   local name = "conv_transpose"
   local n = window.axes(x, name)
   check_weight(x, w, name)
-  o = o == nil and NONE or window.options(o, TRANSPOSED, 4, name)
+  o = o == nil and NONE or core.options(o, TRANSPOSED, 4, name)
   local s1, s2, s3 = numbers(o.stride, n, 1, 1, 4, name, "stride")
   local d1, d2, d3 = numbers(o.dilation, n, 1, 1, 4, name, "dilation")
   local b1, b2, b3, a1, a2, a3 = window.padding(o.padding, n, 4, name)

@@ -1,6 +1,7 @@
 --- Making tensors: filled, drawn, from Lua's tables; and the checks that they share with views.
 -- @module mlua.tensor.create
 local core = require "mlua.ffi"
+local misfit = require("mlua.check").misfit
 
 local C, own, new_ref = core.C, core.own, core.new_ref
 local misuse, check, bad_argument = core.misuse, core.check, core.bad_argument
@@ -26,16 +27,8 @@ create.check_sizes = check_sizes
 local OPTIONS = { dtype = "string", seed = "number", stream = "number" }
 
 local function check_options(o, op)
-  for name, v in pairs(o) do
-    if not OPTIONS[name] then
-      local text = require "mlua.text"
-      misuse(("%s: unknown option '%s'%s"):format(op, tostring(name),
-        text.did_you_mean(tostring(name), text.keys(OPTIONS))))
-    end
-    if type(v) ~= OPTIONS[name] then
-      misuse(("%s: option %s: expected a %s, got %s"):format(op, name, OPTIONS[name], core.what(v)))
-    end
-  end
+  local message = misfit(o, OPTIONS)
+  if message then misuse(op .. ": " .. message) end
   return o
 end
 

@@ -4,7 +4,7 @@ local core = require "mlua.ffi"
 
 local views = require "mlua.tensor.view"
 
-local op, misuse, bad_argument, is_tensor = core.op, core.misuse, core.bad_argument, core.is_tensor
+local op, bad, bad_argument, is_tensor = core.op, core.bad, core.bad_argument, core.is_tensor
 local shape_of, shape_text = views.shape_of, views.shape_text
 local view, layout = views.view, views.layout
 
@@ -18,8 +18,8 @@ local function letters(text, equation)
     elseif c:match("%a") then
       list[#list + 1], at = c, at + 1
     else
-      misuse(("bad argument #1 to 'einsum' (expected letters, '...', ',' and '->', got %s in %s)")
-        :format(core.what(c), core.what(equation)))
+      bad(1, "einsum", "expected letters, '...', ',' and '->', got %s in %s", core.what(c),
+        core.what(equation))
     end
   end
   return list
@@ -41,9 +41,8 @@ local function named(list, ndim, position)
   for _, c in ipairs(list) do if c == "..." then dots = dots + 1 end end
   local open = ndim - (#list - dots)
   if dots > 1 or open < 0 or (dots == 0 and open > 0) then
-    misuse(("bad argument #%d to 'einsum' (expected %s, got %d axes)"):format(position,
-      dots > 1 and "'...' once" or (dots == 1 and "at least %d axes" or "%d axes")
-        :format(#list - dots), ndim))
+    bad(position, "einsum", "expected %s, got %d axes", dots > 1 and "'...' once"
+      or (dots == 1 and "at least %d axes" or "%d axes"):format(#list - dots), ndim)
   end
   for _, c in ipairs(list) do
     if c == "..." then
@@ -65,8 +64,7 @@ local function diagonals(t, names, position)
       k = #list + 1
       at[c], list[k], sizes[k], steps[k] = k, c, shape[i], stride[i]
     elseif sizes[k] ~= shape[i] then
-      misuse(("bad argument #%d to 'einsum' (axis %s: sizes %d and %d)"):format(position, c,
-        sizes[k], shape[i]))
+      bad(position, "einsum", "axis %s: sizes %d and %d", c, sizes[k], shape[i])
     else
       steps[k] = steps[k] + stride[i]
     end
@@ -177,13 +175,12 @@ end
 local function checked_output(right, known, ellipsis)
   local out, seen = {}, {}
   for _, c in ipairs(right) do
-    if seen[c] then misuse(("bad argument #1 to 'einsum' (axis %s comes out twice)"):format(c)) end
+    if seen[c] then bad(1, "einsum", "axis %s comes out twice", c) end
     seen[c] = true
     if c == "..." then
       for d = -ellipsis, -1 do out[#out + 1] = d end
     elseif not known[c] then
-      misuse(("bad argument #1 to 'einsum' (axis %s comes out, but in no tensor goes in)")
-        :format(c))
+      bad(1, "einsum", "axis %s comes out, but in no tensor goes in", c)
     else
       out[#out + 1] = c
     end
@@ -197,7 +194,7 @@ end
 -- of the alphabet. A name that one tensor has twice takes its diagonal. Sizes of 1 broadcast.
 -- Tensors are contracted from the left, two at a time.
 -- @tparam string equation
--- @tparam Tensor ...  f32 or f64, of one dtype
+-- @tparam Tensor ...  floats; their dtypes meet as docs/tensors.md says
 -- @treturn Tensor
 -- @raise one line that names the axis, or the tensor, that does not fit
 local function einsum(equation, ...)
@@ -207,8 +204,7 @@ local function einsum(equation, ...)
   local inputs, right = parse(equation)
   local n = select("#", ...)
   if n ~= #inputs then
-    misuse(("bad argument #1 to 'einsum' (%s: expected %d tensors, got %d)"):format(
-      core.what(equation), #inputs, n))
+    bad(1, "einsum", "%s: expected %d tensors, got %d", core.what(equation), #inputs, n)
   end
   local list, given, size, ellipsis = {}, {}, {}, 0
   for i = 1, n do
@@ -221,8 +217,8 @@ local function einsum(equation, ...)
       local c = names[d]
       if type(c) == "number" then ellipsis = math.max(ellipsis, -c) end
       if size[c] and size[c] ~= s and size[c] ~= 1 and s ~= 1 then
-        misuse(("bad argument #%d to 'einsum' (axis %s: expected %d, got %s)"):format(i + 1,
-          type(c) == "number" and "..." or c, size[c], shape_text(shape_of(t))))
+        bad(i + 1, "einsum", "axis %s: expected %d, got %s", type(c) == "number" and "..." or c,
+          size[c], shape_text(shape_of(t)))
       end
       if not size[c] or size[c] == 1 then size[c] = s end
     end

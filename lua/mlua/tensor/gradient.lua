@@ -14,7 +14,7 @@ local function calls() return require "mlua.ffi.gradient" end
 
 local hooked, n_hooked = {}, 0 -- lists of { tensor, f } by handle
 
-local function key_of(t) return t.slot .. ":" .. t.gen end
+local key_of = core.key
 
 -- Leaves that are still there, with copies of their hooks and what they hold of gradients.
 local function hooked_now()

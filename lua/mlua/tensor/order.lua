@@ -23,7 +23,7 @@ local function check_bool(v, i, name, label)
   if v ~= nil and type(v) ~= "boolean" then bad_argument(i, name, label, "true or false", v) end
 end
 
-local function is_float(t) return t:dtype():find("f%d") ~= nil end
+local function is_float(t) return core.is_float[t:dtype()] end
 
 -- -- sorting --
 
@@ -121,24 +121,8 @@ end
 
 -- -- unique values --
 
-local UNIQUE = { inverse = "boolean", counts = "boolean" }
-local HISTOGRAM = { range = "table", weight = "tensor", density = "boolean" }
-
-local function check_options(o, known, name)
-  o = o == nil and {} or o
-  if type(o) ~= "table" then bad_argument(2, name, "options", "a table", o) end
-  for option, v in pairs(o) do
-    local wanted = known[option]
-    if not wanted then
-      local text = require "mlua.text"
-      misuse(("%s: unknown option '%s'%s"):format(name, tostring(option),
-        text.did_you_mean(tostring(option), text.keys(known))))
-    elseif type(v) ~= wanted and not (wanted == "tensor" and is_tensor(v)) then
-      misuse(("%s: option %s: expected a %s, got %s"):format(name, option, wanted, core.what(v)))
-    end
-  end
-  return o
-end
+local UNIQUE = { inverse = "boolean", counts = "boolean", axis = "number" }
+local HISTOGRAM = { range = "table", weight = true, density = "boolean" }
 
 -- The numbers, from 0, of a bool vector's true elements.
 local function true_ids(mask)
@@ -147,27 +131,49 @@ local function true_ids(mask)
   return core.own(ids)
 end
 
---- Its values, each once, in rising order. No NaN equals another.
--- @tparam ?table options  `inverse`: also where each element is among them; `counts`: also how
---   often each is there
--- @treturn Tensor  of one axis
--- @treturn Tensor  inverse, i64 of its shape, where asked for
--- @treturn Tensor  counts, i64, where asked for
-function methods:unique(options)
-  local o = check_options(options, UNIQUE, "unique")
-  local shape, flat = views.shape_of(self), self:detach():reshape(-1)
-  local n = flat:count()
-  local ids = op.argsort(flat, 1)
-  local sorted = op.gather(flat, ids, 1)
-  local new = create.ones({ n }, { dtype = "bool" }) -- whether one differs from that before it
-  if n > 1 then
-    new:narrow(1, 2, n):copy(op.ne(sorted:narrow(1, 2, n), sorted:narrow(1, 1, n - 1)))
+-- The order of elements [n], or of rows [n, m] by their first element, then by the second, …
+local function order_of(rows)
+  if rows:dim() == 1 then return op.argsort(rows, 1) end
+  local ids = create.arange(rows:size(1))
+  for k = rows:size(2), 1, -1 do -- each sort keeps the order of equal elements
+    local by = op.argsort(op.index_select(rows:select(2, k), ids, 1), 1)
+    ids = op.index_select(ids, by, 1)
   end
+  return ids
+end
+
+-- Whether each element, or row, is another than that before it; the first one is.
+local function begins(rows)
+  local n = rows:size(1)
+  local new = create.ones({ n }, { dtype = "bool" })
+  if n > 1 then
+    local d = op.ne(rows:narrow(1, 2, n), rows:narrow(1, 1, n - 1))
+    new:narrow(1, 2, n):copy(d:dim() > 1 and op.any(d, 2) or d)
+  end
+  return new
+end
+
+-- One of each run of equal elements, or of slices along o.axis; first in order, if `sorts`.
+local function distinct(t, o, name, sorts)
+  local shape, axis, from = views.shape_of(t), o.axis, t:detach()
+  local rows, n
+  if axis then
+    axis = axis_in(#shape, axis, name, 1)
+    n = shape[axis]
+    rows = from:movedim(axis, 1):reshape(n, n > 0 and t:count() / n or 0)
+    shape = { n }
+  else
+    from, axis, n = from:reshape(-1), 1, t:count()
+    rows = from
+  end
+  local ids = sorts and order_of(rows)
+  local new = begins(ids and op.index_select(rows, ids, 1) or rows)
   local starts = true_ids(new)
-  local results = { op.index_select(sorted, starts, 1) }
+  local chosen = ids and op.index_select(ids, starts, 1) or starts
+  local results = { op.index_select(from, chosen, axis) }
   if o.inverse then
     local place = op.affine(op.cumsum(new:to("f64"), 1), 1, -1):to("i64")
-    results[2] = op.scatter(ids, ids, place, 1):reshape(shape)
+    results[2] = (ids and op.scatter(ids, ids, place, 1) or place):reshape(shape)
   end
   if o.counts then
     local ends = op.cat({ starts, create.full(n, { 1 }, { dtype = "i64" }) }, 1)
@@ -175,6 +181,27 @@ function methods:unique(options)
     results[#results + 1] = op.sub(ends:narrow(1, 2, m + 1), ends:narrow(1, 1, m))
   end
   return unpack(results)
+end
+
+--- Its values, each once, in rising order; or its slices along an axis, ordered by their first
+-- element, then by the second, … (one sort for each element of a slice). No NaN equals another.
+-- @tparam ?table options  `inverse`: also where each element, or slice, is among them; `counts`:
+--   also how often each is there; `axis`
+-- @treturn Tensor  of one axis; with `axis`, of its shape but there
+-- @treturn Tensor  inverse, i64 of its shape, or [size of the axis], where asked for
+-- @treturn Tensor  counts, i64, where asked for
+function methods:unique(options)
+  core.info(self)
+  return distinct(self, core.options(options, UNIQUE, 1, "unique"), "unique", true)
+end
+
+--- Its values without those that equal the one before them; or its slices along an axis.
+-- @tparam ?table options  inverse, counts, axis, as `unique` has them
+-- @treturn Tensor  and inverse and counts, where asked for, as `unique` gives them
+function methods:unique_consecutive(options)
+  core.info(self)
+  local name = "unique_consecutive"
+  return distinct(self, core.options(options, UNIQUE, 1, name), name, false)
 end
 
 -- -- counting --
@@ -224,7 +251,7 @@ end
 -- @treturn Tensor  [bins], f32; f64 of f64 and of integers
 -- @treturn Tensor  edges, [bins + 1]
 function methods:histogram(bins, options)
-  local o = check_options(options, HISTOGRAM, "histogram")
+  local o = core.options(options, HISTOGRAM, 2, "histogram")
   local x, range = floating(self), o.range or {}
   local edges
   if is_tensor(bins) then edges = bins:to(x:dtype()) else
@@ -232,7 +259,7 @@ function methods:histogram(bins, options)
   end
   local weight = o.weight
   if weight ~= nil then
-    core.info(weight)
+    if not is_tensor(weight) then bad_argument(2, "histogram", "weight", "a tensor", weight) end
     weight = weight:detach():to(x:dtype())
   end
   local y = op.histogram(x, edges, weight)
@@ -244,7 +271,7 @@ function methods:histogram(bins, options)
 end
 
 --- How often each of 0, 1, … is among whole numbers of at least 0; or the sums of their weights.
--- @tparam ?Tensor weights  f32 or f64, one for each
+-- @tparam ?Tensor weights  floats, one for each
 -- @tparam[opt=0] number minlength  at least so many counts
 -- @treturn Tensor  i64 counts, or the weights' sums
 function methods:bincount(weights, minlength)

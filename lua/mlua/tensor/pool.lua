@@ -6,7 +6,7 @@ local text = require "mlua.text"
 local window = require "mlua.tensor.window"
 
 local op = core.op
-local numbers, bad = window.numbers, window.bad
+local numbers, bad = window.numbers, core.bad
 
 local pool = {}
 
@@ -16,7 +16,7 @@ local UPSAMPLE = { size = true, scale = true, mode = true, align_corners = true 
 local NONE = {} -- options where there are none
 
 --- The largest element of each window. Padding never counts.
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @param kernel     sizes of the window: a number, or a list of one for each axis
 -- @tparam ?table o  stride (the kernel), padding (0; less than the kernel's reach), dilation (1),
 --   as `conv` has them; ceil_mode (false): a last window may pass the end; indices (false)
@@ -25,7 +25,7 @@ local NONE = {} -- options where there are none
 -- @raise bad argument with the shapes or the option
 function pool.max_pool(x, kernel, o)
   local n = window.axes(x, "max_pool")
-  o = o == nil and NONE or window.options(o, MAX, 3, "max_pool")
+  o = o == nil and NONE or core.options(o, MAX, 3, "max_pool")
   local k1, k2, k3 = numbers(kernel, n, nil, 1, 2, "max_pool", "kernel")
   local s1, s2, s3 = numbers(o.stride, n, kernel, 1, 3, "max_pool", "stride")
   local d1, d2, d3 = numbers(o.dilation, n, 1, 1, 3, "max_pool", "dilation")
@@ -37,7 +37,7 @@ function pool.max_pool(x, kernel, o)
 end
 
 --- The mean of each window.
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @param kernel     sizes of the window: a number, or a list of one for each axis
 -- @tparam ?table o  stride (the kernel), padding (0), as `conv` has them; ceil_mode (false): a last
 --   window may pass the end; count_include_pad (true): zeros of the padding count
@@ -45,7 +45,7 @@ end
 -- @raise bad argument with the shapes or the option
 function pool.avg_pool(x, kernel, o)
   local n = window.axes(x, "avg_pool")
-  o = o == nil and NONE or window.options(o, AVERAGE, 3, "avg_pool")
+  o = o == nil and NONE or core.options(o, AVERAGE, 3, "avg_pool")
   local k1, k2, k3 = numbers(kernel, n, nil, 1, 2, "avg_pool", "kernel")
   local s1, s2, s3 = numbers(o.stride, n, kernel, 1, 3, "avg_pool", "stride")
   local b1, b2, b3, a1, a2, a3 = window.padding(o.padding, n, 3, "avg_pool")
@@ -65,13 +65,13 @@ end
 --- The mean of windows that cut each axis into `size` parts, overlapping where it does not divide:
 -- part i of n elements goes from floor(i n / size) to ceil((i + 1) n / size).
 -- @function adaptive_avg_pool
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @param size       a number, or a list of one for each axis; 1: over all
 -- @treturn Tensor   [N, C, size…]
 
 --- The largest elements of such windows.
 -- @function adaptive_max_pool
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @param size       a number, or a list of one for each axis
 -- @treturn Tensor   [N, C, size…]
 
@@ -93,7 +93,7 @@ local function positive(v, n, name, label)
 end
 
 --- Each spatial axis in another size.
--- @tparam Tensor x  [N, C, …] with one to three spatial axes; f32 or f64
+-- @tparam Tensor x  [N, C, …] with one to three spatial axes; floats
 -- @tparam table o   size or scale: a number, or a list of one for each axis; mode "nearest" or
 --   "linear" ("nearest"; also by PyTorch's names "bilinear" and "trilinear"); align_corners
 --   (false): for linear, first and last elements keep their values
@@ -103,7 +103,7 @@ end
 function pool.upsample(x, o)
   local name = "upsample"
   local n = window.axes(x, name)
-  o = window.options(o, UPSAMPLE, 2, name)
+  o = core.options(o, UPSAMPLE, 2, name)
   local mode = o.mode == nil and "nearest" or o.mode
   if mode ~= "nearest" and AXES[mode] ~= 0 and AXES[mode] ~= n then
     local near = type(mode) == "string" and not AXES[mode]

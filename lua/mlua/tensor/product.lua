@@ -3,6 +3,7 @@
 -- @module mlua.tensor.product
 local core = require "mlua.ffi"
 
+local create = require "mlua.tensor.create"
 local views = require "mlua.tensor.view"
 
 local op, misuse, bad_argument, is_tensor = core.op, core.misuse, core.bad_argument, core.is_tensor
@@ -18,10 +19,15 @@ local function shaped(t, i, name, label, n)
   if not is_tensor(t) then bad_argument(i, name, label, "a tensor", t) end
   local shape = shape_of(t)
   if n and #shape ~= n then
-    misuse(("bad argument #%d to '%s' (%s: expected %d %s, got %s)"):format(i, name, label, n,
-      n == 1 and "axis" or "axes", shape_text(shape)))
+    core.bad(i, name, "%s: expected %d %s, got %s", label, n, n == 1 and "axis" or "axes",
+      shape_text(shape))
   end
   return shape
+end
+
+-- The shapes of two tensors, of m and n axes.
+local function two(name, a, m, b, n)
+  return shaped(a, 1, name, "a", m), shaped(b, 2, name, "b", n)
 end
 
 local function number_or(value, default, i, name, label)
@@ -31,21 +37,20 @@ local function number_or(value, default, i, name, label)
 end
 
 local function mismatch(name, a, b)
-  misuse(("bad argument #2 to '%s' (b: expected %s, got %s)"):format(name, a, shape_text(b)))
+  core.bad(2, name, "b: expected %s, got %s", a, shape_text(b))
 end
 
 -- -- products --
 
 --- The product of two matrices, and nothing else.
 function methods.mm(a, b)
-  shaped(a, 1, "mm", "a", 2)
-  shaped(b, 2, "mm", "b", 2)
+  two("mm", a, 2, b, 2)
   return op.matmul(a, b)
 end
 
 --- The products of two batches of matrices [B, M, K] and [B, K, N], of as many each.
 function methods.bmm(a, b)
-  local p, q = shaped(a, 1, "bmm", "a", 3), shaped(b, 2, "bmm", "b", 3)
+  local p, q = two("bmm", a, 3, b, 3)
   if p[1] ~= q[1] or p[3] ~= q[2] then
     mismatch("bmm", ("[%d, %d, *]"):format(p[1], p[3]), q)
   end
@@ -54,22 +59,19 @@ end
 
 --- A matrix times a vector.
 function methods.mv(a, b)
-  shaped(a, 1, "mv", "a", 2)
-  shaped(b, 2, "mv", "b", 1)
+  two("mv", a, 2, b, 1)
   return op.matmul(a, b)
 end
 
 --- The product of two vectors, a number.
 function methods.dot(a, b)
-  shaped(a, 1, "dot", "a", 1)
-  shaped(b, 2, "dot", "b", 1)
+  two("dot", a, 1, b, 1)
   return op.matmul(a, b)
 end
 
 --- Every element of one vector times every one of another: [M], [N] to [M, N].
 function methods.outer(a, b)
-  shaped(a, 1, "outer", "a", 1)
-  shaped(b, 2, "outer", "b", 1)
+  two("outer", a, 1, b, 1)
   return op.mul(a:unsqueeze(2), b:unsqueeze(1))
 end
 
@@ -101,7 +103,7 @@ methods.baddbmm = added("baddbmm", 3)
 
 --- The Kronecker product: every element of a times all of b.
 function methods.kron(a, b)
-  local p, q = shaped(a, 1, "kron", "a"), shaped(b, 2, "kron", "b")
+  local p, q = two("kron", a, nil, b, nil)
   local n, wide_a, wide_b, sizes = math.max(#p, #q), {}, {}, {}
   for d = 1, n do
     local i, j = d - (n - #p), d - (n - #q)
@@ -115,8 +117,7 @@ end
 
 --- The cross product of vectors of 3 along an axis, the last one unless said; others broadcast.
 function methods.cross(a, b, axis)
-  local p = shaped(a, 1, "cross", "a")
-  local q = shaped(b, 2, "cross", "b")
+  local p, q = two("cross", a, nil, b, nil)
   axis = axis or -1
   local d, e = axis_in(#p, axis, "cross", 3), axis_in(#q, axis, "cross", 3)
   if p[d] ~= 3 or q[e] ~= 3 then
@@ -151,19 +152,21 @@ function methods:norm(p, axis, keep)
   local shape = shaped(self, 1, "norm", "x")
   p = number_or(p, 2, 1, "norm", "p")
   if p ~= p then misuse "norm: p is not a number" end
-  local dtype = self:dtype()
-  if dtype ~= "f32" and dtype ~= "f64" then misuse("norm: expected f32 or f64, got " .. dtype) end
   local a = axis and axis_in(#shape, axis, "norm", 2) or 0
   return op.norm(self, p, a, keep)
 end
 
---- The standard deviation along an axis, or of all elements.
+--- The standard deviation along an axis, or of all elements. Its gradient where all are equal is 0.
 -- @tparam ?number axis
 -- @tparam[opt=false] boolean keep
 -- @tparam[opt=1] number correction  taken from the count: 1 for a sample, 0 for all there is
 function methods:std(axis, keep, correction)
   shaped(self, 1, "std", "x")
-  return op.sqrt(op.var(self, axis or 0, keep, number_or(correction, 1, 3, "std", "correction")))
+  local v = op.var(self, axis or 0, keep, number_or(correction, 1, 3, "std", "correction"))
+  if not core.info(v).requires_grad then return op.sqrt(v) end
+  local function number(n) return create.full(n, {}, { dtype = v:dtype() }) end
+  local flat = op.eq(v:detach(), number(0)) -- where the root has no slope
+  return op.where(flat, number(0), op.sqrt(op.where(flat, number(1), v)))
 end
 
 --- x / max(norm of x along an axis, eps): vectors of length 1.
@@ -181,8 +184,7 @@ end
 -- @tparam[opt=-1] number axis
 -- @tparam[opt=1e-8] number eps
 function methods.cosine_similarity(a, b, axis, eps)
-  shaped(a, 1, "cosine_similarity", "a")
-  shaped(b, 2, "cosine_similarity", "b")
+  two("cosine_similarity", a, nil, b, nil)
   axis, eps = axis or -1, number_or(eps, 1e-8, 4, "cosine_similarity", "eps")
   local function length(t) return op.clamp(methods.norm(t, 2, axis, true), eps, math.huge) end
   return op.sum(op.mul(op.div(a, length(a)), op.div(b, length(b))), axis)
@@ -190,15 +192,14 @@ end
 
 --- The p-norm of a - b, all elements as one vector.
 function methods.dist(a, b, p)
-  shaped(a, 1, "dist", "a")
-  shaped(b, 2, "dist", "b")
+  two("dist", a, nil, b, nil)
   return methods.norm(op.sub(a, b), p)
 end
 
 --- The p-norms of the differences of all rows of a, [..., M, D], and all of b, [..., N, D]:
 -- [..., M, N]. Takes M N D elements of memory, batch aside.
 function methods.cdist(a, b, p)
-  local s, t = shaped(a, 1, "cdist", "a"), shaped(b, 2, "cdist", "b")
+  local s, t = two("cdist", a, nil, b, nil)
   if #s < 2 or #t < 2 or s[#s] ~= t[#t] then
     misuse(("cdist: expected rows of one length, got %s and %s"):format(shape_text(s),
       shape_text(t)))

@@ -24,9 +24,7 @@ function text.options(given)
   for name, v in pairs(given or {}) do
     local limits = LIMITS[name]
     if not limits then
-      local words = require "mlua.text"
-      core.misuse(("print_options: unknown option '%s'%s"):format(tostring(name),
-        words.did_you_mean(tostring(name), words.keys(LIMITS))))
+      core.misuse("print_options: " .. require("mlua.check").unknown(name, LIMITS))
     end
     if type(v) ~= "number" or v % 1 ~= 0 or v < limits[1] or v > limits[2] then
       core.misuse(("print_options: option %s: expected a whole number, %.0f to %.0f, got %s")

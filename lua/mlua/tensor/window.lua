@@ -2,15 +2,8 @@
 -- @module mlua.tensor.window
 local core = require "mlua.ffi"
 
-local text = require "mlua.text"
-
-local misuse, what = core.misuse, core.what
+local bad, what = core.bad, core.what
 local window = {}
-
-local function bad(n, name, format, ...)
-  misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
-end
-window.bad = bad
 
 --- The spatial axes of [N, C, …]: one to three.
 function window.axes(x, name)
@@ -74,23 +67,6 @@ function window.padding(v, n, at, name)
     end
   end
   return before[1], before[2], before[3], after[1], after[2], after[3]
-end
-
---- Options, those unknown refused.
--- @tparam ?table o
--- @tparam table known  name → true
--- @tparam number at    position of the argument, for messages
--- @tparam string name  of the function
-function window.options(o, known, at, name)
-  if o == nil then return {} end
-  if type(o) ~= "table" then bad(at, name, "expected a table of options, got %s", what(o)) end
-  for field in pairs(o) do
-    if not known[field] then
-      bad(at, name, "unknown option '%s'%s", tostring(field),
-        text.did_you_mean(tostring(field), text.keys(known)))
-    end
-  end
-  return o
 end
 
 --- Raise unless an option is absent, or true or false.
