@@ -16,6 +16,7 @@ int sqlite3_exec(sqlite3 *db, const char *sql, void *callback, void *arg, char *
 int sqlite3_prepare_v2(sqlite3 *db, const char *sql, int n, sqlite3_stmt **out, const char **rest);
 int sqlite3_bind_text(sqlite3_stmt *s, int i, const char *text, int n, intptr_t kept);
 int sqlite3_bind_double(sqlite3_stmt *s, int i, double value);
+int sqlite3_bind_int64(sqlite3_stmt *s, int i, int64_t value);
 int sqlite3_bind_null(sqlite3_stmt *s, int i);
 int sqlite3_step(sqlite3_stmt *s);
 int sqlite3_reset(sqlite3_stmt *s);
@@ -134,6 +135,24 @@ function Statement:one(...)
     return nil, why, number
   end
   lib.sqlite3_reset(handle)
+end
+
+--- The text in the first two columns of the row with a whole number as its key: fast, for many.
+-- @tparam number key
+-- @treturn ?string
+-- @treturn ?string
+function Statement:at(key)
+  local handle = self.handle
+  lib.sqlite3_bind_int64(handle, 1, key)
+  local code, a, b = lib.sqlite3_step(handle), nil, nil
+  if code == ROW then
+    local text = lib.sqlite3_column_text(handle, 0)
+    a = ffi.string(text, lib.sqlite3_column_bytes(handle, 0))
+    text = lib.sqlite3_column_text(handle, 1)
+    b = ffi.string(text, lib.sqlite3_column_bytes(handle, 1))
+  end
+  lib.sqlite3_reset(handle)
+  return a, b
 end
 
 --- Run it; every row as a list.

@@ -1,0 +1,206 @@
+--- A plan: for each node of a graph, whether its result is there, and if not, why it has to run.
+--
+-- Nodes are looked at in the order in which they would run, each once. The identity of a node
+-- stands on the contents of its inputs: below one that has to run nothing is known yet, and what
+-- comes out equal ends it there.
+-- @module mlua.flow.plan
+local identity = require "mlua.task.identity"
+local node_module = require "mlua.task.node"
+local outputs = require "mlua.task.outputs"
+
+local M = {}
+
+local Plan = {}
+Plan.__index = Plan
+
+-- What nodes keep in memory only, by identity: for the life of this process.
+M.memory = {}
+
+-- Whether all objects are there, as the row says; the first that is not, and what it is.
+local function whole(store, text, verify)
+  for name, format, digest, size in text:gmatch "([^\t\n]+)\t([^\t\n]*)\t([^\t\n]*)\t([^\t\n]*)\n" do
+    if format ~= "memory" and format ~= "found" then
+      local ok, what = store:has(digest, tonumber(size), verify)
+      if not ok then return false, name, what end
+      if format == "folder" then
+        local path = store:path(digest)
+        local entries = require "mlua.store".listing(path)
+        if not entries then return false, name, "damaged" end
+        for _, entry in ipairs(entries) do
+          ok, what = store:has(entry[1], entry[2], verify)
+          if not ok then return false, name .. "/" .. entry[3], what end
+        end
+      end
+    end
+  end
+  return true
+end
+
+-- Whether what was required while a result was made would be the same now. "found" lines hold the
+-- task's name, its outputs' digest, and the values.
+local function found_changed(plan, node, text)
+  for _, line in ipairs(outputs.parse(text)) do
+    if line.format == "found" then
+      local now = M.found_now(plan, node, line)
+      if now ~= line.digest then return line.name:match "^[^#]+" end
+    end
+  end
+end
+
+-- The outputs of a node all of whose outputs live in memory: its identity stands for them.
+local function memory_text(node, id)
+  local text = {}
+  for i, output in ipairs(node._task.outputs) do
+    if output[2] ~= "memory" then return nil end
+    text[i] = outputs.line(output[1], "memory", id, 0)
+  end
+  return table.concat(text)
+end
+
+-- What an external task's files hold; nil and why where one is not there.
+local function external_text(node, store)
+  local paths = node._task.external(node)
+  if node._task.outputs.single and type(paths) == "string" then paths = { output = paths } end
+  local text = {}
+  for i, output in ipairs(node._task.outputs) do
+    local path = type(paths) == "table" and paths[output[1]]
+    if type(path) ~= "string" then
+      require "mlua.fail".usage("%s: external: expected a path for '%s'", node._task.name, output[1])
+    end
+    local digest, why = store:file_digest(path)
+    if not digest then return nil, why end
+    text[i] = outputs.line(output[1], output[2] or "file", digest, require "mlua.ffi.files".size(path))
+  end
+  return table.concat(text), paths
+end
+
+local function forced(options, node)
+  return options.force == true or options.force and options.force[node._task.name]
+end
+
+--- Judge one node whose inputs have been judged.
+-- @treturn table  state: status ("ready", "memory", "run", "after", "absent"), id, text, why
+function Plan:judge(node)
+  local edges, states, inputs, waits = node._inputs, self.states, {}, nil
+  for i = 1, #edges do
+    local state = states[edges[i].node]
+    if not state.text then waits = waits or edges[i].node end
+    inputs[i] = state.text
+  end
+  if node._task.external then
+    local text, paths = external_text(node, self.store)
+    if not text then return { status = "absent", why = { "external", paths } } end
+    return { status = "ready", text = text, paths = paths }
+  end
+  if waits then return { status = "after", why = { "input", waits } } end
+  local id = identity.of(node, inputs, self.store)
+  local kept = memory_text(node, id)
+  if kept then
+    local there = M.memory[id] ~= nil and not forced(self.options, node)
+    return { status = there and "ready" or "memory", id = id, text = kept }
+  end
+  if forced(self.options, node) and not self.done[node] then
+    return { status = "run", id = id, why = { "forced" } }
+  end
+  local results = self.results
+  local text = results and results:get(id)
+  if not text then return { status = "run", id = id, why = { "new" } } end
+  local ok, name, what = whole(self.store, text, self.options.verify)
+  if not ok then return { status = "run", id = id, why = { "output", name, what } } end
+  if text:find("\tfound\t", 1, true) then
+    local changed = found_changed(self, node, text)
+    if changed then return { status = "run", id = id, why = { "found", changed } } end
+  end
+  return { status = "ready", id = id, text = text }
+end
+
+-- Nodes in memory run only where one that runs needs them.
+local function need_memory(plan)
+  for i = #plan.order, 1, -1 do
+    local node = plan.order[i]
+    local state = plan.states[node]
+    local runs = state.status == "run" or state.status == "after" or state.status == "needed"
+    if not runs and state.status == "memory" and plan.roots[node] then
+      state.status, state.why, runs = "needed", { "memory" }, true
+    end
+    for _, edge in ipairs(runs and node._inputs or {}) do
+      local input = plan.states[edge.node]
+      if input.status == "memory" then input.status, input.why = "needed", { "memory", node } end
+    end
+  end
+end
+
+--- Make a plan.
+-- @tparam {Node,...} roots
+-- @tparam Store store
+-- @tparam ?table options  force: true or a set of names; verify: read all outputs; only: a set of
+--   names, the rest is as it is; till: a set of names, nothing that needs them
+-- @treturn Plan  fields: order, states
+function M.new(roots, store, options)
+  local plan = setmetatable({ store = store, options = options or {}, states = {}, done = {},
+                              roots = {}, list = roots, results = store:results() }, Plan)
+  for _, root in ipairs(roots) do plan.roots[root] = true end
+  plan.order = node_module.graph(roots)
+  if plan.options.till then
+    local targets = {}
+    for _, node in ipairs(plan.order) do
+      if plan.options.till[node._task.name] then targets[#targets + 1] = node end
+    end
+    plan.order, plan.list, plan.roots = node_module.graph(targets), targets, {}
+    for _, root in ipairs(targets) do plan.roots[root] = true end
+  end
+  M.check_given(plan)
+  if plan.results then plan.results.db:exec "begin" end
+  local ok, why = pcall(function()
+    for _, node in ipairs(plan.order) do
+      local state = plan:judge(node)
+      plan.states[node] = state
+    end
+  end)
+  if plan.results then plan.results.db:exec "commit" end
+  if not ok then error(why, 0) end
+  need_memory(plan)
+  return plan
+end
+
+-- Values that were given for one task must have found it.
+function M.check_given(plan)
+  for _, root in ipairs(plan.list) do
+    local context = root._context
+    for name in pairs(context.unused or {}) do
+      if not (context.used and context.used[name]) then
+        local names = {}
+        for _, node in ipairs(plan.order) do
+          for _, entry in ipairs(node._task:parameters().list) do
+            names[#names + 1] = node._task.name .. "." .. entry.name
+          end
+        end
+        require "mlua.fail".usage("%s: no task in this flow has this parameter open%s", name,
+          require "mlua.text".did_you_mean(name, names))
+      end
+    end
+  end
+end
+
+--- Whether nothing has to run.
+-- @treturn boolean
+function Plan:finished()
+  for _, node in ipairs(self.order) do
+    local status = self.states[node].status
+    if status ~= "ready" and status ~= "memory" then return false end
+  end
+  return true
+end
+
+--- How many nodes have each status.
+-- @treturn table
+function Plan:count()
+  local counts = { ready = 0, memory = 0, needed = 0, run = 0, after = 0, absent = 0 }
+  for _, node in ipairs(self.order) do
+    local status = self.states[node].status
+    counts[status] = counts[status] + 1
+  end
+  return counts
+end
+
+return M

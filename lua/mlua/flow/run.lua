@@ -1,0 +1,339 @@
+--- Running a plan: what has to run, in this process or in several, each result recorded.
+--
+-- One job runs tasks in this process; more, or a time limit, in children that are forked for each.
+-- Whoever runs a task holds the lock of its identity until its result is recorded: another process
+-- with the same task waits, and takes the result.
+-- @module mlua.flow.run
+local core = require "mlua.ffi"
+local hash = require "mlua.ffi.hash"
+local json = require "mlua.json"
+local process = require "mlua.ffi.process"
+local resources = require "mlua.task.resources"
+local work = require "mlua.task.work"
+
+local M = {}
+
+local Run = {}
+Run.__index = Run
+
+local SHORT = 0.005 -- seconds: tasks this short are recorded in groups
+
+local function clock() return core.C.ml_clock() end
+
+-- -- order -------------------------------------------------------------------------------------
+
+-- A node is ready when all it requires has its outputs known.
+local function prepare(run)
+  local plan = run.plan
+  run.waits, run.needed_by, run.queue = {}, {}, {}
+  for _, node in ipairs(plan.order) do
+    local n, seen = 0, {}
+    local status = plan.states[node].status
+    if status == "run" or status == "after" or status == "needed" then
+      run.total = run.total + 1
+      for _, edge in ipairs(node._inputs) do
+        local input = edge.node
+        local theirs = plan.states[input].status
+        if not seen[input] and theirs ~= "ready" and theirs ~= "memory" then
+          seen[input], n = true, n + 1
+          run.needed_by[input] = run.needed_by[input] or {}
+          table.insert(run.needed_by[input], node)
+        end
+      end
+      run.waits[node] = n
+      if n == 0 then run.queue[#run.queue + 1] = node end
+    elseif status == "absent" then
+      run:fail(node, { message = "made elsewhere, and not there" })
+    end
+  end
+end
+
+-- The next of the queue that resources allow: by priority, then in order.
+local function take_next(run)
+  local best
+  for i, node in ipairs(run.queue) do
+    local class = node._task
+    local fits = not run.blocked[node] or run.blocked[node] <= clock()
+    for name, amount in pairs(class.resources) do
+      local left = resources.available(run.options.resources or {}, name) - (run.used[name] or 0)
+      if amount > left and run.n_children > 0 then fits = false end
+    end
+    if fits and (not best or class.priority > run.queue[best]._task.priority) then
+      best = i
+      if not run.prioritised then break end
+    end
+  end
+  return best and table.remove(run.queue, best)
+end
+
+local function use(run, node, sign)
+  for name, amount in pairs(node._task.resources) do
+    run.used[name] = (run.used[name] or 0) + sign * amount
+  end
+end
+
+-- -- ends --------------------------------------------------------------------------------------
+
+local function release(run, node)
+  for _, next_node in ipairs(run.needed_by[node] or {}) do
+    run.waits[next_node] = run.waits[next_node] - 1
+    if run.waits[next_node] == 0 then run.queue[#run.queue + 1] = next_node end
+  end
+end
+
+-- The node's outputs are known: what needs them may go on.
+function Run:finish(node, state, how, seconds)
+  self.plan.states[node], self.plan.done[node] = state, true
+  self.counts[how] = (self.counts[how] or 0) + 1
+  if self.on_event then self.on_event(how, node, seconds, self) end
+  release(self, node)
+end
+
+function Run:fail(node, failure)
+  local tries = self.tries[node] or 0
+  if tries < node._task.retries then
+    self.tries[node] = tries + 1
+    if self.on_event then self.on_event("retry", node, failure, self) end
+    self.queue[#self.queue + 1] = node
+    return
+  end
+  self.failed[#self.failed + 1] = { node = node, failure = failure }
+  if self.on_event then self.on_event("failed", node, failure, self) end
+  if not self.options.keep_going then self.stopping = true end
+end
+
+local function give_lock(run, id)
+  if run.held[id] then
+    run.held[id] = nil
+    run.store.locks:give(id)
+  end
+end
+
+local function record(run, node, row)
+  local ok, why = run.store:record(row, function() give_lock(run, row.id) end)
+  if ok then
+    run:finish(node, { status = "ready", id = row.id, text = row.outputs, fresh = true }, "ran",
+      row.seconds)
+  else
+    give_lock(run, row.id)
+    run:fail(node, { message = why })
+  end
+end
+
+local function all_in_memory(text)
+  for format in text:gmatch "[^\t\n]+\t([^\t\n]*)\t[^\t\n]*\t[^\t\n]*\n" do
+    if format ~= "memory" then return false end
+  end
+  return true
+end
+
+local function ended(run, node, id, row, failure)
+  if row then
+    if all_in_memory(row.outputs) then
+      run:finish(node, { status = "ready", id = id, text = row.outputs, fresh = true }, "ran",
+        row.seconds)
+    else
+      record(run, node, row)
+    end
+    return
+  end
+  give_lock(run, id)
+  if work.is_damaged(failure) and not run.repaired[failure.node] then
+    run.repaired[failure.node] = true
+    return run:repair(node, failure)
+  end
+  run:fail(node, failure)
+end
+
+-- An input turned out to be damaged: who made it runs again, then this one.
+function Run:repair(node, failure)
+  if self.on_event then self.on_event("damaged", failure.node, failure, self) end
+  local plan, made_by = self.plan, failure.node
+  plan.states[made_by] = { status = "run", why = { "output", "", failure.what } }
+  self.waits[made_by], self.waits[node] = 0, 1
+  self.needed_by[made_by] = { node }
+  self.total = self.total + 1
+  self.queue[#self.queue + 1] = made_by
+end
+
+-- -- starts ------------------------------------------------------------------------------------
+
+local function in_this_process(run, node, id)
+  local last = run.durations[node._task]
+  if run.store.since and (run.store:due() or not last or last > SHORT) then
+    local ok, why = run.store:flush()
+    if not ok then return run:fail(node, { message = why }) end
+  end
+  local row, failure = work.run(node, id, run.plan.states, run.store, run.memory)
+  run.durations[node._task] = row and row.seconds or math.huge
+  ended(run, node, id, row, failure)
+end
+
+local function in_a_child(run, node, id)
+  use(run, node, 1)
+  local store, states = run.store, run.plan.states
+  local tries = 0
+  local ok, why = store:scratch() -- its folder is there before the fork
+  local child
+  if ok then
+    child, why = process.start(function()
+      local own
+      own, why = store:forked()
+      if not own then error(why, 0) end
+      local row, failure = work.run(node, id, states, store, run.memory)
+      if not row then
+        return json.encode { message = failure.message, trace = failure.trace,
+          damaged = work.is_damaged(failure) and failure.node._key or nil, what = failure.what }
+      end
+      row.parts = nil -- the parent has them
+      return json.encode { row = row, written = store:written() }
+    end)
+  end
+  if not child then
+    use(run, node, -1)
+    return ended(run, node, id, nil, { message = why, tries = tries })
+  end
+  run.n_children = run.n_children + 1
+  child.node, child.id, child.began = node, id, clock()
+  run.children[#run.children + 1] = child
+end
+
+local function child_ended(run, child, ok, why)
+  use(run, child.node, -1)
+  run.n_children = run.n_children - 1
+  for i, other in ipairs(run.children) do
+    if other == child then table.remove(run.children, i) break end
+  end
+  local said = child.said ~= "" and child.said or nil
+  local answer = ok and json.decode(child.answer)
+  if answer and answer.row then
+    run.store:take_over(answer.written)
+    answer.row.parts = require "mlua.task.identity".facts_of(child.node._task).parts
+    return ended(run, child.node, child.id, answer.row)
+  end
+  local failure = answer or { message = why }
+  failure.log = said
+  if failure.damaged then
+    for _, node in ipairs(run.plan.order) do
+      if node._key == failure.damaged then failure.node = node end
+    end
+    if failure.node and not run.repaired[failure.node] then
+      give_lock(run, child.id)
+      run.repaired[failure.node] = true
+      return run:repair(child.node, failure)
+    end
+  end
+  ended(run, child.node, child.id, nil, failure)
+end
+
+-- Starts a node, or finds that it need not run: its inputs are known only now.
+local function start(run, node)
+  local plan = run.plan
+  local judged = plan:judge(node)
+  if judged.status == "ready" then
+    return run:finish(node, judged, "same")
+  elseif judged.status == "after" then
+    return run:fail(node, { message = "an input is missing" })
+  end
+  local id = judged.id
+  if judged.status == "memory" or judged.status == "needed" then
+    if run.options.jobs > 1 and not plan.roots[node] then -- children make it where they need it
+      return run:finish(node, judged, "memory")
+    end
+    return in_this_process(run, node, id)
+  end
+  local only = run.options.only
+  if only and not only[node._task.name] then
+    return run:fail(node, { message = "has to run first, and --only leaves it out" })
+  end
+  local ok, why = run.store:prepare()
+  if not ok then return run:fail(node, { message = why }) end
+  if not run.held[id] then
+    local got
+    got, why = run.store.locks:take(id)
+    if got == nil then return run:fail(node, { message = why }) end
+    if not got then -- another process runs it
+      if not run.blocked[node] and run.on_event then run.on_event("waits", node, nil, run) end
+      run.blocked[node] = clock() + 0.02
+      run.queue[#run.queue + 1] = node
+      return
+    end
+    run.held[id] = true
+    if run.blocked[node] or not (judged.why and judged.why[1] == "forced") then
+      plan.results = run.store:results()
+      judged = plan:judge(node) -- it may have come in between
+      if judged.status == "ready" then
+        give_lock(run, id)
+        return run:finish(node, judged, "same")
+      end
+    end
+  end
+  if run.on_event then run.on_event("start", node, nil, run) end
+  if run.options.jobs > 1 or node._task.timeout then return in_a_child(run, node, id) end
+  in_this_process(run, node, id)
+end
+
+-- -- the loop ----------------------------------------------------------------------------------
+
+local function look_after_children(run, seconds)
+  process.wait(run.children, seconds)
+  local copy = { unpack(run.children) }
+  for _, child in ipairs(copy) do
+    local limit = child.node._task.timeout
+    local ok, why = child:ended()
+    if ok ~= nil then
+      child_ended(run, child, ok, why)
+    elseif limit and clock() - child.began > limit then
+      child:kill()
+      child_ended(run, child, false, ("took longer than its limit of %g s"):format(limit))
+    end
+    if run.on_event and child.said ~= "" and run.options.echo then
+      child.echoed = run.on_event("said", child.node, child, run)
+    end
+  end
+end
+
+--- Run what a plan says has to run.
+-- @tparam Plan plan
+-- @tparam ?table options  jobs (1), keep_going, only (a set of names), resources (amounts by name),
+--   on_event(what, node, detail, run), inside (within another run), echo
+-- @treturn table  ran, same (found unchanged), failed: a list of { node, failure }; seconds
+function M.run(plan, options)
+  options = options or {}
+  options.jobs = options.jobs or 1
+  local run = setmetatable({
+    plan = plan, store = plan.store, options = options, memory = require "mlua.flow.plan".memory,
+    counts = {}, failed = {}, tries = {}, blocked = {}, used = {}, held = {}, children = {},
+    n_children = 0, total = 0, durations = {}, repaired = {}, on_event = options.on_event,
+    began = clock(),
+  }, Run)
+  prepare(run)
+  for _, node in ipairs(plan.order) do
+    if node._task.priority ~= 0 or next(node._task.resources) then run.prioritised = true end
+  end
+  while true do
+    while not run.stopping and run.n_children < options.jobs do
+      local node = take_next(run)
+      if not node then break end
+      start(run, node)
+      if options.jobs > 1 then look_after_children(run, 0) end
+    end
+    if run.n_children == 0 and (#run.queue == 0 or run.stopping) then break end
+    if run.store.since and (run.n_children == 0 or run.store:due()) then run.store:flush() end
+    if run.n_children > 0 then look_after_children(run, run.store.since and 0.02 or 0.1)
+    elseif #run.queue > 0 then process.sleep(0.01) end
+  end
+  local ok, why = run.store:flush()
+  if not ok then
+    run.failed[#run.failed + 1] = { node = plan.list[1], failure = { message = why } }
+  end
+  for id in pairs(run.held) do give_lock(run, id) end
+  run.ran, run.same = run.counts.ran or 0, run.counts.same or 0
+  run.seconds = clock() - run.began
+  return run
+end
+
+-- The digest of all that a node gave, for those that found it while they ran.
+function M.digest_of(text) return hash.sha256(text) end
+
+return M

@@ -1,0 +1,376 @@
+--- The store of results: what finished tasks gave, by content, and what it came from.
+--
+--     .mlua/objects/ab/cdef…   outputs under the SHA-256 of their bytes
+--     .mlua/results.db         a row for every result, under its identity (mlua.store.results)
+--     .mlua/tmp                what is being written; leavings of dead processes are swept
+--     .mlua/locks              a byte for every identity: who runs it has its lock
+--
+-- Objects are written in a scratch folder, and become durable in groups, before the rows that name
+-- them: a row that is there has its objects whole. Failures of the world are nil, message.
+-- @module mlua.store
+local check = require "mlua.check"
+local files = require "mlua.ffi.files"
+local hash = require "mlua.ffi.hash"
+local process = require "mlua.ffi.process"
+
+local M = {}
+
+local Store = {}
+Store.__index = Store
+
+local GROUP, PATIENCE = 64, 0.1 -- a group of results is made durable at this many, or seconds
+
+--- Where the results of a script are: $MLUA_STORE, else the nearest `.mlua` from the working folder
+-- upwards, else `.mlua` in it.
+-- @treturn string
+function M.find()
+  local set = os.getenv "MLUA_STORE"
+  if set and set ~= "" then return set end
+  local folder = require "lfs".currentdir() or "."
+  local here = folder
+  while folder do
+    if files.look(folder .. "/.mlua") == "folder" then
+      return folder == here and ".mlua" or folder .. "/.mlua"
+    end
+    folder = folder ~= "/" and (folder:match "^(.+)/[^/]*$" or folder ~= "" and "/") or nil
+  end
+  return ".mlua"
+end
+
+-- What processes that died left of their scratch folders.
+local function sweep(store)
+  for _, name in ipairs(files.list(store.dir .. "/tmp") or {}) do
+    local mark = hash.sha256("scratch " .. name)
+    if store.locks:take(mark) then
+      files.remove(store.dir .. "/tmp/" .. name)
+      store.locks:give(mark)
+    end
+  end
+end
+
+local function open_scratch(store)
+  local base = ("%d-%d"):format(process.id(), os.time())
+  for n = 1, 1000 do -- names of one process number in two containers meet only here
+    local name = base .. "-" .. n
+    if not files.look(store.dir .. "/tmp/" .. name)
+      and store.locks:take(hash.sha256("scratch " .. name)) then
+      local folder = store.dir .. "/tmp/" .. name
+      local ok, why = files.make_folders(folder)
+      if not ok then return nil, why end
+      store.scratch_folder, store.n_scratch = folder, 0
+      return folder
+    end
+  end
+  return nil, store.dir .. "/tmp: no free name"
+end
+
+--- Open a store; its folders come with the first result.
+-- @tparam[opt=store.find()] string dir
+-- @treturn Store
+function M.open(dir)
+  check.type(dir, 1, "store.open", "dir", "string|nil")
+  return setmetatable({ dir = dir or M.find(), known = {}, pending = { from = {}, to = {} },
+                        waiting = {} }, Store)
+end
+
+--- Whether there is anything in it yet.
+-- @treturn boolean
+function Store:exists()
+  return self.locks ~= nil or files.look(self.dir .. "/results.db") == "file"
+end
+
+--- Make it ready to be written to.
+-- @treturn boolean  true; or nil, message
+function Store:prepare()
+  if self.locks then return true end
+  local ok, why = files.make_folders(self.dir .. "/tmp")
+  if ok then ok, why = files.make_folders(self.dir .. "/objects") end
+  local locks
+  if ok then locks, why = files.locks(self.dir .. "/locks") end
+  if not locks then return nil, why end
+  self.locks = locks
+  if not files.look(self.dir .. "/.gitignore") then
+    require "mlua.ffi.store".put(self.dir .. "/.gitignore", "*\n")
+  end
+  sweep(self)
+  return true
+end
+
+--- The rows, opened at first use; nil where the store has none yet.
+-- @treturn ?Results
+function Store:results()
+  if self.rows == nil then
+    if not self:exists() then return nil end
+    self.rows = assert(require "mlua.store.results".open(self.dir .. "/results.db"))
+  end
+  return self.rows
+end
+
+-- -- objects -----------------------------------------------------------------------------------
+
+--- Where an object is: its place in the store, or, until its group is durable, where it was
+-- written.
+-- @tparam string digest
+-- @treturn string
+function Store:path(digest)
+  return self.known[digest] or self.dir .. "/objects/" .. digest:sub(1, 2) .. "/" .. digest:sub(3)
+end
+
+--- A new path to write one file or folder at.
+-- @treturn string
+function Store:scratch()
+  if not self.scratch_folder then
+    local ok, why = open_scratch(self)
+    if not ok then return nil, why end
+  end
+  self.n_scratch = self.n_scratch + 1
+  return self.scratch_folder .. "/" .. (self.child or "") .. self.n_scratch
+end
+
+--- In a child just forked: its own database and locks, objects of its own for its parent to take.
+-- @treturn boolean  true; or nil, message
+function Store:forked()
+  self.of_parent = { self.rows, self.locks } -- never closed here: that would be the parent's
+  self.rows, self.child = nil, process.id() .. "-"
+  self.pending, self.waiting, self.since = { from = {}, to = {} }, {}, nil
+  local why
+  self.locks, why = files.locks(self.dir .. "/locks")
+  return self.locks and true, why
+end
+
+--- What a child's objects are, written but not durable; and a parent's taking of them.
+-- @treturn table  { from = paths, to = paths }
+function Store:written() return self.pending end
+
+--- @tparam table written
+function Store:take_over(written)
+  local pending = self.pending
+  for i, from in ipairs(written.from) do
+    local to = written.to[i]
+    pending.from[#pending.from + 1], pending.to[#pending.to + 1] = from, to
+    self.known[to:sub(-65, -64) .. to:sub(-62)] = from
+  end
+end
+
+--- Take a written file over as an object, durable with the next group.
+-- @tparam string path  of scratch
+-- @treturn string      digest
+-- @treturn number      bytes
+function Store:adopt(path)
+  local digest, size = hash.file(path)
+  if not digest then return nil, size end
+  if self.known[digest] then -- waits already
+    files.remove(path)
+    return digest, size
+  end
+  local to = self:path(digest)
+  if files.size(to) == size then
+    files.remove(path)
+    return digest, size
+  end
+  local pending = self.pending
+  pending.from[#pending.from + 1], pending.to[#pending.to + 1] = path, to
+  self.known[digest] = path
+  return digest, size
+end
+
+--- Whether an object is there, with its size; all its bytes are read with `whole`.
+-- @tparam string digest
+-- @tparam number size
+-- @tparam ?boolean whole
+-- @treturn boolean
+-- @treturn ?string  "missing" or "damaged"
+function Store:has(digest, size, whole)
+  local path = self:path(digest)
+  local found = files.size(path)
+  if not found then return false, "missing" end
+  if found ~= size or whole and hash.file(path) ~= digest then return false, "damaged" end
+  return true
+end
+
+--- The path of an object whose bytes are as they were; a damaged one is taken out of the store.
+-- @tparam string digest
+-- @treturn string  or nil, message, "missing" or "damaged"
+function Store:verified(digest)
+  local path = self:path(digest)
+  local kind, _, stamp = files.look(path)
+  if not kind then return nil, path .. ": the file is gone", "missing" end
+  self.verified_stamps = self.verified_stamps or {}
+  if self.verified_stamps[digest] == stamp then return path end
+  local found, why = hash.file(path)
+  if not found then return nil, why, "damaged" end
+  if found ~= digest then
+    files.remove(path)
+    return nil, path .. ": its contents have changed", "damaged"
+  end
+  self.verified_stamps[digest] = stamp
+  return path
+end
+
+-- -- folders: a listing that names an object for each file -----------------------------------------
+
+--- Take a folder over: its files, and a listing of them, which stands for it.
+-- @tparam string path
+-- @treturn string  digest of the listing
+-- @treturn number  its bytes
+function Store:adopt_folder(path)
+  local lines, lfs = {}, require "lfs"
+  local function walk(folder, prefix)
+    local names, why = files.list(folder)
+    if not names then return nil, why end
+    for _, name in ipairs(names) do
+      local at = folder .. "/" .. name
+      if name:find "[%c]" then return nil, at .. ": a control character in a name" end
+      local mode = lfs.symlinkattributes(at, "mode")
+      if mode == "directory" then
+        local ok, problem = walk(at, prefix .. name .. "/")
+        if not ok then return nil, problem end
+      elseif mode == "file" then
+        local digest, size = self:adopt(at)
+        if not digest then return nil, size end
+        lines[#lines + 1] = ("%s %d %s"):format(digest, size, prefix .. name)
+      else
+        return nil, at .. ": neither a file nor a folder"
+      end
+    end
+    return true
+  end
+  local ok, why = walk(path, "")
+  if not ok then return nil, why end
+  local listing = self:scratch()
+  local file
+  file, why = io.open(listing, "wb")
+  if not file then return nil, why end
+  file:write("mlua folder 1\n", table.concat(lines, "\n"), #lines > 0 and "\n" or "")
+  ok, why = file:close()
+  if not ok then return nil, why end
+  return self:adopt(listing)
+end
+
+--- What a listing names.
+-- @tparam string path  of the listing
+-- @treturn {table,...}  { digest, size, name }
+function M.listing(path)
+  local file, why = io.open(path, "rb")
+  if not file then return nil, why end
+  local text, entries = file:read "*a", {}
+  file:close()
+  if text:sub(1, 14) ~= "mlua folder 1\n" then return nil, path .. ": not a listing of a folder" end
+  for line in text:sub(15):gmatch "[^\n]+" do
+    local digest, size, name = line:match "^(%x+) (%d+) (.+)$"
+    local parts = "/" .. (name or "") .. "/"
+    if not digest or #digest ~= 64 or name:find "^/" or parts:find("/../", 1, true) then
+      return nil, path .. ": a damaged listing"
+    end
+    entries[#entries + 1] = { digest, tonumber(size), name }
+  end
+  return entries
+end
+
+--- A folder as it was, to be read: made of hard links to its objects, once.
+-- @tparam string digest  of its listing
+-- @treturn string        path; or nil, message, "missing" or "damaged"
+function Store:folder(digest)
+  local listing, why, what = self:verified(digest)
+  if not listing then return nil, why, what end
+  local to = self.dir .. "/folders/" .. digest
+  if files.look(to) then return to end
+  local entries
+  entries, why = M.listing(listing)
+  if not entries then return nil, why, "damaged" end
+  local made = self:scratch()
+  local ok
+  ok, why = files.make_folders(made)
+  for _, entry in ipairs(ok and entries or {}) do
+    local from
+    from, why, what = self:verified(entry[1])
+    if not from then return nil, why, what end
+    local folder = entry[3]:match "^(.*)/[^/]*$"
+    if folder then files.make_folders(made .. "/" .. folder) end
+    ok, why = require "lfs".link(from, made .. "/" .. entry[3])
+    if not ok then return nil, why end
+  end
+  if ok then ok, why = files.make_folders(self.dir .. "/folders") end
+  if ok then ok, why = os.rename(made, to) end
+  if not ok and not files.look(to) then return nil, why end -- another process may have been first
+  return to
+end
+
+-- -- groups ------------------------------------------------------------------------------------
+
+--- Put a result on the list of those that become durable together.
+-- @tparam table row          as Results:add takes it
+-- @tparam function recorded  called when it is there for all to see
+-- @treturn boolean  true; or nil, message
+function Store:record(row, recorded)
+  self.since = self.since or require "mlua.ffi".C.ml_clock()
+  self.waiting[#self.waiting + 1] = { row, recorded }
+  if #self.waiting >= GROUP then return self:flush() end
+  return true
+end
+
+--- Whether results wait that should not wait longer.
+-- @treturn boolean
+function Store:due()
+  return self.since ~= nil and require "mlua.ffi".C.ml_clock() - self.since > PATIENCE
+end
+
+--- Make durable what waits: objects, then rows.
+-- @treturn boolean  true; or nil, message, and what waited is not recorded
+function Store:flush()
+  local waiting, pending = self.waiting, self.pending
+  self.waiting, self.pending, self.since = {}, { from = {}, to = {} }, nil
+  if #waiting == 0 then return true end
+  local stage, made = M.stage, self.made_folders or {}
+  self.made_folders = made
+  if stage then stage "renaming" end
+  for _, to in ipairs(pending.to) do
+    local folder = to:match "^(.*)/"
+    if not made[folder] then
+      local ok, why = files.make_folders(folder)
+      if not ok then return nil, why end
+      made[folder] = true
+    end
+  end
+  local ok, why = files.publish(pending.from, pending.to)
+  for _, to in ipairs(pending.to) do
+    self.known[to:sub(-65, -64) .. to:sub(-62)] = nil
+  end
+  if not ok then return nil, why end
+  if stage then stage "manifest" end
+  if not self.rows then
+    self.rows, why = require "mlua.store.results".open(self.dir .. "/results.db")
+    if not self.rows then return nil, why end
+  end
+  local rows = {}
+  for i, item in ipairs(waiting) do rows[i] = item[1] end
+  ok, why = self.rows:add(rows)
+  if not ok then return nil, why end
+  if stage then stage "running" end
+  for _, item in ipairs(waiting) do
+    if item[2] then item[2]() end
+  end
+  return true
+end
+
+--- Digest of a file that is a parameter; read again only where its stamp has changed.
+-- @tparam string path
+-- @treturn string  64 hexadecimal digits; or nil, message
+function Store:file_digest(path)
+  local kind, size, stamp = files.look(path)
+  if not kind then return nil, path .. ": no such file" end
+  if kind ~= "file" then return nil, path .. ": not a regular file" end
+  local results = self:results()
+  local known = results and results:file(path, stamp)
+  if known then return known end
+  local digest, why = hash.file(path)
+  if not digest then return nil, why end
+  local fresh = os.time() - (files.time(path) or 0) < 2 -- it may change within the same tick
+  if results and not fresh then results:add_file(path, stamp, size, digest) end
+  return digest
+end
+
+-- For tests: called with the name of each stage that a result goes through.
+M.stage = nil
+
+return M

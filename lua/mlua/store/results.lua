@@ -1,0 +1,218 @@
+--- The rows of results, in SQLite: what was made, of what, when, how long it took.
+--
+-- Why a database and not a file for each: ten thousand of them are looked at in a tenth of a
+-- second, several processes write at once, and a group of rows is one fsync.
+--
+-- A row's key is the first 52 bits of its identity, which it holds in full, sealed with its outputs
+-- by a digest: a row that was damaged is no row.
+-- @module mlua.store.results
+local hash = require "mlua.ffi.hash"
+local json = require "mlua.json"
+local sqlite = require "mlua.ffi.sqlite"
+
+local M = {}
+
+local Results = {}
+Results.__index = Results
+
+local SCHEMA = [[
+  create table if not exists result (key integer primary key, sealed text not null,
+    outputs text not null, task text not null, time real not null, seconds real not null,
+    detail text not null);
+  create index if not exists by_task on result (task, time);
+  create table if not exists code (digest text primary key, parts text not null) without rowid;
+  create table if not exists file (path text primary key, stamp text not null, size real not null,
+    digest text not null) without rowid;
+  create table if not exists flow (name text primary key, time real not null, ids text not null)
+    without rowid;
+]]
+local VERSION = 1
+
+--- Open a database of results, made where it is missing.
+-- @tparam string path
+-- @treturn Results  or nil, message
+function M.open(path)
+  local db, why = sqlite.open(path)
+  if not db then return nil, why end
+  local version
+  version, why = db:prepare "pragma user_version"
+  if not version then return nil, why end
+  version = version:one()
+  if version ~= VERSION then
+    if version and version > VERSION then
+      return nil, ("%s: written by a later mlua (format %d, this one knows %d)"):format(path, version,
+        VERSION)
+    end
+    local wal = db:prepare "pragma journal_mode = wal"
+    if wal then wal:one() end
+    local ok
+    ok, why = db:exec("begin immediate;" .. SCHEMA .. ("pragma user_version = %d; commit"):format(VERSION))
+    if not ok then return nil, why end
+  end
+  db:exec "pragma synchronous = full"
+  return setmetatable({
+    db = db, look = assert(db:prepare "select sealed, outputs from result where key = ?"),
+  }, Results)
+end
+
+-- 52 bits: a double holds them.
+local function key_of(id)
+  return tonumber(id:sub(1, 13), 16)
+end
+
+local function seal(id, outputs)
+  return id .. hash.sha256(id .. outputs):sub(1, 16)
+end
+
+--- The outputs recorded under an identity, as text (mlua.task.outputs reads it); nil for none.
+-- @tparam string id
+-- @treturn ?string
+function Results:get(id)
+  local sealed, outputs = self.look:at(key_of(id))
+  if sealed and sealed == seal(id, outputs) then return outputs end
+end
+
+--- What else is known of a result.
+-- @tparam string id
+-- @treturn ?table  time and seconds, with the fields of its detail (params, code, inputs, …)
+function Results:detail(id)
+  local time, seconds, detail = self.db:prepare
+    "select time, seconds, detail from result where key = ?":one(key_of(id))
+  if not time then return nil end
+  local ok, all = pcall(json.decode, detail)
+  if not ok or type(all) ~= "table" then all = {} end
+  all.time, all.seconds = time, seconds
+  return all
+end
+
+--- The latest results of a task, latest first: what a reason to run is found by.
+-- @tparam string task
+-- @tparam number n  at most
+-- @treturn {table,...}
+function Results:latest(task, n)
+  local rows = self.db:prepare [[select sealed, time, seconds, detail from result
+    where task = ? order by time desc limit ?]]:all(task, n)
+  local found = {}
+  for _, row in ipairs(rows or {}) do
+    local ok, all = pcall(json.decode, row[4])
+    if ok and type(all) == "table" then
+      all.id, all.time, all.seconds = row[1]:sub(1, 64), row[2], row[3]
+      found[#found + 1] = all
+    end
+  end
+  return found
+end
+
+--- Record results, all or none.
+-- @tparam {table,...} rows  id, task, time, seconds, outputs (text), detail (a table), code and
+--   parts (a digest and its list)
+-- @treturn boolean  true; or nil, message
+function Results:add(rows)
+  local db = self.db
+  local ok, why = db:exec "begin immediate"
+  if not ok then return nil, why end
+  local insert = db:prepare [[insert or replace into result
+    (key, sealed, outputs, task, time, seconds, detail) values (?, ?, ?, ?, ?, ?, ?)]]
+  local code = db:prepare "insert or ignore into code (digest, parts) values (?, ?)"
+  for _, row in ipairs(rows) do
+    ok, why = insert:run(key_of(row.id), seal(row.id, row.outputs), row.outputs, row.task, row.time,
+      row.seconds, json.encode(row.detail))
+    if ok and row.parts then ok, why = code:run(row.detail.code, json.encode(row.parts)) end
+    if not ok then
+      db:exec "rollback"
+      return nil, why
+    end
+  end
+  ok, why = db:exec "commit"
+  if not ok then
+    db:exec "rollback"
+    return nil, why
+  end
+  return true
+end
+
+--- The parts that a digest of code was made of; nil where unknown.
+-- @tparam string digest
+-- @treturn ?table
+function Results:parts(digest)
+  local text = self.db:prepare "select parts from code where digest = ?":one(digest)
+  return text and json.decode(text)
+end
+
+--- Forget results.
+-- @tparam {string,...} ids
+-- @treturn number  how many were there; or nil, message
+function Results:remove(ids)
+  local db, n = self.db, 0
+  local ok, why = db:exec "begin immediate"
+  if not ok then return nil, why end
+  local statement = db:prepare "delete from result where key = ?"
+  for _, id in ipairs(ids) do
+    local gone
+    gone, why = statement:run(key_of(id))
+    if not gone then
+      db:exec "rollback"
+      return nil, why
+    end
+    n = n + gone
+  end
+  ok, why = db:exec "commit"
+  return ok and n, why
+end
+
+--- Every result: identity, task, outputs as text, time.
+-- @treturn {table,...}
+function Results:every()
+  local rows, why = self.db:prepare "select sealed, task, outputs, time from result":all()
+  if not rows then return nil, why end
+  for i, row in ipairs(rows) do
+    rows[i] = { id = row[1]:sub(1, 64), task = row[2], outputs = row[3], time = row[4] }
+  end
+  return rows
+end
+
+-- -- files and flows ---------------------------------------------------------------------------
+
+--- The digest of a file whose stamp is as it was.
+function Results:file(path, stamp)
+  local found, digest = self.db:prepare "select stamp, digest from file where path = ?":one(path)
+  return found == stamp and digest or nil
+end
+
+--- Remember a file's digest.
+function Results:add_file(path, stamp, size, digest)
+  return self.db:prepare
+    "insert or replace into file (path, stamp, size, digest) values (?, ?, ?, ?)"
+    :run(path, stamp, size, digest)
+end
+
+--- Remember which results a flow stands on: what a collection keeps.
+-- @tparam string name        of the flow, with its parameters
+-- @tparam {string,...} ids
+function Results:add_flow(name, ids)
+  return self.db:prepare "insert or replace into flow (name, time, ids) values (?, ?, ?)"
+    :run(name, os.time(), table.concat(ids, "\n"))
+end
+
+--- The flows that are remembered: name, time, ids.
+-- @treturn {table,...}
+function Results:flows()
+  local rows, why = self.db:prepare "select name, time, ids from flow":all()
+  if not rows then return nil, why end
+  for i, row in ipairs(rows) do
+    local ids = {}
+    for id in row[3]:gmatch "%x+" do ids[#ids + 1] = id end
+    rows[i] = { name = row[1], time = row[2], ids = ids }
+  end
+  return rows
+end
+
+--- Forget a flow.
+function Results:remove_flow(name)
+  return self.db:prepare "delete from flow where name = ?":run(name)
+end
+
+--- Close the database.
+function Results:close() self.db:close() end
+
+return M

@@ -1,0 +1,96 @@
+--- What makes a result the one it is: SHA-256 over the task's name, the digest of its code, the
+-- parameters that count, the contents of its files, what its inputs hold, and mlua's version.
+--
+-- A task's own significant parameters count, and of the inherited ones those that its run function
+-- reads: what only the tasks below it use reaches it through their outputs, and if these come out
+-- equal it need not run.
+-- @module mlua.task.identity
+local code = require "mlua.code"
+local core = require "mlua.ffi"
+local fail = require "mlua.fail"
+local hash = require "mlua.ffi.hash"
+local node_module = require "mlua.task.node"
+
+local M = {}
+
+local value_text = node_module.value_text
+local concat, sha256 = table.concat, hash.sha256
+
+local VERSION = "mlua " .. core.version() .. ", " .. jit.version
+
+local method_names
+
+-- Digest of the task's code, its parts and notes; the parameters that count.
+local function facts_of(class)
+  if class.facts then return class.facts end
+  if not method_names then
+    method_names = {}
+    for name in pairs(node_module.methods) do method_names[name] = true end
+  end
+  local f = class.run or class.external
+  local digest = code.digest(f)
+  local reads = code.reads(f, 1, method_names) -- nil: who knows
+  local counted = {}
+  for _, entry in ipairs(class:parameters().list) do
+    if entry.param.significant and (entry.own or not reads or reads[entry.name]
+      or reads[entry.name:match "^[^.]+"]) then
+      counted[#counted + 1] = entry
+    end
+  end
+  local formats = {}
+  for _, output in ipairs(class.outputs) do formats[#formats + 1] = output[1] .. ":" .. (output[2] or "") end
+  class.facts = {
+    digest = digest.digest, parts = digest.parts, notes = digest.notes, counted = counted,
+    head = concat({ VERSION, class.name, digest.digest, concat(formats, ",") }, "\n"),
+  }
+  return class.facts
+end
+M.facts_of = facts_of
+
+--- Forget what was found out about a task's code: it may have changed.
+function M.forget(class) class.facts = nil end
+
+--- A parameter's value as it counts: of a file, the digest of its contents.
+-- @tparam table entry
+-- @param value
+-- @tparam Store store
+-- @treturn string
+local function counted_text(entry, value, store, node)
+  if value ~= nil and entry.param.kind.name == "file" then
+    for _, literal in ipairs(entry.param.literals or {}) do
+      if value == literal then return value end
+    end
+    local digest, why = store:file_digest(value)
+    if not digest then fail.usage("%s: %s: %s", node._task.name, entry.name, why) end
+    return "sha256 " .. digest
+  end
+  return type(value) == "string" and value or value_text(value)
+end
+M.counted_text = counted_text
+
+local buffer = {}
+
+--- The identity of a node whose inputs are known.
+-- @tparam Node node
+-- @tparam {string,...} inputs  for each of its edges, the outputs as text
+-- @tparam Store store
+-- @treturn string  64 hexadecimal digits
+function M.of(node, inputs, store)
+  local facts, n = facts_of(node._task), 1
+  local counted, values = facts.counted, node._values
+  buffer[1] = facts.head
+  for i = 1, #counted do
+    local entry = counted[i]
+    local value = counted_text(entry, values[entry.name], store, node)
+    buffer[n + 1], buffer[n + 2], buffer[n + 3] = entry.name, #value, value
+    n = n + 3
+  end
+  local edges = node._inputs
+  for i = 1, #edges do
+    buffer[n + 1], buffer[n + 2] = edges[i].key, inputs[i]
+    n = n + 2
+  end
+  return sha256(concat(buffer, "\n", 1, n))
+end
+
+return M

@@ -1,0 +1,336 @@
+--- Nodes: tasks with values for all their parameters, and what they require.
+--
+-- A node's own fields begin with an underscore; all others are parameters (`self.rows`) and
+-- methods. Nodes that came of one call share a context: what was given, and the nodes by their
+-- values, so that each is there once.
+-- @module mlua.task.node
+local check = require "mlua.check"
+local fail = require "mlua.fail"
+local json = require "mlua.json"
+local params = require "mlua.task.params"
+local text = require "mlua.text"
+
+local M = {}
+
+local Node = {} -- methods, for all tasks
+M.methods = Node
+
+local metatables = setmetatable({}, { __mode = "k" }) -- by task
+local building -- the node whose requires function runs
+
+-- -- values ------------------------------------------------------------------------------------
+
+--- A value as text that tells it from any other of its parameter.
+function M.value_text(value)
+  local kind = type(value)
+  if kind == "number" then
+    return value % 1 == 0 and ("%.0f"):format(value) or ("%.17g"):format(value)
+  elseif kind == "table" then
+    return json.encode(value)
+  end
+  return tostring(value)
+end
+
+local function unknown(class, name)
+  local names = text.keys(class:parameters().by)
+  return ("%s has no parameter '%s'%s"):format(class.name, name, text.did_you_mean(name, names))
+end
+
+-- What was given in a call, sorted into values for all tasks and for single ones.
+local function new_context(class, given)
+  local context = { given = {}, origins = {}, single = {}, nodes = {}, n = 0 }
+  for name, value in pairs(given or {}) do
+    check.arg_at(3, type(name) == "string", 1, class.name, "expected values by name, got %s",
+      check.what(name))
+    local origin
+    if type(value) == "table" and value.origin then value, origin = value.value, value.origin end
+    if class:parameters().by[name] then
+      local checked, why = params.check(class:parameters().by[name], value)
+      check.arg_at(3, checked ~= nil, 1, class.name, "%s: %s", name, why)
+      context.given[name] = checked
+    else
+      local task_name = name:match "^([%a][%w_]*)%."
+      check.arg_at(3, task_name, 1, class.name, "%s", unknown(class, name))
+      context.single[name] = value
+      context.unused = context.unused or {}
+      context.unused[name] = true
+    end
+    context.origins[name] = origin or "set"
+  end
+  return context
+end
+
+local function metatable(class)
+  local meta = metatables[class]
+  if meta then return meta end
+  local by = class:parameters().by
+  meta = {
+    __index = function(node, name)
+      local value = node._values[name]
+      if value ~= nil then return value end
+      if by[name] then return nil end
+      local method = Node[name]
+      if method then return method end
+      if type(name) ~= "string" or name:sub(1, 1) == "_" then return nil end
+      for dotted in pairs(by) do -- the part of a name before a dot
+        if dotted:sub(1, #name + 1) == name .. "." then
+          return setmetatable({}, { __index = function(_, rest)
+            return node[name .. "." .. tostring(rest)]
+          end })
+        end
+      end
+      local known = text.keys(by)
+      for method_name in pairs(Node) do known[#known + 1] = method_name end
+      error(("%s has no parameter '%s'%s"):format(class.name, name,
+        text.did_you_mean(name, known)), 2)
+    end,
+    __newindex = function(_, name)
+      error(("%s: '%s' can't be set; parameters are given when a task is called"):format(class.name,
+        tostring(name)), 2)
+    end,
+    __tostring = function(node) return node:_describe() end,
+    __digest = function() return "task " .. class.name end,
+    __class = class,
+  }
+  metatables[class] = meta
+  return meta
+end
+
+--- Whether a value is a node; its task.
+-- @treturn ?Task
+function M.task_of(value)
+  local meta = getmetatable(value)
+  return type(meta) == "table" and meta.__class or nil
+end
+
+-- The node of these values in its context, the one that is there or a new one.
+local function intern(class, values, context, origins)
+  local list, key = class:parameters().list, { class.name }
+  for i = 1, #list do
+    local value = values[list[i].name]
+    local kind = type(value)
+    key[i + 1] = kind == "string" and value or M.value_text(value)
+  end
+  key = table.concat(key, "\31")
+  local known = context.nodes[key]
+  if known then
+    if known._task ~= class then
+      fail.usage("two tasks are named '%s': %s and %s", class.name, known._task.place, class.place)
+    end
+    return known
+  end
+  context.n = context.n + 1
+  local node = setmetatable({ _task = class, _values = values, _context = context, _key = key,
+                              _number = context.n, _origins = origins }, metatable(class))
+  context.nodes[key] = node
+  return node
+end
+
+local function checked_value(class, entry, value, name)
+  local checked, why = params.check(entry, value)
+  if checked == nil then fail.usage("%s: %s: %s", class.name, name, why) end
+  return checked
+end
+
+-- A task as `parent` requires it: pinned values, those for it alone, the parent's, those given for
+-- all, defaults.
+local function required(class, context, parent, pins, apart)
+  local values, origins = {}, nil
+  local list = class:parameters().list
+  local single, given = context.single, context.given
+  local of_parent = parent and parent._task:parameters().by
+  for i = 1, #list do
+    local entry = list[i]
+    local name = entry.name
+    local value, origin = pins[name], nil
+    if value ~= nil then
+      value = checked_value(class, entry, value, name)
+      origin = "set by " .. (parent and parent._task.name or "a task")
+    else
+      local own = context.unused and class.name .. "." .. name
+      if own and single[own] ~= nil then
+        value, origin = checked_value(class, entry, single[own], own), context.origins[own]
+        context.used = context.used or {}
+        context.used[own] = true
+      else
+        local theirs = apart and apart .. "." .. name or name
+        if of_parent and of_parent[theirs] then
+          value = parent._values[theirs]
+          origin = parent._origins and parent._origins[theirs]
+        elseif given[name] ~= nil then
+          value, origin = checked_value(class, entry, given[name], name), context.origins[name]
+        else
+          value = entry.param.default
+        end
+      end
+    end
+    values[name] = value
+    if origin then
+      origins = origins or {}
+      origins[name] = origin
+    end
+    if value == nil and entry.param.required then
+      fail.usage("%s: %s: required", class.name, name)
+    end
+  end
+  return intern(class, values, context, origins)
+end
+
+--- A node from a call of its task: of the node whose requires function runs, else a graph's first.
+-- @tparam Task class
+-- @tparam ?table given
+-- @treturn Node
+function M.new(class, given)
+  if building then
+    local entries = class:parameters().by
+    for name in pairs(given or {}) do
+      check.arg_at(2, entries[name], 1, class.name, "%s", unknown(class, tostring(name)))
+    end
+    return required(class, building._context, building, given or {})
+  end
+  local context = new_context(class, given)
+  return required(class, context, nil, {})
+end
+
+-- -- requirements ------------------------------------------------------------------------------
+
+-- What a requires function gave, as edges to nodes.
+local function nodes_of(given, node, where)
+  local class = M.task_of(given)
+  local tasks = require "mlua.task"
+  if class then return { { key = 1, node = given } }, "one" end
+  if tasks.is(given) then return { { key = 1, node = required(given, node._context, node, {}) } }, "one" end
+  if type(given) == "table" and given.task and given.pins then
+    return { { key = 1, node = required(given.task, node._context, node, given.pins, given.apart) } },
+      "one"
+  end
+  if given == nil then return {}, "none" end
+  if type(given) ~= "table" then
+    fail.usage("%s: task %s: requires: expected tasks, got %s", node._task.place, node._task.name,
+      check.what(given))
+  end
+  local edges, keys = {}, {}
+  for key in pairs(given) do keys[#keys + 1] = key end
+  local shape = #given > 0 and "list" or "named"
+  if shape == "named" then table.sort(keys) end
+  for i = 1, #keys do
+    local key = shape == "list" and i or keys[i]
+    local one, form = nil, nil
+    if not where then one, form = nodes_of(given[key], node, key) end
+    if not one or form ~= "one" then
+      fail.usage("%s: task %s: requires: expected a task as '%s', got %s", node._task.place,
+        node._task.name, tostring(key), check.what(given[key]))
+    end
+    edges[i] = { key = key, node = one[1].node }
+  end
+  return edges, #edges == 0 and "none" or shape
+end
+
+--- What a node requires, found at the first call: a list of { key, node }, and the shape in which
+-- run gets them: none, one, list or named.
+-- @tparam Node node
+-- @treturn {table,...}
+function M.expand(node)
+  if node._inputs then return node._inputs end
+  local class = node._task
+  local inputs, shape = {}, class.shape
+  if class.require_function then
+    local before = building
+    building = node
+    local ok, given = xpcall(function() return class.require_function(node) end, function(e)
+      return fail.is_user(e) and e or debug.traceback(tostring(e), 2)
+    end)
+    if ok then inputs, shape = nodes_of(given, node) end
+    building = before
+    if not ok then error(given, 0) end
+  else
+    for i, edge in ipairs(class.edges) do
+      inputs[i] = { key = edge.key,
+                    node = required(edge.task, node._context, node, edge.pins, edge.apart) }
+    end
+  end
+  rawset(node, "_shape", shape)
+  rawset(node, "_inputs", inputs)
+  return inputs
+end
+
+--- A graph: all nodes that some need, each after what it requires.
+-- @tparam {Node,...} roots
+-- @treturn {Node,...}
+-- @raise a line that names the path, where there is a cycle
+function M.graph(roots)
+  local order, state, stack = {}, {}, {}
+  for _, root in ipairs(roots) do
+    if not state[root] then
+      stack[1] = { root, M.expand(root), 0 }
+      state[root] = "open"
+      while #stack > 0 do
+        local top = stack[#stack]
+        top[3] = top[3] + 1
+        local input = top[2][top[3]]
+        if not input then
+          state[top[1]] = "done"
+          order[#order + 1] = top[1]
+          stack[#stack] = nil
+        elseif state[input.node] == "open" then
+          local path = {}
+          for _, item in ipairs(stack) do path[#path + 1] = tostring(item[1]) end
+          path[#path + 1] = tostring(input.node)
+          while path[1] ~= path[#path] do table.remove(path, 1) end
+          fail.usage("a cycle of tasks: %s", table.concat(path, " → "))
+        elseif not state[input.node] then
+          state[input.node] = "open"
+          stack[#stack + 1] = { input.node, M.expand(input.node), 0 }
+          if #stack > 1e6 then fail.usage("task %s: requirements without an end", root._task.name) end
+        end
+      end
+    end
+  end
+  return order
+end
+
+-- -- methods -----------------------------------------------------------------------------------
+
+--- The values that are not defaults, as text: "lr=0.2 rows=100".
+-- @tparam[opt=false] boolean all  defaults, too
+function Node:_words(all)
+  local words = {}
+  for _, entry in ipairs(self._task:parameters().list) do
+    local value = self._values[entry.name]
+    local default = entry.param.default
+    local changed = M.value_text(value) ~= M.value_text(default)
+    if value ~= nil and (all or changed) then
+      words[#words + 1] = entry.name .. "=" .. entry.param:show(value)
+    end
+  end
+  return table.concat(words, " ")
+end
+
+function Node:_describe()
+  local words = self:_words()
+  return self._task.name .. (words ~= "" and "(" .. words:gsub(" ", ", ") .. ")" or "")
+end
+
+--- All values, by name.
+-- @treturn table
+function Node:params()
+  local all = {}
+  for name, value in pairs(self._values) do all[name] = value end
+  return all
+end
+
+--- Another task with the parameters that both have, and some given.
+-- @tparam Task class
+-- @tparam ?table given
+-- @treturn Node
+function Node:clone(class, given)
+  check.arg(require "mlua.task".is(class), 2, "clone", "expected a task, got %s", check.what(class))
+  local before = building
+  building = self
+  local ok, node = pcall(M.new, class, given)
+  building = before
+  if not ok then error(node, 0) end
+  return node
+end
+
+return M

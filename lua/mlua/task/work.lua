@@ -1,0 +1,353 @@
+--- One node at work: its inputs, its run function, its outputs into the store.
+-- @module mlua.task.work
+local check = require "mlua.check"
+local core = require "mlua.ffi"
+local fail = require "mlua.fail"
+local formats = require "mlua.format"
+local hash = require "mlua.ffi.hash"
+local node_module = require "mlua.task.node"
+local outputs = require "mlua.task.outputs"
+
+local M = {}
+
+local Node = node_module.methods
+local running -- what the run function at work is given to know: node, store, memory, saved, …
+
+-- -- inputs ------------------------------------------------------------------------------------
+
+--- The error that the damage of an input is: whoever made it has to run again.
+local Damaged = { __tostring = function(e) return e.message end }
+function M.is_damaged(e) return getmetatable(e) == Damaged end
+
+--- The value of an output.
+-- @tparam Store store
+-- @tparam Node node
+-- @tparam table output  as mlua.task.outputs parses it
+-- @tparam table memory  what lives in memory, by identity
+-- @tparam ?table paths  of an external task's files, by name
+function M.load(store, node, output, memory, paths)
+  if output.format == "memory" then
+    local kept = memory[output.digest]
+    if not kept then
+      local state = M.make_in_memory(node, store, memory)
+      kept = memory[state]
+    end
+    return kept[output.name]
+  end
+  local path, why, what
+  if paths then path = paths[output.name]
+  elseif output.format == "folder" then path, why, what = store:folder(output.digest)
+  else path, why, what = store:verified(output.digest) end
+  if not path then
+    error(setmetatable({ node = node, what = what,
+      message = ("output '%s' of %s is %s: %s"):format(output.name, tostring(node), what, why),
+    }, Damaged), 0)
+  end
+  if output.format == "file" or output.format == "folder" then return path end
+  local format
+  format, why = formats.get(output.format)
+  if not format then fail.run("output '%s' of %s: %s", output.name, tostring(node), why) end
+  local value
+  value, why = format.load(path)
+  if value == nil then
+    error(setmetatable({ node = node, what = "damaged",
+      message = ("output '%s' of %s can't be read: %s"):format(output.name, tostring(node),
+        tostring(why)) }, Damaged), 0)
+  end
+  return value
+end
+
+--- The outputs of a node as a task that requires it gets them: the value itself where there is one
+-- without a name, else a table that loads what is asked of it.
+-- @tparam Store store
+-- @tparam Node node
+-- @tparam table state  of the plan: text, paths
+-- @tparam table memory
+function M.result(store, node, state, memory)
+  local list = outputs.parse(state.text)
+  if node._task.outputs.single then return M.load(store, node, list[1], memory, state.paths) end
+  local by, names = {}, {}
+  for _, output in ipairs(list) do
+    if output.format ~= "found" then
+      by[output.name] = output
+      names[#names + 1] = output.name
+    end
+  end
+  return setmetatable({}, {
+    __index = function(t, name)
+      local output = by[name]
+      if not output then
+        error(("%s has no output '%s'%s"):format(node._task.name, tostring(name),
+          require "mlua.text".did_you_mean(tostring(name), names)), 2)
+      end
+      local value = M.load(store, node, output, memory, state.paths)
+      rawset(t, name, value)
+      return value
+    end,
+  })
+end
+
+local function input_of(store, node, states, memory)
+  local edges = node._inputs
+  if node._shape == "none" then return nil end
+  if node._shape == "one" then return M.result(store, edges[1].node, states[edges[1].node], memory) end
+  local input = {}
+  for _, edge in ipairs(edges) do
+    if node._shape == "named" and edge.node._task.outputs.single then
+      -- loaded when it is asked for, too
+      local pending = edge
+      local meta = getmetatable(input)
+      if not meta then
+        meta = { lazy = {}, __index = function(t, key)
+          local later = getmetatable(t).lazy[key]
+          if not later then
+            local names = {}
+            for _, one in ipairs(edges) do names[#names + 1] = one.key end
+            error(("%s requires nothing as '%s'%s"):format(node._task.name, tostring(key),
+              require "mlua.text".did_you_mean(tostring(key), names)), 2)
+          end
+          local value = M.result(store, later.node, states[later.node], memory)
+          rawset(t, key, value)
+          return value
+        end }
+        setmetatable(input, meta)
+      end
+      meta.lazy[edge.key] = pending
+    else
+      input[edge.key] = M.result(store, edge.node, states[edge.node], memory)
+    end
+  end
+  return input
+end
+
+-- -- outputs -----------------------------------------------------------------------------------
+
+-- A path where the task wrote a file or folder itself, or nil.
+local function written_path(work, name)
+  return work.paths and work.paths[name]
+end
+
+local function format_for(node, name, declared, value)
+  if declared then return assert(formats.get(declared)) end
+  local format, why = formats.of(value)
+  if not format then fail.run("%s: output '%s': %s", tostring(node), name, why) end
+  return format
+end
+
+local function move(from, to)
+  return os.rename(from, to)
+end
+
+local function save(work, name, declared, value)
+  local node, store = work.node, work.store
+  local path = written_path(work, name)
+  if value == nil and path then value = path end
+  if value == nil then fail.run("%s: output '%s' is nil", tostring(node), name) end
+  local format = format_for(node, name, declared, value)
+  if format.memory then
+    work.in_memory[name] = value
+    return outputs.line(name, "memory", work.id, 0)
+  end
+  local problem = format.check and format.check(value)
+  if problem then fail.run("%s: output '%s': %s", tostring(node), name, problem) end
+  local to, ok, why = path, true, nil
+  if not to or to ~= value then
+    to, why = store:scratch()
+    if not to then fail.run("%s: output '%s': %s", tostring(node), name, why) end
+    if format.folder then ok, why = move(value, to)
+    else ok, why = format.save(value, to) end
+  end
+  if not ok then fail.run("%s: output '%s': %s", tostring(node), name, tostring(why)) end
+  local digest, size
+  if format.folder then digest, size = store:adopt_folder(to)
+  else digest, size = store:adopt(to) end
+  if not digest then fail.run("%s: output '%s': %s", tostring(node), name, size) end
+  return outputs.line(name, format.name, digest, size)
+end
+
+-- What run returned, and what it saved itself, against what the task declares.
+local function collect(work, returned)
+  local node, declared = work.node, work.node._task.outputs
+  local values = work.saved
+  if declared.single then
+    if values.output == nil then values.output = returned end
+  elseif returned ~= nil then
+    if type(returned) ~= "table" then
+      fail.run("%s: run: expected a table of outputs, got %s", tostring(node), check.what(returned))
+    end
+    for name, value in pairs(returned) do values[name] = value end
+  end
+  local expected, text = {}, {}
+  for i, output in ipairs(declared) do
+    expected[output[1]] = true
+    if values[output[1]] == nil and not written_path(work, output[1]) then
+      fail.run("%s (%s): run gave no output '%s'", tostring(node), node._task.place, output[1])
+    end
+    text[i] = false
+  end
+  for name in pairs(values) do
+    if not expected[name] then
+      local names = {}
+      for i, output in ipairs(declared) do names[i] = output[1] end
+      fail.run("%s (%s): run gave an output '%s' that is not declared%s", tostring(node),
+        node._task.place, tostring(name), require "mlua.text".did_you_mean(tostring(name), names))
+    end
+  end
+  for i, output in ipairs(declared) do
+    text[i] = save(work, output[1], output[2], values[output[1]])
+  end
+  return table.concat(text)
+end
+
+-- -- the run itself ----------------------------------------------------------------------------
+
+-- The traceback of the user's calls alone.
+local function trace(message)
+  if type(message) == "table" then return message end
+  local text = debug.traceback(tostring(message), 2)
+  local lines = {}
+  for line in text:gmatch "[^\n]+" do
+    if line:find("mlua/task/work.lua", 1, true) then break end
+    lines[#lines + 1] = line
+  end
+  if lines[#lines] and lines[#lines]:find "%[C%]: in function 'xpcall'" then lines[#lines] = nil end
+  if lines[#lines] == "stack traceback:" then lines[#lines] = nil end
+  return { message = tostring(message), trace = table.concat(lines, "\n") }
+end
+
+local function parameters_of(node)
+  local all = {}
+  for _, entry in ipairs(node._task:parameters().list) do
+    if node._values[entry.name] ~= nil then all[entry.name] = node._values[entry.name] end
+  end
+  return all
+end
+
+--- Run a node whose inputs are there, and write its outputs.
+-- @tparam Node node
+-- @tparam string id     its identity
+-- @tparam table states  of its inputs
+-- @tparam Store store
+-- @tparam table memory
+-- @treturn ?table  a row for Store:record; or nil and the failure: message, trace
+function M.run(node, id, states, store, memory)
+  local class = node._task
+  local outer = running
+  local work = { node = node, id = id, store = store, memory = memory, saved = {}, in_memory = {},
+                 states = states }
+  running = work
+  local started, clock = os.time(), core.C.ml_clock()
+  if class.on_start then class.on_start(node) end
+  local text
+  local ok, why = xpcall(function()
+    local input = input_of(store, node, states, memory)
+    local stage = require "mlua.store".stage
+    local returned = class.run(node, input)
+    if stage then stage "writing" end
+    text = collect(work, returned)
+    if stage then stage "running" end
+  end, trace)
+  running = outer
+  local seconds = core.C.ml_clock() - clock
+  if not ok then
+    local failure = fail.is_user(why) and { message = why.user_error } or why
+    if class.on_failure then class.on_failure(node, failure.message) end
+    return nil, failure
+  end
+  if next(work.in_memory) then memory[id] = work.in_memory end
+  local facts = require "mlua.task.identity".facts_of(class)
+  local values, counted = parameters_of(node), {}
+  for _, entry in ipairs(facts.counted) do
+    counted[entry.name] = require "mlua.task.identity".counted_text(entry,
+      node._values[entry.name], store, node)
+  end
+  local inputs = {}
+  for i, edge in ipairs(node._inputs) do
+    inputs[i] = { tostring(edge.key), edge.node._task.name, hash.sha256(states[edge.node].text) }
+  end
+  for i, found in ipairs(work.found or {}) do
+    text = text .. outputs.line(found.task .. "#" .. i, "found", found.digest, 0)
+  end
+  if class.on_success then class.on_success(node) end
+  return {
+    id = id, task = class.name, time = started, seconds = seconds, outputs = text,
+    parts = facts.parts,
+    detail = { code = facts.digest, params = values, counted = counted, inputs = inputs,
+               meta = work.meta, found = work.found },
+  }
+end
+
+--- Compute what a node keeps in memory, and what it needs for that; for children, and the prompt.
+-- @treturn string  its identity
+function M.make_in_memory(node, store, memory)
+  local plan = require "mlua.flow.plan".new({ node }, store)
+  for _, each in ipairs(plan.order) do
+    local state = plan.states[each]
+    if (state.status == "needed" or state.status == "memory") and not memory[state.id] then
+      local row, failure = M.run(each, state.id, plan.states, store, memory)
+      if not row then error(failure.trace or failure.message, 0) end
+    elseif state.status ~= "ready" and state.status ~= "memory" then
+      fail.run("%s has to run first", tostring(each))
+    end
+  end
+  return plan.states[node].id
+end
+
+-- -- methods within run ------------------------------------------------------------------------
+
+local function at_work(self, name)
+  if not running or running.node ~= self then
+    error(("%s: only within its own run"):format(name), 3)
+  end
+  return running
+end
+
+--- Save an output before run ends; what run returns adds to these.
+-- @tparam string name
+-- @param value
+function Node:save(name, value)
+  at_work(self, "save").saved[name] = value
+end
+
+--- A path to write an output of the format file or folder at, in place of returning it.
+-- @tparam string name
+-- @treturn string
+function Node:path(name)
+  local work = at_work(self, "path")
+  work.paths = work.paths or {}
+  work.paths[name] = work.paths[name] or assert(work.store:scratch())
+  return work.paths[name]
+end
+
+--- Keep a fact about this result beside it: `node:meta()` gives them back.
+-- @tparam string key
+-- @param value  what JSON can hold
+function Node:note(key, value)
+  local work = at_work(self, "note")
+  work.meta = work.meta or {}
+  work.meta[key] = value
+end
+
+--- The outputs of another task, found out about while this one runs; it runs if it has to. When it
+-- would give something else, this one runs again.
+-- @tparam Task class
+-- @tparam ?table given
+-- @return its outputs, as requires hands them over
+function Node:require(class, given)
+  local work = at_work(self, "require")
+  local node = self:clone(class, given)
+  local plan = require "mlua.flow.plan".new({ node }, work.store)
+  local outcome = require "mlua.flow.run".run(plan, { inside = true })
+  if #outcome.failed > 0 then
+    error(outcome.failed[1].failure.trace or outcome.failed[1].failure.message, 0)
+  end
+  local state = plan.states[node]
+  work.found = work.found or {}
+  local values = {}
+  for name in pairs(given or {}) do values[name] = node._values[name] end
+  table.insert(work.found, { task = class.name, values = values,
+                             digest = hash.sha256(state.text) })
+  return M.result(work.store, node, state, work.memory)
+end
+
+return M
