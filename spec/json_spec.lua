@@ -26,6 +26,10 @@ describe("json", function()
     local values = { 0 / 0, 1 / 0, -1 / 0 }
     assert.equal("[null,null,null]", json.encode(values))
     assert.equal('["NaN","Infinity","-Infinity"]', json.encode(values, { nonfinite = "string" }))
+    local function signs(x) return x ~= x and "0" or x > 0 and "1" or "-1" end
+    assert.equal("[0,1,-1]", json.encode(values, { nonfinite = signs }))
+    assert.error_matches(function() json.encode(values, { nonfinite = "nul" }) end,
+      "nonfinite: expected 'null', 'string' or a function, got 'nul'", 1, true)
   end)
 
   it("sorts keys, and tells arrays from objects", function()
@@ -56,6 +60,23 @@ describe("json", function()
     local loop = {}
     loop.loop = loop
     assert.error_matches(function() json.encode(loop) end, "deeper than 100 levels", 1, true)
+  end)
+
+  it("reads as many levels as it writes: 100, and no more of either", function()
+    local function nested(levels)
+      local t = {}
+      for _ = 2, levels do t = { t } end
+      return t
+    end
+    assert.same(nested(100), json.decode(json.encode(nested(100))))
+    assert.error_matches(function() json.encode(nested(101)) end, "deeper than 100 levels", 1, true)
+    assert.is_nil((json.decode(("["):rep(101) .. ("]"):rep(101))))
+  end)
+
+  it("takes no zero byte for the end of the text", function()
+    local value, message = json.decode('{"a": 1}\n\0[', "x.json")
+    assert.is_nil(value)
+    assert.equal("x.json:2: a zero byte at character 10", message)
   end)
 
   it("refuses unknown options with what was meant", function()

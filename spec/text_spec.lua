@@ -36,4 +36,16 @@ describe("text", function()
     assert.equal("a or b", text.list { "a", "b" })
     assert.equal("a, b and c", text.list({ "a", "b", "c" }, "and"))
   end)
+
+  it("tells UTF-8 from other bytes: shortest forms, no surrogates, nothing cut", function()
+    for _, s in ipairs { "", "abc\0", "\194\128", "é", "\224\160\128", "\237\159\191", "€",
+                         "\240\144\128\128", "\244\143\191\191" } do
+      assert.is_true(text.is_utf8(s), s)
+    end
+    for _, s in ipairs { "\128", "\192\128", "\193\191", "\224\159\191", "\237\160\128",
+                         "\240\143\191\191", "\244\144\128\128", "\255", "a\195", "é\169",
+                         "\226" .. "é" .. "\130\172" } do -- the euro sign with a letter inside
+      assert.is_false(text.is_utf8(s), s)
+    end
+  end)
 end)

@@ -18,7 +18,7 @@ extern "C" {
  * -- durable files: the old contents or the new, whole, whatever happens --
  *
  * ml_file_create opens a temporary beside `path`; ml_file_commit writes all, fsyncs, renames it to
- * `path` and fsyncs the directory. Commit and abort both end the handle, whatever they return.
+ * `path` and fsyncs the directory. Commit, finish and abort end the handle, whatever they return.
  * A write, resize or fsync that failed is remembered: the commit then refuses, removes the
  * temporary and leaves `path` as it was. Only short writes and EINTR are retried.
  *
@@ -37,6 +37,9 @@ ml_err ml_file_pwrite(ml_file *f, const void *data, int64_t n, int64_t offset);
 ml_err ml_file_resize(ml_file *f, int64_t size);
 int64_t ml_file_tell(const ml_file *f); /* where ml_file_write appends next */
 ml_err ml_file_commit(ml_file *f);
+/* As commit, but syncs nothing: whole or not at all for other processes and after a kill, not after
+ * a crash of the machine. For who makes many files durable together, later. */
+ml_err ml_file_finish(ml_file *f);
 void ml_file_abort(ml_file *f); /* NULL is fine */
 
 /* All of the above for bytes at hand. */

@@ -288,10 +288,10 @@ static int sync_fd(int fd) {
   return err;
 }
 
-static ml_err publish(ml_file *f) {
+static ml_err publish(ml_file *f, bool durable) {
   if (atomic_load(&f->failed)) return recall(f);
   ML_TRY(flush_locked(f));
-  int err = sync_fd(f->fd);
+  int err = durable ? sync_fd(f->fd) : 0;
   if (err) return os_error(f, err, "fsync; this file is lost, the previous one is kept", f->end);
   do { /* the descriptor stays open, and so its lock held, until the name has changed */
     err = ml__fault(ML_FAULT_RENAME);
@@ -300,16 +300,20 @@ static ml_err publish(ml_file *f) {
   return err ? os_error(f, err, "rename", f->end) : ML_OK;
 }
 
-ml_err ml_file_commit(ml_file *f) {
+static ml_err end_file(ml_file *f, bool durable) {
   if (!f) return ml_fail(ML_EARG, "file: expected an open file, got NULL");
-  ml_err code = publish(f);
+  ml_err code = publish(f, durable);
   if (code) return ml_file_abort(f), code;
-  int err = sync_fd(f->dir);
+  int err = durable ? sync_fd(f->dir) : 0;
   if (err == EINVAL || err == ENOTSUP) err = 0; /* some file systems have no fsync of directories */
   if (err) code = os_error(f, err, "fsync of its directory; written, but a crash may undo it", 0);
   destroy(f);
   return code;
 }
+
+ml_err ml_file_commit(ml_file *f) { return end_file(f, true); }
+
+ml_err ml_file_finish(ml_file *f) { return end_file(f, false); }
 
 ml_err ml_store_put(const char *path, const void *data, int64_t n) {
   ml_file *f;

@@ -3,7 +3,8 @@
 -- Written by this module (lua-cjson keeps 14 digits), read by lua-cjson. Keys are sorted, so equal
 -- values give equal text. A table with the keys 1..n is an array, any other an object; an empty one
 -- is an object unless it was made by `json.array`. NaN and infinities, which JSON has not, become
--- null, or with `nonfinite = "string"` the strings "NaN", "Infinity" and "-Infinity".
+-- null, or with `nonfinite = "string"` the strings "NaN", "Infinity" and "-Infinity", or what a
+-- function says.
 -- @module mlua.json
 local cjson = require "cjson"
 local check = require "mlua.check"
@@ -109,6 +110,7 @@ local function encode_object(t, out, options, depth, path)
 end
 
 local function encode_number(x, options)
+  if type(options.nonfinite) == "function" and x - x ~= 0 then return options.nonfinite(x) end
   if options.nonfinite == "string" and x - x ~= 0 then
     return x ~= x and '"NaN"' or x > 0 and '"Infinity"' or '"-Infinity"'
   end
@@ -117,7 +119,9 @@ end
 
 function encode(value, out, options, depth, path)
   local kind = type(value)
-  if depth > DEPTH then error(format("%s: deeper than %d levels", path:sub(1, 60), DEPTH), 0) end
+  if depth >= DEPTH and kind == "table" then -- as many as are read
+    error(format("%s: deeper than %d levels", path:sub(1, 60), DEPTH), 0)
+  end
   if kind == "table" then
     local n = length(value)
     if n and (n > 0 or getmetatable(value) == Array) then
@@ -147,13 +151,15 @@ end
 --- A value as JSON text.
 -- @param value  nil, boolean, number, string, 64-bit integer, json.null, or a table of these
 -- @tparam[opt] table options  `indent` = spaces per level (default: one line);
---   `nonfinite` = "null" (default) or "string"
+--   `nonfinite` = "null" (default), "string", or a function, number → JSON text
 -- @treturn string
 -- @raise bad argument #1 on functions, userdata, mixed keys, more than 100 levels, with the path
 function json.encode(value, options)
-  options = check.options(options, { indent = "number", nonfinite = "string" }, 2, "encode")
-  check.arg(not options.nonfinite or options.nonfinite == "null" or options.nonfinite == "string",
-    2, "encode", "nonfinite: expected 'null' or 'string', got '%s'", options.nonfinite)
+  options = check.options(options, { indent = "number", nonfinite = "string|function" }, 2,
+    "encode")
+  local nonfinite = options.nonfinite
+  check.arg(type(nonfinite) ~= "string" or nonfinite == "null" or nonfinite == "string", 2,
+    "encode", "nonfinite: expected 'null', 'string' or a function, got '%s'", nonfinite)
   local out = {}
   local ok, message = pcall(encode, value, out, options, 0, "")
   check.arg(ok, 1, "encode", "%s", message)
@@ -172,7 +178,9 @@ reader.decode_max_depth(DEPTH)
 -- @return the value; or nil and `name:line: what is wrong`
 function json.decode(text, name)
   check.type(text, 1, "decode", "text", "string")
+  local zero = text:find("\0", 1, true) -- where lua-cjson would think that the text ends
   local ok, value = pcall(reader.decode, text)
+  if zero and ok then ok, value = false, "a zero byte at character " .. zero end
   if ok then return value end
   local at = tonumber(value:match("at character (%d+)"))
   local line = 1

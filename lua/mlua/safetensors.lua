@@ -2,12 +2,14 @@
 --
 -- Reading maps the file: tensors stand on its pages, loading takes no copy, and what is written
 -- into them stays in this process. The whole header is checked first; a damaged or hostile file is
--- an error with path and offset. Writing is durable: the path holds the old file or the new one.
+-- an error with path and offset. Writing is durable unless that is not wanted: the path holds the
+-- old file or the new one.
 -- @module mlua.safetensors
 -- @source https://github.com/huggingface/safetensors#format
 local check = require "mlua.check"
 local json = require "mlua.json"
 local store = require "mlua.ffi.store"
+local text = require "mlua.text"
 
 local safetensors = {}
 
@@ -42,28 +44,13 @@ end
 
 -- -- writing --
 
-local UTF8 = {
-  "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]", "\237[\128-\159][\128-\191]",
-  "[\225-\236\238\239][\128-\191][\128-\191]", "\240[\144-\191][\128-\191][\128-\191]",
-  "[\241-\243][\128-\191][\128-\191][\128-\191]", "\244[\128-\143][\128-\191][\128-\191]",
-}
-
--- A name that is not well-formed UTF-8 could not be read back.
-local function is_utf8(s)
-  for _, sequence in ipairs(UTF8) do
-    if not s:find("[\128-\255]") then return true end
-    s = s:gsub(sequence, " ")
-  end
-  return not s:find("[\128-\255]")
-end
-
 local function check_arguments(path, tensors, metadata)
   local function wrong(ok, n, ...) check.arg_at(3, ok, n, "save", ...) end
   wrong(type(path) == "string", 1, "path: expected a string, got %s", check.what(path))
   wrong(type(tensors) == "table", 2, "tensors: expected a table, got %s", check.what(tensors))
   for name, t in pairs(tensors) do
     wrong(type(name) == "string", 2, "tensors: expected names as keys, got %s", check.what(name))
-    wrong(name ~= "__metadata__" and is_utf8(name), 2, "tensors: '%s' cannot be a name", name)
+    wrong(name ~= "__metadata__" and text.is_utf8(name), 2, "tensors: '%s' cannot be a name", name)
     wrong(store.is_tensor(t), 2, "tensors: '%s': expected a tensor, got %s", name, check.what(t))
   end
   wrong(metadata == nil or type(metadata) == "table", 3, "metadata: expected a table, got %s",
@@ -71,7 +58,7 @@ local function check_arguments(path, tensors, metadata)
   for key, value in pairs(metadata or {}) do
     wrong(type(key) == "string" and type(value) == "string", 3,
       "metadata: '%s': expected strings, got %s", tostring(key), check.what(value))
-    wrong(is_utf8(key) and is_utf8(value), 3, "metadata: '%s': expected UTF-8", key)
+    wrong(text.is_utf8(key) and text.is_utf8(value), 3, "metadata: '%s': expected UTF-8", key)
   end
 end
 
@@ -106,17 +93,17 @@ local function header_of(list, metadata)
       sizes { offset, offset + item.bytes })
     offset = offset + item.bytes
   end
-  local text = "{" .. concat(parts, ",") .. "}"
-  text = text .. (" "):rep(-#text % 8)
-  local length, n = {}, #text
+  local header = "{" .. concat(parts, ",") .. "}"
+  header = header .. (" "):rep(-#header % 8)
+  local length, n = {}, #header
   for i = 1, 8 do
     length[i] = string.char(n % 256)
     n = math.floor(n / 256)
   end
-  return concat(length) .. text, offset
+  return concat(length) .. header, offset
 end
 
-local function write(file, list, metadata)
+local function write(file, list, metadata, durable)
   local header, bytes = header_of(list, metadata)
   local ok, message, code = file:resize(#header + bytes) -- a full disk shows before any work
   if ok then ok, message, code = file:write(header) end
@@ -124,7 +111,8 @@ local function write(file, list, metadata)
     if not ok then break end
     ok, message, code = file:write(item.pointer, item.bytes)
   end
-  if ok then return file:commit() end
+  if ok and durable then return file:commit() end
+  if ok then return file:finish() end
   file:abort()
   return nil, message, code
 end
@@ -142,18 +130,21 @@ function safetensors.check_path(path)
   return true
 end
 
---- Write tensors to a file, durably. The same tensors and metadata give the same bytes.
+--- Write tensors to a file. The same tensors and metadata give the same bytes.
 -- @tparam string path
 -- @tparam table tensors        name → Tensor, of any strides
 -- @tparam[opt] table metadata  string → string
+-- @tparam[opt] table options   `durable`: true, or false to wait for no disk: the file still
+--   appears whole or not at all, but a crash of the machine may lose it
 -- @treturn boolean             true; or nil, message, code
 -- @raise bad argument on names that are not UTF-8 or are `__metadata__`, and on other types
-function safetensors.save(path, tensors, metadata)
+function safetensors.save(path, tensors, metadata, options)
   check_arguments(path, tensors, metadata)
+  options = check.options(options, { durable = "boolean" }, 4, "save")
   local list = described(tensors)
   local file, message, code = store.create(path)
   if not file then return nil, message, code end
-  return write(file, list, metadata)
+  return write(file, list, metadata, options.durable ~= false)
 end
 
 return safetensors

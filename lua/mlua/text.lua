@@ -94,6 +94,24 @@ function text.list(words, last)
   return concat(words, ", ", 1, n - 1) .. " " .. (last or "or") .. " " .. words[n]
 end
 
+-- Its sequences beyond ASCII (The Unicode Standard, table 3-7).
+local UTF8 = {
+  "[\194-\223][\128-\191]", "\224[\160-\191][\128-\191]", "\237[\128-\159][\128-\191]",
+  "[\225-\236\238\239][\128-\191][\128-\191]", "\240[\144-\191][\128-\191][\128-\191]",
+  "[\241-\243][\128-\191][\128-\191][\128-\191]", "\244[\128-\143][\128-\191][\128-\191]",
+}
+
+--- Whether a string is well-formed UTF-8: shortest forms, no surrogates.
+-- @tparam string s
+-- @treturn boolean
+function text.is_utf8(s)
+  for _, sequence in ipairs(UTF8) do
+    if not s:find("[\128-\255]") then return true end
+    s = s:gsub(sequence, " ") -- not "": what stands on both sides stays apart
+  end
+  return not s:find("[\128-\255]")
+end
+
 --- How many columns a string takes, one per UTF-8 code point.
 -- @tparam string s
 -- @treturn number

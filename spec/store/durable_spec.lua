@@ -165,6 +165,31 @@ describe("durable files", function()
     assert.equal(1, store.calls("fsync")) -- not asked again
   end)
 
+  it("may be finished without a sync: whole or not at all, and no fsync is asked for", function()
+    local function finish_new()
+      local file, message = store.create(path)
+      if not file then return nil, message end
+      file:write(large)
+      return file:finish()
+    end
+    store.fail_at()
+    assert.is_true(finish_new())
+    assert.is_true(files.read(path) == large)
+    assert.equal(0, store.calls("fsync"))
+    local calls = store.calls()
+    assert.is_true(calls >= 4)
+    for n = 1, calls do
+      store.put(path, "old")
+      store.fail_at("any", n, ENOSPC)
+      local ok, message = finish_new()
+      store.fail_at()
+      assert.is_nil(ok)
+      assert.equal(path .. ": No space left on device", message:sub(1, #path + 25))
+      assert.equal("old", files.read(path))
+      assert.equal("a.bin", names())
+    end
+  end)
+
   it("say how much a full disk lacks", function()
     store.fail_at("write", 1, ENOSPC)
     local _, message = store.put(path, ("x"):rep(1000))

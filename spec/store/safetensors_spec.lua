@@ -69,6 +69,19 @@ describe("safetensors", function()
       assert.is_nil(next(read))
     end)
 
+  it("waits for the disk unless told not to, and writes the same bytes", function()
+    store.fail_at()
+    assert.is_true(safetensors.save(path, { x = ml.ones(3) }))
+    assert.equal(2, store.calls("fsync")) -- the file's and its folder's
+    local bytes = files.read(path)
+    store.fail_at()
+    assert.is_true(safetensors.save(path, { x = ml.ones(3) }, nil, { durable = false }))
+    assert.equal(0, store.calls("fsync"))
+    assert.equal(bytes, files.read(path))
+    assert.error_matches(function() safetensors.save(path, {}, nil, { durabel = false }) end,
+      "bad argument #4 to 'save' (unknown option 'durabel', did you mean 'durable'?)", 1, true)
+  end)
+
   it("writes the same bytes for the same tensors: widest dtype first, then by name", function()
     local x, y = ml.tensor({ 1 }, "u8"), ml.tensor({ 2 }, "f32")
     assert.is_true(safetensors.save(path, { b = y, z = x, a = x, c = y }))

@@ -28,7 +28,7 @@ File.__index = File
 
 --- A file that appears at `path` whole, or not at all: see core/include/mlua_store.h.
 -- @tparam string path
--- @treturn File  to be ended by commit or abort
+-- @treturn File  to be ended by commit, finish or abort
 function store.create(path)
   check.type(path, 1, "create", "path", "string")
   local out = new("ml_file *[1]")
@@ -84,14 +84,23 @@ function File:tell()
   return tonumber(C.ml_file_tell(handle_of(self, "tell")))
 end
 
+local function end_file(self, handle, call)
+  self.handle = nil
+  local code = call(gc(handle, nil))
+  if code ~= 0 then return failure(code) end
+  return true
+end
+
 --- Make it durable under its name. Whatever comes of it, the file is closed.
 -- @treturn boolean  true
 function File:commit()
-  local handle = gc(handle_of(self, "commit"), nil)
-  self.handle = nil
-  local code = C.ml_file_commit(handle)
-  if code ~= 0 then return failure(code) end
-  return true
+  return end_file(self, handle_of(self, "commit"), C.ml_file_commit)
+end
+
+--- Give it its name, whole, and wait for no disk: a crash of the machine may lose it.
+-- @treturn boolean  true
+function File:finish()
+  return end_file(self, handle_of(self, "finish"), C.ml_file_finish)
 end
 
 --- Drop it; what was at its path before stays. Fine after a commit.

@@ -1,0 +1,209 @@
+--- Formats: how values become files and come back. Data only: nothing that is read is ever run.
+--
+--     local ml = require "mlua"
+--     local f = ml.format.of { auc = 0.8 }        -- by the value: here json
+--     assert(f.save({ auc = 0.8 }, "metrics.json"))
+--     local metrics = assert(f.load("metrics.json"))
+--
+-- A format of one's own is a few lines; its values are then saved by it wherever none is named:
+--
+--     ml.format("points", {
+--       doc = "Points in a plane, one a line.",
+--       takes = function(v) return type(v) == "table" and v.points ~= nil end,
+--       save = function(v, path)
+--         local file, message = io.open(path, "w")
+--         if not file then return nil, message end
+--         for _, p in ipairs(v.points) do file:write(("%.17g %.17g\n"):format(p[1], p[2])) end
+--         return file:close()
+--       end,
+--       load = function(path)
+--         local v = { points = {} }
+--         for line in io.lines(path) do
+--           local x, y = line:match("^(%S+) (%S+)$")
+--           x, y = tonumber(x), tonumber(y)
+--           if not x or not y then return nil, path .. ": not a point: " .. line end
+--           v.points[#v.points + 1] = { x, y }
+--         end
+--         return v
+--       end,
+--     })
+--
+-- Chosen by the value: `tensor`, `tensors` (tables of them), `state` (models, optimisers), `text`
+-- (strings), `csv` (rows with `columns`), `json` (numbers, booleans, other tables). By name alone:
+-- `tsv`, `records`, `file`, `folder`, `memory`. Files appear whole or not at all, and wait for no
+-- disk: whoever keeps them makes them durable.
+-- @module mlua.format
+local check = require "mlua.check"
+local records = require "mlua.format.records"
+local text = require "mlua.text"
+
+local format = {}
+
+local formats = {}  -- by name
+local own = {}      -- mlua's, in the order in which they are asked
+local users = {}    -- the others, in the order of their definition
+
+local NIL = "nil is not saved; false is, and an empty table"
+
+local FIELDS = {
+  save = "function", load = "function", takes = "function", check = "function",
+  extension = "string", doc = "string", memory = "boolean", folder = "boolean",
+}
+
+-- -- defining --
+
+-- What is wrong with a definition, or nil.
+local function mistake_in(def)
+  for _, field in ipairs(text.keys(def)) do
+    local expected = FIELDS[field]
+    if not expected then
+      return ("unknown field '%s'%s"):format(field, text.did_you_mean(field, text.keys(FIELDS)))
+    end
+    if type(def[field]) ~= expected then
+      return ("%s: expected a %s, got %s"):format(field, expected, check.what(def[field]))
+    end
+  end
+  if def.memory then
+    for _, field in ipairs { "save", "load", "extension", "folder" } do
+      if def[field] then return field .. ": a format in memory has none" end
+    end
+  else
+    if not def.save and not def.folder then return "save: expected a function, got nil" end
+    if not def.load then return "load: expected a function, got nil" end
+  end
+  if def.extension and not def.extension:find("^%.[%w_%.%-]+$") then
+    return ("extension: expected a dot and a word, as '.json', got %s"):format(
+      check.what(def.extension))
+  end
+end
+
+-- Functions that keep the promises of the module whatever the definition's do.
+local function guarded(name, def)
+  local f = { name = name, doc = def.doc, extension = def.extension or "", takes = def.takes,
+              memory = def.memory or false, folder = def.folder or false }
+  function f.check(value)
+    if type(value) == "nil" then return NIL end
+    return def.check and def.check(value)
+  end
+  f.save = def.save and function(value, path)
+    local problem = f.check(value)
+    if problem then return nil, problem end
+    local ok, message, code = def.save(value, path)
+    if ok then return true end
+    return nil, message or ("%s: format '%s' did not say that it saved"):format(path, name), code
+  end
+  f.load = def.load and function(path, ...)
+    local value, message, code = def.load(path, ...)
+    if type(value) ~= "nil" then return value end
+    return nil, message or ("%s: format '%s' read nothing"):format(path, name), code
+  end
+  return f
+end
+
+local function add(list, name, def, place)
+  local f = guarded(name, def)
+  f.place = place
+  formats[name], list[#list + 1] = f, f
+  return f
+end
+
+-- file:line of the Lua code that called the caller.
+local function place_of_caller()
+  local level, at = 3, debug.getinfo(3, "Sl")
+  while at and at.currentline < 1 do
+    level = level + 1
+    at = debug.getinfo(level, "Sl")
+  end
+  return at and ("%s:%d"):format(at.short_src, at.currentline) or "the host"
+end
+
+--- Define a format; `ml.format(name, def)` is the same.
+-- @tparam string name
+-- @tparam table def  fields:
+--   `save(value, path)` → true, or nil and a message: write one file, the path is the caller's;
+--   `load(path)` → the value, or nil and a message;
+--   `takes(value)` → whether it is chosen where none is named; the format that was defined last is
+--   asked first, and mlua's own after all others;
+--   `check(value)` → nil, or why the value cannot be saved;
+--   `extension` of its files, as ".json"; `doc`, a sentence;
+--   `memory`: true for values that no file holds (then neither `save` nor `load`);
+--   `folder`: true where path is a folder's (then `save` may be absent: its tree is kept as it is)
+-- @treturn table  the format
+-- @raise bad argument on anything else, and on a name that has another definition
+function format.define(name, def)
+  check.type(name, 1, "format", "name", "string")
+  check.arg(name:find("^[%a][%w_%-]*$"), 1, "format", "name: expected a word, got %s",
+    check.what(name))
+  check.type(def, 2, "format", "def", "table")
+  local problem = mistake_in(def)
+  check.arg(not problem, 2, "format", "%s", problem)
+  local place = place_of_caller()
+  local before = formats[name]
+  check.arg(not before or before.place == place, 1, "format",
+    "name: '%s' is defined by %s already, and again at %s", name, before and before.place, place)
+  for i = before and #users or 0, 1, -1 do -- a file that was loaded again
+    if users[i] == before then table.remove(users, i) end
+  end
+  return add(users, name, def, place)
+end
+
+for _, module in ipairs { "tensors", "plain", "rows", "json", "records" } do
+  for _, entry in ipairs(require("mlua.format." .. module).formats) do
+    add(own, entry[1], entry[2], "mlua")
+  end
+end
+
+-- -- asking --
+
+--- The format that a value is saved by where none is named.
+-- @param value
+-- @treturn table  the format: name, doc, extension, memory, folder, check, save, load
+-- @return or nil and a message that says what there is
+function format.of(value)
+  for i = #users, 1, -1 do
+    if users[i].takes and users[i].takes(value) then return users[i] end
+  end
+  for _, f in ipairs(own) do
+    if f.takes and f.takes(value) then return f end
+  end
+  if type(value) == "nil" then return nil, NIL end
+  return nil, ("%s: no format takes it; saved as they are: tensors, tables of tensors, models, "
+    .. "optimisers, strings, numbers, booleans, tables of these, rows with columns; others by the "
+    .. "name of a format: %s"):format(check.what(value), text.list(text.keys(formats)))
+end
+
+--- A format by its name.
+-- @tparam string name
+-- @treturn table  as `of` gives it
+-- @return or nil and a message
+function format.get(name)
+  check.type(name, 1, "get", "name", "string")
+  local f = formats[name]
+  if f then return f end
+  local names = text.keys(formats)
+  local meant = text.did_you_mean(name, names)
+  return nil, ("no format '%s'%s"):format(name, meant ~= "" and meant
+    or "; there are " .. text.list(names, "and"))
+end
+
+--- All formats.
+-- @treturn {table,...}  name and doc, by name
+function format.list()
+  local list = {}
+  for i, name in ipairs(text.keys(formats)) do
+    list[i] = { name = name, doc = formats[name].doc }
+  end
+  return list
+end
+
+--- The records of a file one by one: `for record in assert(format.records(path)) do … end`.
+-- Nothing but the record at hand and some of the file is in memory.
+-- @tparam string path  of a file as format `records` writes it
+-- @treturn function    the iterator; it raises `path: line N: …` where the file is damaged
+-- @return or nil, message, code
+function format.records(path)
+  check.type(path, 1, "records", "path", "string")
+  return records.each(path)
+end
+
+return setmetatable(format, { __call = function(_, ...) return format.define(...) end })
