@@ -164,6 +164,14 @@ static int run_init(lua_State *L) {
   return init[0] == '@' ? host_run_file(L, init + 1) : host_run_string(L, init, "=LUA_INIT");
 }
 
+/* What a script returned: a flow, say, has a method __main, which the arguments are for. */
+static int run_result(lua_State *L) {
+  if (!luaL_getmetafield(L, -1, "__main")) return lua_pop(L, 1), 0;
+  lua_insert(L, -2);
+  lua_getglobal(L, "arg");
+  return host_call(L, 2, 0);
+}
+
 static int run_script(lua_State *L, const request *r) {
   const char *path = r->argv[r->script];
   bool input = strcmp(path, "-") == 0 && strcmp(r->argv[r->script - 1], "--") != 0;
@@ -171,7 +179,8 @@ static int run_script(lua_State *L, const request *r) {
   if (!status) {
     luaL_checkstack(L, n, "too many arguments");
     for (int i = 1; i <= n; i++) lua_pushstring(L, r->argv[r->script + i]);
-    status = host_call(L, n, 0);
+    status = host_call(L, n, 1);
+    if (!status) status = run_result(L);
   }
   return status ? host_report(L, "mlua") : 0;
 }

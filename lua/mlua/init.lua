@@ -77,7 +77,8 @@ function ml.reference(on) return core.C.ml_use_reference(on and true or false) e
 local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
                param = "mlua.param", metric = "mlua.metric", safetensors = "mlua.safetensors",
                npy = "mlua.npy", json = "mlua.json", data = "mlua.data", linalg = "mlua.linalg",
-               einsum = "mlua.tensor.einsum", format = "mlua.format" }
+               einsum = "mlua.tensor.einsum",
+               format = "mlua.format", task = "mlua.task", flow = "mlua.flow" }
 
 return setmetatable(ml, {
   __index = function(t, name)

@@ -18,6 +18,7 @@ int kill(int pid, int signal);
 int getpid(void);
 int prctl(int option, ...);
 void _exit(int status);
+int execvp(const char *file, const char *const *arguments);
 char *strerror(int error);
 int usleep(unsigned microseconds);
 struct pollfd { int fd; short events, revents; };
@@ -149,6 +150,37 @@ function Child:kill()
     C.close(fd)
     self.fds[name] = nil
   end
+end
+
+--- Run a program without a shell, some text on its standard input.
+-- @tparam {string,...} arguments  the program first
+-- @tparam[opt=""] string input
+-- @treturn boolean  true; or nil, why
+-- @treturn string   what it said
+function process.run(arguments, input)
+  local given, given_end = new_pipe()
+  if not given then return nil, given_end end
+  local child, why = process.start(function()
+    C.close(given_end)
+    C.dup2(given, 0)
+    local list = ffi.new("const char *[?]", #arguments + 1)
+    for i, argument in ipairs(arguments) do list[i - 1] = argument end
+    C.execvp(arguments[1], list)
+    io.stderr:write(ffi.string(C.strerror(ffi.errno())))
+    io.stderr:flush()
+    C._exit(127)
+  end)
+  C.close(given)
+  if not child then return nil, why end
+  write_all(given_end, input or "")
+  C.close(given_end)
+  local ok
+  repeat
+    process.wait({ child }, 1)
+    ok, why = child:ended()
+  until ok ~= nil
+  if ok then return true, child.said end
+  return nil, child.said ~= "" and child.said:gsub("%s+$", "") or why
 end
 
 --- Do nothing for so many seconds.

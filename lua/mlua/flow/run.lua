@@ -84,6 +84,7 @@ end
 -- The node's outputs are known: what needs them may go on.
 function Run:finish(node, state, how, seconds)
   self.plan.states[node], self.plan.done[node] = state, true
+  if state.id then self.made[state.id] = state end
   self.counts[how] = (self.counts[how] or 0) + 1
   if self.on_event then self.on_event(how, node, seconds, self) end
   release(self, node)
@@ -236,6 +237,7 @@ local function start(run, node)
     return run:fail(node, { message = "an input is missing" })
   end
   local id = judged.id
+  if run.made[id] then return run:finish(node, run.made[id], "same") end
   if judged.status == "memory" or judged.status == "needed" then
     if run.options.jobs > 1 and not plan.roots[node] then -- children make it where they need it
       return run:finish(node, judged, "memory")
@@ -248,7 +250,11 @@ local function start(run, node)
   end
   local ok, why = run.store:prepare()
   if not ok then return run:fail(node, { message = why }) end
-  if not run.held[id] then
+  if run.held[id] then -- another node of this run is the same
+    run.blocked[node] = clock() + 0.005
+    run.queue[#run.queue + 1] = node
+    return
+  else
     local got
     got, why = run.store.locks:take(id)
     if got == nil then return run:fail(node, { message = why }) end
@@ -268,6 +274,7 @@ local function start(run, node)
       end
     end
   end
+  plan.states[node] = judged
   if run.on_event then run.on_event("start", node, nil, run) end
   if run.options.jobs > 1 or node._task.timeout then return in_a_child(run, node, id) end
   in_this_process(run, node, id)
@@ -288,7 +295,7 @@ local function look_after_children(run, seconds)
       child_ended(run, child, false, ("took longer than its limit of %g s"):format(limit))
     end
     if run.on_event and child.said ~= "" and run.options.echo then
-      child.echoed = run.on_event("said", child.node, child, run)
+      child.echoed = run.on_event("said", child.node, child, run) or child.echoed
     end
   end
 end
@@ -305,7 +312,7 @@ function M.run(plan, options)
     plan = plan, store = plan.store, options = options, memory = require "mlua.flow.plan".memory,
     counts = {}, failed = {}, tries = {}, blocked = {}, used = {}, held = {}, children = {},
     n_children = 0, total = 0, durations = {}, repaired = {}, on_event = options.on_event,
-    began = clock(),
+    made = {}, began = clock(),
   }, Run)
   prepare(run)
   for _, node in ipairs(plan.order) do

@@ -194,6 +194,11 @@ function Results:add_flow(name, ids)
     :run(name, os.time(), table.concat(ids, "\n"))
 end
 
+--- What a flow stood on the last time, as add_flow was given it, a line each; nil: never run.
+function Results:flow_ids(name)
+  return (self.db:prepare "select ids from flow where name = ?":one(name))
+end
+
 --- The flows that are remembered: name, time, ids.
 -- @treturn {table,...}
 function Results:flows()

@@ -1,8 +1,8 @@
 --- Nodes: tasks with values for all their parameters, and what they require.
 --
 -- A node's own fields begin with an underscore; all others are parameters (`self.rows`) and
--- methods. Nodes that came of one call share a context: what was given, and the nodes by their
--- values, so that each is there once.
+-- methods. Nodes of equal values are one. Those that came of one call share a context: what was
+-- given.
 -- @module mlua.task.node
 local check = require "mlua.check"
 local fail = require "mlua.fail"
@@ -16,6 +16,7 @@ local Node = {} -- methods, for all tasks
 M.methods = Node
 
 local metatables = setmetatable({}, { __mode = "k" }) -- by task
+local nodes = setmetatable({}, { __mode = "v" })      -- by task and values
 local building -- the node whose requires function runs
 
 -- -- values ------------------------------------------------------------------------------------
@@ -24,7 +25,9 @@ local building -- the node whose requires function runs
 function M.value_text(value)
   local kind = type(value)
   if kind == "number" then
-    return value % 1 == 0 and ("%.0f"):format(value) or ("%.17g"):format(value)
+    if value % 1 == 0 then return ("%.0f"):format(value) end
+    local short = ("%.15g"):format(value)
+    return tonumber(short) == value and short or ("%.17g"):format(value)
   elseif kind == "table" then
     return json.encode(value)
   end
@@ -38,7 +41,7 @@ end
 
 -- What was given in a call, sorted into values for all tasks and for single ones.
 local function new_context(class, given)
-  local context = { given = {}, origins = {}, single = {}, nodes = {}, n = 0 }
+  local context = { given = {}, origins = {}, single = {} }
   for name, value in pairs(given or {}) do
     check.arg_at(3, type(name) == "string", 1, class.name, "expected values by name, got %s",
       check.what(name))
@@ -103,7 +106,30 @@ function M.task_of(value)
   return type(meta) == "table" and meta.__class or nil
 end
 
--- The node of these values in its context, the one that is there or a new one.
+-- What was given for single tasks, and to tasks that a requires function may yet call, as text: it
+-- tells apart nodes of equal values that stand on unequal ones.
+local function mark_of(class, context)
+  if class.open == nil then
+    class.open = class.require_function ~= nil
+    for _, edge in ipairs(class.edges) do
+      mark_of(edge.task, context)
+      class.open = class.open or edge.task.open
+    end
+  end
+  if not class.open and not context.unused then return "" end
+  if not context.mark then
+    local words = {}
+    for _, part in ipairs { "given", "single" } do
+      for _, name in ipairs(text.keys(context[part])) do
+        words[#words + 1] = name .. "\31" .. M.value_text(context[part][name])
+      end
+    end
+    context.mark = table.concat(words, "\31")
+  end
+  return context.mark
+end
+
+-- The node of these values, the one that is there or a new one.
 local function intern(class, values, context, origins)
   local list, key = class:parameters().list, { class.name }
   for i = 1, #list do
@@ -111,18 +137,13 @@ local function intern(class, values, context, origins)
     local kind = type(value)
     key[i + 1] = kind == "string" and value or M.value_text(value)
   end
+  key[#key + 1] = mark_of(class, context)
   key = table.concat(key, "\31")
-  local known = context.nodes[key]
-  if known then
-    if known._task ~= class then
-      fail.usage("two tasks are named '%s': %s and %s", class.name, known._task.place, class.place)
-    end
-    return known
-  end
-  context.n = context.n + 1
+  local known = nodes[key]
+  if known and known._task == class then return known end
   local node = setmetatable({ _task = class, _values = values, _context = context, _key = key,
-                              _number = context.n, _origins = origins }, metatable(class))
-  context.nodes[key] = node
+                              _origins = origins }, metatable(class))
+  nodes[key] = node
   return node
 end
 
@@ -259,7 +280,7 @@ end
 -- @treturn {Node,...}
 -- @raise a line that names the path, where there is a cycle
 function M.graph(roots)
-  local order, state, stack = {}, {}, {}
+  local order, state, stack, classes = {}, {}, {}, {}
   for _, root in ipairs(roots) do
     if not state[root] then
       stack[1] = { root, M.expand(root), 0 }
@@ -272,6 +293,13 @@ function M.graph(roots)
           state[top[1]] = "done"
           order[#order + 1] = top[1]
           stack[#stack] = nil
+          local class = top[1]._task
+          local known = classes[class.name]
+          if not known then
+            classes[class.name] = class
+          elseif known ~= class then
+            fail.usage("two tasks are named '%s': %s and %s", class.name, known.place, class.place)
+          end
         elseif state[input.node] == "open" then
           local path = {}
           for _, item in ipairs(stack) do path[#path + 1] = tostring(item[1]) end

@@ -1,0 +1,208 @@
+--- Flows: graphs of tasks that run only what has changed.
+--
+--     local flow = ml.flow(Train)                   -- a recipe ends with: return ml.flow(Train)
+--     local a, b = flow { lr = 0.1 }, flow { lr = 0.2 }
+--     print(flow.preview { a, b })
+--     flow.run { a, b }
+--     a:output "model"
+--
+-- At the shell `mlua recipe.lua` reads the parameters of the flow's task, and of all below it, as
+-- options (mlua.flow.cli).
+-- @module mlua.flow
+local check = require "mlua.check"
+local fail = require "mlua.fail"
+local node_module = require "mlua.task.node"
+local store_module = require "mlua.store"
+
+local M = {}
+
+local Flow = {}
+Flow.__index = Flow
+
+local Node = node_module.methods
+local open_stores = {}
+
+--- The store at hand: `$MLUA_STORE`, the nearest `.mlua`, or the one set.
+-- @tparam ?string dir  set it
+-- @treturn Store
+function M.store(dir)
+  if dir then M.dir = dir end
+  local at = M.dir or store_module.find()
+  if at:sub(1, 1) ~= "/" then at = require "lfs".currentdir() .. "/" .. at end
+  open_stores[at] = open_stores[at] or store_module.open(at)
+  return open_stores[at]
+end
+
+--- A flow, whose last task is given.
+-- @tparam Task task
+-- @tparam ?table info  name, for help; doc, a sentence; check(values) → a line where parameters
+--   don't go together
+-- @treturn Flow
+function M.new(task, info)
+  check.arg(require "mlua.task".is(task), 1, "flow", "expected a task, got %s", check.what(task))
+  info = check.options(info, { name = "string", doc = "string", check = "function" }, 2, "flow")
+  return setmetatable({ task = task, info = info, place = task.place }, Flow)
+end
+
+--- Whether a value is a flow.
+function M.is(value) return getmetatable(value) == Flow end
+
+--- The flow's task with values: a node, with all that it requires.
+function Flow:__call(values) return self.task(values) end
+
+function Flow:__tostring() return "flow of " .. self.task.name end
+
+--- What the program does with a script that returns a flow.
+function Flow:__main(args) return require "mlua.flow.cli".main(self, args) end
+
+--- The flow that a recipe returns.
+-- @tparam string path
+-- @treturn Flow
+function M.load(path)
+  check.type(path, 1, "load", "path", "string")
+  local file, why = io.open(path, "rb")
+  if not file then fail.run("%s", why) end
+  local text = file:read "*a"
+  file:close()
+  local chunk
+  chunk, why = loadstring((text:gsub("^#[^\n]*", "")), "@" .. path)
+  if text:sub(1, 1) == "\27" then chunk, why = nil, path .. ": compiled code is not loaded" end
+  if not chunk then fail.run("%s", why) end
+  local flow = chunk(path)
+  if not M.is(flow) then fail.run("%s: expected it to return a flow, got %s", path, check.what(flow)) end
+  return flow
+end
+
+-- -- many nodes --------------------------------------------------------------------------------
+
+local function roots_of(nodes, name)
+  local list = node_module.task_of(nodes) and { nodes } or nodes
+  check.arg_at(2, type(list) == "table" and #list > 0, 1, name, "expected a node or a list of them, got %s",
+    check.what(nodes))
+  for i, node in ipairs(list) do
+    check.arg_at(2, node_module.task_of(node), 1, name, "expected a node at %d, got %s", i,
+      check.what(node))
+  end
+  return list
+end
+
+local RUN = { jobs = "number", force = "boolean|table", only = "table", till = "table",
+              keep_going = "boolean", resources = "table", verify = "boolean",
+              on_event = "function", echo = "boolean" }
+
+--- What there is and what would run, and why.
+-- @tparam Node|{Node,...} nodes
+-- @tparam ?table options  force, till, verify: as for `run`
+-- @treturn Plan  prints as the tree that --preview shows
+function M.preview(nodes, options)
+  options = check.options(options, RUN, 2, "preview")
+  local plan = require "mlua.flow.plan".new(roots_of(nodes, "preview"), M.store(), options)
+  return require "mlua.flow.show".printable(plan)
+end
+
+--- Run what has to run for some nodes.
+-- @tparam Node|{Node,...} nodes
+-- @tparam ?table options  jobs (1), force (true, or a set of task names), only and till (sets of
+--   names), keep_going, verify, resources (amounts that there are: { gpu = 2 }), on_event
+-- @treturn table  ran, same, seconds
+-- @raise the first failure, with its traceback
+function M.run(nodes, options)
+  options = check.options(options, RUN, 2, "run")
+  local plan = require "mlua.flow.plan".new(roots_of(nodes, "run"), M.store(), options)
+  local outcome = require "mlua.flow.run".run(plan, options)
+  local first = outcome.failed[1]
+  if first then
+    error(fail.value(("%s: %s"):format(tostring(first.node),
+      first.failure.trace or first.failure.message)), 0)
+  end
+  return { ran = outcome.ran, same = outcome.same, seconds = outcome.seconds }
+end
+
+--- Forget results, so that their tasks run again.
+-- @tparam Node|{Node,...} nodes  of the graphs at hand
+-- @tparam ?table options  tasks: a set of names (else the nodes' own); upstream, downstream: also
+--   all that these need, or all that needs them; all; dry_run
+-- @treturn {Node,...}  whose results were there, and have been forgotten unless dry_run
+function M.invalidate(nodes, options)
+  return require "mlua.flow.invalidate".run(roots_of(nodes, "invalidate"), M.store(), options or {})
+end
+
+--- Nodes for all combinations of values.
+-- @tparam Flow|Task what
+-- @tparam table grid    name → list of values
+-- @tparam ?table fixed  name → value
+-- @treturn {Node,...}
+function M.grid(what, grid, fixed)
+  return require "mlua.flow.compare".grid(what, grid, fixed)
+end
+
+--- An output of several nodes beside their parameters, as a table that prints; `:csv()`, `:json()`.
+-- @tparam {Node,...} nodes
+-- @tparam ?string output  a table of numbers or a number; the first such where none is named
+-- @treturn Comparison
+function M.compare(nodes, output)
+  return require "mlua.flow.compare".compare(roots_of(nodes, "compare"), output)
+end
+
+-- -- single nodes ------------------------------------------------------------------------------
+
+--- As flow.run of this node.
+-- @treturn Node  itself
+function Node:run(options)
+  M.run(self, options)
+  return self
+end
+
+--- As flow.preview of this node.
+function Node:preview(options) return M.preview(self, options) end
+
+--- As flow.invalidate of this node.
+function Node:invalidate(options) return M.invalidate(self, options) end
+
+local function ready_state(node)
+  local plan = require "mlua.flow.plan".new({ node }, M.store())
+  local state = plan.states[node]
+  if state.status ~= "ready" and state.status ~= "needed" and state.status ~= "memory" then
+    fail.run("%s has not run yet, or not since what it stands on changed: node:run() first",
+      tostring(node))
+  end
+  return state, plan
+end
+
+--- An output of a node that has run.
+-- @tparam ?string name  of the output; the only one where none is given
+-- @return its value
+-- @raise where it has not run, or has no such output
+function Node:output(name)
+  local declared = self._task.outputs
+  if name == nil and #declared == 1 then name = declared[1][1] end
+  local state, plan = ready_state(self)
+  for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
+    if output.name == name and output.format ~= "found" then
+      return require "mlua.task.work".load(plan.store, self, output, require "mlua.flow.plan".memory,
+        state.paths)
+    end
+  end
+  local names = {}
+  for i, output in ipairs(declared) do names[i] = output[1] end
+  check.arg(false, 2, "output", "%s has no output '%s'%s", self._task.name, tostring(name),
+    name and require "mlua.text".did_you_mean(tostring(name), names) or "")
+end
+
+--- What is known of a result: time, seconds, params, code, meta (what `self:note` kept).
+-- @treturn table
+function Node:record()
+  local state, plan = ready_state(self)
+  local detail = state.id and plan.store:results() and plan.store:results():detail(state.id) or {}
+  detail.id = state.id
+  return detail
+end
+
+--- The SHA-256 that a result is known by; nil where an input is not there yet.
+-- @treturn ?string
+function Node:id()
+  local plan = require "mlua.flow.plan".new({ self }, M.store())
+  return plan.states[self].id
+end
+
+return setmetatable(M, { __call = function(_, ...) return M.new(...) end })

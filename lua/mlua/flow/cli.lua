@@ -1,0 +1,386 @@
+--- A flow at the shell: its parameters as options, and what to do with it.
+-- @module mlua.flow.cli
+local fail = require "mlua.fail"
+local json = require "mlua.json"
+local param = require "mlua.param"
+local text = require "mlua.text"
+
+local M = {}
+
+-- What every flow takes.
+local function flow_options()
+  return param.group "Flow" {
+    preview = param.bool { doc = "what would run, and why; run nothing" },
+    jobs = param.int { 1, min = 1, max = 1024, doc = "tasks at once, each in a process" },
+    force = param.strings { {}, meta = "TASK,…", doc = "run these though nothing changed; 'all'" },
+    only = param.strings { {}, meta = "TASK,…", doc = "run these alone" },
+    ["until"] = param.strings { {}, meta = "TASK,…", doc = "these and what they need" },
+    keep_going = param.bool { doc = "after a failure, run what does not depend on it" },
+    verify = param.bool { doc = "read all outputs, not only their sizes" },
+    resources = param.strings { {}, meta = "NAME=N,…",
+      doc = "what tasks may take together, as gpu=2,memory=16G" },
+    grid = param.string { "", meta = "NAME=V,V,…", doc = "a run for each value; again for more names" },
+    compare = param.string { "", meta = "OUTPUT", doc = "with --grid: what is compared" },
+    csv = param.path { doc = "with --grid: the comparison as CSV, too" },
+    invalidate = param.strings { {}, meta = "TASK,…",
+      doc = "forget these results and all that stands on them; 'all'" },
+    upstream = param.bool { doc = "with --invalidate: what they need, too" },
+    dry_run = param.bool { doc = "with --invalidate or --gc: only say what would go" },
+    gc = param.bool { doc = "clear away what no flow stands on" },
+    older_than = param.number { 0, min = 0, unit = "days", meta = "DAYS",
+      doc = "with --gc: and flows not run for so long" },
+    dot = param.bool { doc = "the graph for graphviz" },
+    mermaid = param.bool { doc = "the graph for Mermaid" },
+    graph = param.path { doc = "a picture of the graph (.svg, .png, .pdf), by graphviz" },
+    store = param.path { doc = "folder of results; unless set, $MLUA_STORE or the nearest .mlua" },
+    json = param.bool { doc = "one line of JSON on standard output; the rest to standard error" },
+  }
+end
+
+local ALONE = {} -- options that read no value that a task could have
+for _, entry in ipairs { "preview", "jobs", "force", "only", "until", "keep_going", "verify",
+  "resources", "grid", "compare", "csv", "invalidate", "upstream", "dry_run", "gc", "older_than",
+  "dot", "mermaid", "graph", "store", "json", "help" } do
+  ALONE[entry] = true
+end
+
+-- Every task below one, by name; two of one name are refused.
+local function tasks_below(class, all, list)
+  if all[class.name] then
+    if all[class.name] ~= class then
+      fail.usage("two tasks are named '%s': %s and %s", class.name, all[class.name].place, class.place)
+    end
+    return
+  end
+  all[class.name] = class
+  list[#list + 1] = class
+  for _, edge in ipairs(class.edges) do tasks_below(edge.task, all, list) end
+  for _, other in ipairs(class.inherits) do tasks_below(other, all, list) end
+end
+
+-- A parameter for one task alone: the same, without a default, and not in help.
+local function single(p)
+  local copy = setmetatable({}, getmetatable(p))
+  for key, value in pairs(p) do copy[key] = value end
+  copy.default, copy.hidden, copy.required, copy.alias, copy.short = nil, true, nil, nil, nil
+  return copy
+end
+
+local function spec_of(flow)
+  local groups, entries, by_owner, tasks, list = {}, {}, {}, {}, {}
+  tasks_below(flow.task, tasks, list)
+  for _, entry in ipairs(flow.task:parameters().list) do
+    if ALONE[entry.name] then
+      fail.usage("%s: parameter '%s' of %s is an option of every flow", entry.owner.place, entry.name,
+        entry.owner.name)
+    end
+    local owner = entry.owner
+    if not by_owner[owner] then
+      by_owner[owner] = {}
+      groups[#groups + 1] = owner
+    end
+    table.insert(by_owner[owner], { entry.name, entry.param })
+  end
+  table.sort(groups, function(a, b) -- by their first parameter
+    return by_owner[a][1][2].order < by_owner[b][1][2].order
+  end)
+  for _, owner in ipairs(groups) do
+    local plain, grouped, order = {}, {}, {}
+    for _, pair in ipairs(by_owner[owner]) do
+      local title = pair[2].group
+      if title and not grouped[title] then
+        grouped[title] = {}
+        order[#order + 1] = title
+      end
+      table.insert(title and grouped[title] or plain, pair)
+    end
+    local title = owner.name .. (owner.doc and ": " .. owner.doc or "")
+    if #plain > 0 then entries[#entries + 1] = param.group(title)(plain) end
+    for _, name in ipairs(order) do entries[#entries + 1] = param.group(name)(grouped[name]) end
+  end
+  for _, class in ipairs(list) do
+    for _, entry in ipairs(class:parameters().list) do
+      if #list > 1 then
+        entries[#entries + 1] = { class.name .. "." .. entry.name, single(entry.param) }
+      end
+    end
+  end
+  entries[#entries + 1] = flow_options()
+  return param.spec(entries, { name = flow.info.name or "mlua " .. (arg and arg[0] or "RECIPE"),
+                               doc = flow.info.doc })
+end
+
+-- --grid may come several times: it is read before the rest.
+local function take_grids(args)
+  local rest, grids, i = {}, {}, 1
+  while i <= #args do
+    local word = args[i]
+    local given = word:match "^%-%-grid=(.*)$"
+    if word == "--grid" then
+      given, i = args[i + 1], i + 1
+      if not given then fail.usage("--grid: expected NAME=VALUE,VALUE,…, got nothing") end
+    end
+    if given then grids[#grids + 1] = given else rest[#rest + 1] = word end
+    i = i + 1
+  end
+  return rest, grids
+end
+
+local function read_grid(spec, written, seen)
+  local name, values = written:match "^([^=]+)=(.+)$"
+  if not name then fail.usage("--grid %s: expected NAME=VALUE,VALUE,…", written) end
+  local entry = spec.flags[(name:gsub("_", "-"))]
+  if not entry or ALONE[entry.name] then
+    fail.usage("--grid %s: no parameter '%s'%s", written, name,
+      text.did_you_mean(name, text.keys(spec.by)))
+  end
+  if seen[entry.name] then fail.usage("--grid %s: '%s' is there twice", written, entry.name) end
+  seen[entry.name] = true
+  local list, separator = {}, values:find(";", 1, true) and ";" or ","
+  for value in (values .. separator):gmatch("(.-)" .. separator) do
+    local checked, why = entry.param:read(value)
+    if checked == nil then fail.usage("--grid %s: %s: %s", written, name, why) end
+    list[#list + 1] = { value = checked, origin = "--grid" }
+  end
+  return { entry.name, list }
+end
+
+local function set_of(list)
+  if #list == 0 then return nil end
+  local set = {}
+  for _, name in ipairs(list) do set[name] = true end
+  return set
+end
+
+local function check_names(plan, set, option)
+  local names = {}
+  for _, node in ipairs(plan.order) do names[node._task.name] = true end
+  for name in pairs(set or {}) do
+    if not names[name] and name ~= "all" then
+      fail.usage("--%s: no task '%s' in this flow%s", option, name,
+        text.did_you_mean(name, text.keys(names)))
+    end
+  end
+end
+
+local function resources_of(list)
+  local all, amount = {}, require "mlua.task.resources".amount
+  for _, item in ipairs(list) do
+    local name, value = item:match "^([%w_]+)=(.+)$"
+    local n = value and amount(tonumber(value) or value)
+    if not n then fail.usage("--resources %s: expected NAME=AMOUNT, as gpu=2 or memory=16G", item) end
+    all[name] = n
+  end
+  return all
+end
+
+-- -- what is shown while it runs -----------------------------------------------------------------
+
+local function failure_text(node, failure)
+  local lines = { ("%s failed: %s"):format(tostring(node), failure.message) }
+  if failure.trace and failure.trace ~= failure.message then lines[1] = tostring(node) .. " failed: " .. failure.trace end
+  lines[#lines + 1] = "parameters: " .. node:_words(true)
+  if failure.log then
+    lines[#lines + 1] = "its last words:"
+    local log = {}
+    for line in failure.log:gmatch "[^\n]+" do log[#log + 1] = "  " .. line end
+    for i = math.max(1, #log - 19), #log do lines[#lines + 1] = log[i] end
+  end
+  return table.concat(lines, "\n")
+end
+
+local function reporter(o, plan, store)
+  local format = require "mlua.ui.format"
+  local shown, done = 0, 0
+  local function say(line) io.stderr:write(line, "\n") end
+  local function words(run)
+    require "mlua.ffi.process".last_words(
+      ("\nmlua: interrupted with %d of %d tasks done; the next call goes on from there\n"):format(
+        done, run.total))
+  end
+  return function(what, node, detail, run)
+    local name = tostring(node)
+    if what == "start" then
+      words(run)
+      if run.total <= 100 then
+        say(("%d/%d  %s  %s"):format(done + run.n_children + 1, run.total, name,
+          require "mlua.flow.reason".of(plan, node)))
+      end
+    elseif what == "ran" or what == "same" then
+      done = done + 1
+      words(run)
+      if what == "same" and run.total <= 100 then
+        say(("%d/%d  %s  unchanged"):format(done, run.total, name))
+      elseif run.total > 100 and run.began + shown < require "mlua.ffi".C.ml_clock() then
+        shown = shown + 1
+        say(("%s of %s tasks"):format(format.count(done), format.count(run.total)))
+      elseif run.total <= 100 and o.jobs > 1 then
+        say(("%d/%d  %s  done in %s"):format(done, run.total, name, format.duration(detail)))
+      end
+    elseif what == "waits" then
+      say(("       %s  another process runs it: waiting"):format(name))
+    elseif what == "retry" then
+      say(("%s failed, and is tried again: %s"):format(name, detail.message))
+    elseif what == "damaged" then
+      say(detail.message .. ": it runs again")
+    elseif what == "failed" then
+      local whole = failure_text(node, detail)
+      say(whole)
+      local folder = store.dir .. "/failed"
+      if require "mlua.ffi.files".make_folders(folder) then
+        local path = ("%s/%s-%d.txt"):format(folder, node._task.name, os.time())
+        if require "mlua.ffi.store".put(path, whole .. "\n"
+          .. (detail.log and "\n-- all that it wrote --\n" .. detail.log or "")) then
+          say("all of it: " .. path)
+        end
+      end
+    elseif what == "said" then
+      local from = detail.echoed or 1
+      local whole = detail.said:sub(from):match "^.*\n"
+      for line in (whole or ""):gmatch "[^\n]+" do say(("%s: %s"):format(name, line)) end
+      return from + #(whole or "")
+    end
+  end
+end
+
+-- -- results -----------------------------------------------------------------------------------
+
+local function brief(value)
+  if type(value) == "table" and getmetatable(value) == nil then return json.encode(value) end
+  return tostring(value)
+end
+
+-- What a flow's last task gave, as text.
+local function result_text(flow, node)
+  local class = node._task
+  local values = setmetatable({}, { __index = function(_, name) return node:output(name) end })
+  if class.report then
+    local given = class.outputs.single and node:output() or values
+    return class.report(given, node)
+  end
+  local lines, store = {}, require "mlua.flow".store()
+  local state = require "mlua.flow.plan".new({ node }, store).states[node]
+  for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
+    if output.format == "json" or output.format == "text" or output.format == "memory" then
+      local words = brief(node:output(output.name))
+      lines[#lines + 1] = output.name .. ": " .. (#words > 400 and words:sub(1, 400) .. "…" or words)
+    elseif output.format ~= "found" then
+      lines[#lines + 1] = ("%s: %s, %s"):format(output.name, output.format,
+        require "mlua.ui.format".bytes(output.size))
+    end
+  end
+  return table.concat(lines, "\n")
+end
+
+local function result_json(node)
+  local result = { task = node._task.name, params = node:params(), id = node:id(), outputs = {} }
+  local store = require "mlua.flow".store()
+  local state = require "mlua.flow.plan".new({ node }, store).states[node]
+  for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
+    if output.format == "json" then
+      result.outputs[output.name] = node:output(output.name)
+    elseif output.format ~= "found" then
+      result.outputs[output.name] = { format = output.format, sha256 = output.digest, bytes = output.size }
+    end
+  end
+  return result
+end
+
+local function show_results(flow, nodes, o)
+  local out = o.json and io.stderr or io.stdout
+  if #nodes == 1 then
+    out:write(result_text(flow, nodes[1]), "\n")
+    if o.json then io.stdout:write(json.encode(result_json(nodes[1])), "\n") end
+    return
+  end
+  local comparison = require "mlua.flow".compare(nodes, o.compare ~= "" and o.compare or nil)
+  out:write(tostring(comparison), "\n")
+  if o.csv then fail.assert(require "mlua.ffi.store".put(o.csv, comparison:csv())) end
+  if o.json then io.stdout:write(comparison:json(), "\n") end
+end
+
+-- -- actions -----------------------------------------------------------------------------------
+
+local function do_invalidate(nodes, o)
+  local options = { upstream = o.upstream, downstream = true, dry_run = o.dry_run }
+  local set = set_of(o.invalidate)
+  if set.all then options.all = true else options.tasks = set end
+  local list = require "mlua.flow".invalidate(nodes, options)
+  for _, node in ipairs(list) do io.stdout:write(tostring(node), "\n") end
+  io.stdout:write(("%d result%s %s\n"):format(#list, #list == 1 and "" or "s",
+    o.dry_run and "would be forgotten" or "forgotten"))
+end
+
+local function do_gc(o)
+  local invalidate, format = require "mlua.flow.invalidate", require "mlua.ui.format"
+  local store = require "mlua.flow".store()
+  local found = invalidate.garbage(store, o.older_than > 0 and o.older_than or nil)
+  io.stdout:write(("%d results and %d objects of %s that no flow stands on%s\n"):format(#found.ids,
+    #found.objects, format.bytes(found.bytes), o.dry_run and "" or ": cleared away"))
+  if not o.dry_run then fail.assert(invalidate.collect(store, found)) end
+end
+
+local function flow_name(flow, node)
+  return ("%s\n%s"):format(arg and arg[0] or flow.place, node._key)
+end
+
+local function run(flow, nodes, o)
+  local flow_module, show = require "mlua.flow", require "mlua.flow.show"
+  local store = flow_module.store()
+  local force = set_of(o.force)
+  local options = { force = force and (force.all or force), till = set_of(o["until"]),
+                    verify = o.verify }
+  local plan = require "mlua.flow.plan".new(nodes, store, options)
+  for _, option in ipairs { "force", "only" } do check_names(plan, set_of(o[option]), option) end
+  if o.preview then return io.stdout:write(show.text(plan), "\n") end
+  if o.dot then return io.stdout:write(show.dot(plan), "\n") end
+  if o.mermaid then return io.stdout:write(show.mermaid(plan), "\n") end
+  if o.graph then return fail.assert(show.picture(plan, o.graph)) end
+  if not plan:finished() then
+    local outcome = require "mlua.flow.run".run(plan, {
+      jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
+      resources = resources_of(o.resources), on_event = reporter(o, plan, store),
+    })
+    require "mlua.ffi.process".last_words(nil)
+    if #outcome.failed > 0 then
+      fail.run("%d of %d tasks failed; what is done is kept", #outcome.failed, outcome.total)
+    end
+  end
+  local results = store:results()
+  if results and not options.till then
+    for _, node in ipairs(nodes) do
+      local ids = {}
+      for _, each in ipairs(plan.order) do ids[#ids + 1] = plan.states[each].id end
+      local name = flow_name(flow, node)
+      local known = results:flow_ids(name)
+      if known ~= table.concat(ids, "\n") then results:add_flow(name, ids) end
+    end
+  end
+  if not options.till then show_results(flow, nodes, o) end
+end
+
+--- Read a command line and do what it says.
+-- @tparam Flow flow
+-- @tparam {string,...} args
+function M.main(flow, args)
+  local rest, grids = take_grids(args)
+  local spec = spec_of(flow)
+  local o = spec:main(rest)
+  if o.store then require "mlua.flow".store(o.store) end
+  if o.gc then return do_gc(o) end
+  local given, axes, seen = {}, {}, {}
+  for _, written in ipairs(grids) do axes[#axes + 1] = read_grid(spec, written, seen) end
+  for _, entry in ipairs(spec.list) do
+    local from = param.origin(o, entry.name)
+    if not ALONE[entry.name] and from ~= "default" then
+      given[entry.name] = { value = rawget(o, entry.name), origin = from }
+    end
+  end
+  local problem = flow.info.check and flow.info.check(o)
+  if problem then fail.usage("%s", problem) end
+  local nodes = #axes > 0 and require "mlua.flow".grid(flow, axes, given) or { flow(given) }
+  if #o.invalidate > 0 then return do_invalidate(nodes, o) end
+  run(flow, nodes, o)
+end
+
+return M
