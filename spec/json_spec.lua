@@ -77,6 +77,7 @@ describe("json", function()
     local value, message = json.decode('{"a": 1}\n\0[', "x.json")
     assert.is_nil(value)
     assert.equal("x.json:2: a zero byte at character 10", message)
+    assert.same({ nil, "json:1: a zero byte at character 2" }, { json.decode "1\0" })
   end)
 
   it("refuses unknown options with what was meant", function()

@@ -179,8 +179,8 @@ reader.decode_max_depth(DEPTH)
 function json.decode(text, name)
   check.type(text, 1, "decode", "text", "string")
   local zero = text:find("\0", 1, true) -- where lua-cjson would think that the text ends
-  local ok, value = pcall(reader.decode, text)
-  if zero and ok then ok, value = false, "a zero byte at character " .. zero end
+  local ok, value = false, zero and "a zero byte at character " .. zero
+  if not zero then ok, value = pcall(reader.decode, text) end
   if ok then return value end
   local at = tonumber(value:match("at character (%d+)"))
   local line = 1

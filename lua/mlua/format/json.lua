@@ -53,9 +53,9 @@ local function wrong_cdata(value)
   if store.is_tensor(value) then
     return "a tensor; tensors are saved by themselves or in a table of them, t:item() is a number"
   end
-  if tostring(value):find("^%-?%d+U?LL$") then -- within 2^53 a number has all digits
+  if tostring(value):find("^%-?%d+U?LL$") then -- below 2^53 a number has all digits
     local x = tonumber(value)
-    if x <= 2 ^ 53 and x >= -2 ^ 53 then return nil end
+    if x < 2 ^ 53 and x > -2 ^ 53 then return nil end
     return tostring(value) .. ": more digits than a number keeps"
   end
   return "a cdata, which JSON cannot hold"

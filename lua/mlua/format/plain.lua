@@ -44,7 +44,8 @@ plain.formats = {
   { "text", {
     doc = "A string, byte for byte.", extension = ".txt",
     takes = function(value) return type(value) == "string" end,
-    check = check_text, save = bytes.put, load = bytes.read,
+    check = check_text, load = bytes.read,
+    save = function(value, path) return bytes.put(path, value) end,
   } },
   { "file", {
     doc = "A file, by its path: it is copied; load gives the path of the copy, to be read only.",

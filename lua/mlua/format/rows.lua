@@ -93,8 +93,7 @@ local function wrong_columns(columns, separator)
   end
   local first = columns[1]
   if needs_quotes(first, separator) or first == "" and #columns == 1 then
-    return ("columns[1]: expected a name that needs no quotes (no separator, quote, line end, and "
-      .. "not as a number), got %s"):format(check.what(first))
+    return ("columns[1]: expected a name that needs no quotes, got %s"):format(check.what(first))
   end
 end
 

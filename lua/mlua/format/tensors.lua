@@ -104,17 +104,22 @@ local function load_table(path)
   return tree
 end
 
--- Whether tensors are all that a table holds, and there is one.
-local function of_tensors(value, depth)
-  local any = false
+-- The number of tensors in a table, or nil where it holds anything else.
+local function count_tensors(value, seen, depth)
+  if seen[value] then return 0 end
+  seen[value] = true
+  local n = 0
   for _, item in pairs(value) do
     if store.is_tensor(item) then
-      any = true
-    elseif type(item) ~= "table" or depth == DEPTH or not of_tensors(item, depth + 1) then
-      return false
+      n = n + 1
+    else
+      local inner = type(item) == "table" and depth < DEPTH
+        and count_tensors(item, seen, depth + 1)
+      if not inner then return nil end
+      n = n + inner
     end
   end
-  return any
+  return n
 end
 
 -- -- one tensor --
@@ -170,7 +175,9 @@ tensors.formats = {
   { "tensors", {
     doc = "A table of tensors by name, of such tables, or of lists, as safetensors.",
     extension = ".safetensors",
-    takes = function(value) return type(value) == "table" and of_tensors(value, 0) end,
+    takes = function(value)
+      return type(value) == "table" and (count_tensors(value, {}, 0) or 0) > 0
+    end,
     check = check_table, save = save_table, load = load_table,
   } },
 }
