@@ -37,6 +37,17 @@ ml_err ml_file_look(ml_file_facts *out, const char *path);
 ml_err ml_make_folders(const char *path);
 
 /*
+ * -- objects: files under their digests, ab/cdef… below a folder that is open as fd --
+ *
+ * Whether those that a text names are there with their sizes. The text has lines of fields set
+ * apart by tabs: name, format, digest, bytes; lines whose digest has not 64 digits name no object,
+ * nor do those of the formats "memory" and "found". ML_END: *line, from 1, names one that is not
+ * there, or, with *size not -1, has this size.
+ */
+ml_err ml_folder_open(int *fd, const char *path);
+ml_err ml_objects_look(int fd, const char *text, int64_t n, int64_t *line, int64_t *size);
+
+/*
  * -- many durable files at once --
  *
  * Files from[i], written and closed, come to be to[i] on the same file system: each is fsynced, all

@@ -49,6 +49,49 @@ ml_err ml_make_folders(const char *path) {
   return S_ISDIR(st.st_mode) ? ML_OK : os_error(path, ENOTDIR);
 }
 
+/* -- objects -- */
+
+ml_err ml_folder_open(int *fd, const char *path) {
+  *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  return *fd < 0 ? os_error(path, errno) : ML_OK;
+}
+
+/* The field at *at, up to a tab or the line's end; moves on behind it. */
+static const char *field(const char **at, const char *end, int64_t *n) {
+  const char *from = *at, *p = from;
+  while (p < end && *p != '\t' && *p != '\n') p++;
+  *n = p - from;
+  *at = p < end ? p + 1 : p;
+  return from;
+}
+
+static bool is(const char *text, int64_t n, const char *word) {
+  return (size_t)n == strlen(word) && memcmp(text, word, (size_t)n) == 0;
+}
+
+ml_err ml_objects_look(int fd, const char *text, int64_t n, int64_t *line, int64_t *size) {
+  const char *at = text, *end = text + n;
+  char path[66];
+  struct stat st;
+  for (*line = 1; at < end; ++*line) {
+    int64_t length, n_format;
+    field(&at, end, &length);
+    const char *format = field(&at, end, &n_format), *digest = field(&at, end, &length);
+    int64_t n_bytes, bytes = 0;
+    const char *digits = field(&at, end, &n_bytes);
+    if (length != 64 || is(format, n_format, "memory") || is(format, n_format, "found")) continue;
+    for (int64_t i = 0; i < n_bytes; i++) bytes = bytes * 10 + (digits[i] - '0');
+    memcpy(path, digest, 2);
+    path[2] = '/';
+    memcpy(path + 3, digest + 2, 62);
+    path[65] = 0;
+    bool there = !fstatat(fd, path, &st, 0) && S_ISREG(st.st_mode);
+    *size = there ? st.st_size : -1;
+    if (*size != bytes) return ML_END;
+  }
+  return ML_OK;
+}
+
 /* -- locks -- */
 
 ml_err ml_locks_open(int *fd, const char *path) {

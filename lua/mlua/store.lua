@@ -174,6 +174,20 @@ function Store:adopt(path)
   return digest, size
 end
 
+--- Whether all objects are there that a text of outputs names, by their sizes.
+-- @tparam string text
+-- @treturn boolean
+-- @treturn ?number  the line of the first that is not
+-- @treturn ?string  "missing" or "damaged"
+function Store:look(text)
+  if not self.objects then
+    local why
+    self.objects, why = files.objects(self.dir .. "/objects")
+    if not self.objects then return false, 1, "missing", why end
+  end
+  return self.objects:look(text)
+end
+
 --- Whether an object is there, with its size; all its bytes are read with `whole`.
 -- @tparam string digest
 -- @tparam number size

@@ -143,6 +143,11 @@ function task.define(name, def)
   }, Task)
   self.edges, self.shape = edges_of(def.requires, name, 2)
   self.outputs = outputs_of(def.outputs, name, 2)
+  self.in_memory = true -- all of it, so that nothing is recorded
+  for _, output in ipairs(self.outputs) do
+    local known = output[2] and format.get(output[2])
+    self.in_memory = self.in_memory and known ~= nil and known.memory
+  end
   for key, p in pairs(self.own) do
     check.arg(type(key) == "string" and param.is(p), 2, "task",
       "%s: params: expected parameters by name, got %s as '%s'", name, check.what(p), tostring(key))

@@ -95,6 +95,34 @@ function files.publish(from, to)
   return from ~= nil and to ~= nil -- both lists, and so their strings, were needed until here
 end
 
+-- -- objects --
+
+local Objects = {}
+Objects.__index = Objects
+
+local line, size = ffi.new "int64_t[1]", ffi.new "int64_t[1]"
+
+--- A folder of objects under their digests.
+-- @tparam string path
+-- @treturn Objects
+function files.objects(path)
+  local fd = ffi.new "int[1]"
+  local code = C.ml_folder_open(fd, path)
+  if code ~= 0 then return failed(code) end
+  return setmetatable({ fd = fd[0] }, Objects)
+end
+
+--- Whether all objects that a text of outputs names are there, with their sizes (mlua_files.h).
+-- @tparam string text
+-- @treturn boolean
+-- @treturn number  the line of the first that is not
+-- @treturn string  "missing" or "damaged"
+function Objects:look(text)
+  local code = C.ml_objects_look(self.fd, text, #text, line, size)
+  if code == 0 then return true end
+  return false, tonumber(line[0]), size[0] < 0 and "missing" or "damaged"
+end
+
 -- -- locks --
 
 local Locks = {}

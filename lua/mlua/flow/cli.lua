@@ -250,19 +250,22 @@ local function brief(value)
   return tostring(value)
 end
 
+local function value_of(node, state, output)
+  return require "mlua.task.work".load(require "mlua.flow".store(), node, output,
+    require "mlua.flow.plan".memory, state.paths)
+end
+
 -- What a flow's last task gave, as text.
-local function result_text(flow, node)
+local function result_text(node, state)
   local class = node._task
-  local values = setmetatable({}, { __index = function(_, name) return node:output(name) end })
   if class.report then
-    local given = class.outputs.single and node:output() or values
-    return class.report(given, node)
+    return class.report(require "mlua.task.work".result(require "mlua.flow".store(), node, state,
+      require "mlua.flow.plan".memory), node)
   end
-  local lines, store = {}, require "mlua.flow".store()
-  local state = require "mlua.flow.plan".new({ node }, store).states[node]
+  local lines = {}
   for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
     if output.format == "json" or output.format == "text" or output.format == "memory" then
-      local words = brief(node:output(output.name))
+      local words = brief(value_of(node, state, output))
       lines[#lines + 1] = output.name .. ": " .. (#words > 400 and words:sub(1, 400) .. "…" or words)
     elseif output.format ~= "found" then
       lines[#lines + 1] = ("%s: %s, %s"):format(output.name, output.format,
@@ -272,13 +275,11 @@ local function result_text(flow, node)
   return table.concat(lines, "\n")
 end
 
-local function result_json(node)
-  local result = { task = node._task.name, params = node:params(), id = node:id(), outputs = {} }
-  local store = require "mlua.flow".store()
-  local state = require "mlua.flow.plan".new({ node }, store).states[node]
+local function result_json(node, state)
+  local result = { task = node._task.name, params = node:params(), id = state.id, outputs = {} }
   for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
     if output.format == "json" then
-      result.outputs[output.name] = node:output(output.name)
+      result.outputs[output.name] = value_of(node, state, output)
     elseif output.format ~= "found" then
       result.outputs[output.name] = { format = output.format, sha256 = output.digest, bytes = output.size }
     end
@@ -286,11 +287,12 @@ local function result_json(node)
   return result
 end
 
-local function show_results(flow, nodes, o)
+local function show_results(plan, nodes, o)
   local out = o.json and io.stderr or io.stdout
   if #nodes == 1 then
-    out:write(result_text(flow, nodes[1]), "\n")
-    if o.json then io.stdout:write(json.encode(result_json(nodes[1])), "\n") end
+    local state = plan.states[nodes[1]]
+    out:write(result_text(nodes[1], state), "\n")
+    if o.json then io.stdout:write(json.encode(result_json(nodes[1], state)), "\n") end
     return
   end
   local comparison = require "mlua.flow".compare(nodes, o.compare ~= "" and o.compare or nil)
@@ -356,7 +358,7 @@ local function run(flow, nodes, o)
       if known ~= table.concat(ids, "\n") then results:add_flow(name, ids) end
     end
   end
-  if not options.till then show_results(flow, nodes, o) end
+  if not options.till then show_results(plan, nodes, o) end
 end
 
 --- Read a command line and do what it says.

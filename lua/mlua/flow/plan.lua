@@ -16,8 +16,15 @@ Plan.__index = Plan
 -- What nodes keep in memory only, by identity: for the life of this process.
 M.memory = {}
 
+local NONE = {}
+
 -- Whether all objects are there, as the row says; the first that is not, and what it is.
 local function whole(store, text, verify)
+  if not verify and not next(store.known) and not text:find("\tfolder\t", 1, true) then
+    local ok, line, what = store:look(text)
+    if ok then return true end
+    return false, outputs.parse(text)[line].name, what
+  end
   for name, format, digest, size in text:gmatch "([^\t\n]+)\t([^\t\n]*)\t([^\t\n]*)\t([^\t\n]*)\n" do
     if format ~= "memory" and format ~= "found" then
       local ok, what = store:has(digest, tonumber(size), verify)
@@ -51,7 +58,6 @@ end
 local function memory_text(node, id)
   local text = {}
   for i, output in ipairs(node._task.outputs) do
-    if output[2] ~= "memory" then return nil end
     text[i] = outputs.line(output[1], "memory", id, 0)
   end
   return table.concat(text)
@@ -81,25 +87,26 @@ end
 --- Judge one node whose inputs have been judged.
 -- @treturn table  state: status ("ready", "memory", "run", "after", "absent"), id, text, why
 function Plan:judge(node)
-  local edges, states, inputs, waits = node._inputs, self.states, {}, nil
+  local class, edges, states = node._task, node._inputs, self.states
+  local inputs, waits = #edges > 0 and {} or NONE, nil
   for i = 1, #edges do
     local state = states[edges[i].node]
     if not state.text then waits = waits or edges[i].node end
     inputs[i] = state.text
   end
-  if node._task.external then
+  if class.external then
     local text, paths = external_text(node, self.store)
     if not text then return { status = "absent", why = { "external", paths } } end
     return { status = "ready", text = text, paths = paths }
   end
   if waits then return { status = "after", why = { "input", waits } } end
   local id = identity.of(node, inputs, self.store)
-  local kept = memory_text(node, id)
+  local kept = class.in_memory and memory_text(node, id)
   if kept then
     local there = M.memory[id] ~= nil and not forced(self.options, node)
     return { status = there and "ready" or "memory", id = id, text = kept }
   end
-  if forced(self.options, node) and not self.done[node] then
+  if self.options.force and forced(self.options, node) and not self.done[node] then
     return { status = "run", id = id, why = { "forced" } }
   end
   local results = self.results

@@ -205,7 +205,9 @@ function M.new(class, given)
   if building then
     local entries = class:parameters().by
     for name in pairs(given or {}) do
-      check.arg_at(2, entries[name], 1, class.name, "%s", unknown(class, tostring(name)))
+      if not entries[name] then
+        check.arg_at(2, false, 1, class.name, "%s", unknown(class, tostring(name)))
+      end
     end
     return required(class, building._context, building, given or {})
   end
