@@ -1,0 +1,212 @@
+--- What string.dump says of a function, taken apart: LuaJIT 2.1's bytecode, format 2.
+--
+-- A stripped dump has no names of locals, no lines and no instruction that the compiler patched.
+-- What still differs from one process to the next is put in one form: template tables are in the
+-- order of a hash with a random seed, and two instructions of `for … in pairs(…)` are exchanged
+-- for plainer ones where it turned out to call something else.
+-- @module mlua.code.dump
+local vmdef = require "jit.vmdef"
+
+local byte, sub, concat = string.byte, string.sub, table.concat
+
+local FORMAT = 2
+local NAMES = [[
+ISLT ISGE ISLE ISGT ISEQV ISNEV ISEQS ISNES ISEQN ISNEN ISEQP ISNEP ISTC ISFC IST ISF ISTYPE ISNUM
+MOV NOT UNM LEN ADDVN SUBVN MULVN DIVVN MODVN ADDNV SUBNV MULNV DIVNV MODNV ADDVV SUBVV MULVV DIVVV
+MODVV POW CAT KSTR KCDATA KSHORT KNUM KPRI KNIL UGET USETV USETS USETN USETP UCLO FNEW TNEW TDUP
+GGET GSET TGETV TGETS TGETB TGETR TSETV TSETS TSETB TSETM TSETR CALLM CALL CALLMT CALLT ITERC ITERN VARG
+ISNEXT RETM RET RET0 RET1 FORI JFORI FORL IFORL JFORL ITERL IITERL JITERL LOOP ILOOP JLOOP JMP FUNCF
+IFUNCF JFUNCF FUNCV IFUNCV JFUNCV FUNCC FUNCCW]]
+
+local dump = {}
+
+--- The name of each instruction by its number.
+dump.name = {}
+
+--- The number of each instruction by its name.
+dump.number = {}
+
+local count = 0
+for name in NAMES:gmatch("%u[%u%d]*") do
+  dump.name[count], dump.number[name], count = name, count, count + 1
+end
+
+-- Whether this LuaJIT writes what is read here.
+local function known()
+  for n = 0, #vmdef.bcnames / 6 - 1 do
+    local name = vmdef.bcnames:sub(n * 6 + 1, n * 6 + 6):match("^%u*%d?")
+    if name ~= dump.name[n] then return false end
+  end
+  return #vmdef.bcnames / 6 == #dump.name + 1
+    and string.dump(function() end, true):sub(1, 4) == "\27LJ" .. string.char(FORMAT)
+end
+
+if not known() then
+  error("mlua.code reads the bytecode of LuaJIT 2.1.0-beta3 (97 instructions, format 2), "
+    .. "and this is " .. jit.version, 0)
+end
+
+local ITERC, ITERN = dump.number.ITERC, dump.number.ITERN
+local JMP, ISNEXT = dump.number.JMP, dump.number.ISNEXT
+
+-- -- reading --
+
+-- A number in 7-bit groups, the lowest first, and the position after it.
+local function number_at(s, at)
+  local v, scale = 0, 1
+  while true do
+    local b = byte(s, at)
+    at = at + 1
+    if b < 128 then return v + b * scale, at end
+    v, scale = v + (b - 128) * scale, scale * 128
+  end
+end
+
+-- One key or value of a template table as text, and the position after it.
+local function item_at(s, at)
+  local start = at
+  local kind
+  kind, at = number_at(s, at)
+  if kind >= 5 then
+    at = at + kind - 5
+  else
+    for _ = 3, kind do at = select(2, number_at(s, at)) end
+  end
+  return sub(s, start, at - 1), at
+end
+
+-- A template table as text, its keys in order.
+local function template_at(s, at)
+  local array, hash
+  array, at = number_at(s, at)
+  hash, at = number_at(s, at)
+  local start = at
+  for _ = 1, array do at = select(2, item_at(s, at)) end
+  local list = {}
+  for i = 1, hash do
+    local after = select(2, item_at(s, at))
+    local stop = select(2, item_at(s, after))
+    list[i], at = sub(s, at, stop - 1), stop
+  end
+  local values = sub(s, start, at - 1)
+  if hash > 0 then
+    values = sub(s, start, at - 1 - #concat(list))
+    table.sort(list)
+  end
+  return ("%d %d:%s%s"):format(array, hash, values, concat(list)), at
+end
+
+-- The constants that are objects; a child is on top of the stack. Texts go to `out`.
+local function constants_at(s, at, n, proto, stack, out)
+  for i = 1, n do
+    local slot, kind = n - i
+    kind, at = number_at(s, at)
+    if kind >= 5 then
+      local text = sub(s, at, at + kind - 6)
+      proto.strings[slot], at = text, at + kind - 5
+      out[#out + 1] = ("s%d:%s"):format(#text, text)
+    elseif kind == 0 then
+      local child = table.remove(stack)
+      proto.children[slot], child.parent, child.slot = child, proto, slot
+      out[#out + 1] = ("f%d:%s"):format(#child.text, child.text)
+    elseif kind == 1 then
+      local text
+      text, at = template_at(s, at)
+      out[#out + 1] = ("t%d:%s"):format(#text, text)
+    else
+      local start = at
+      for _ = 1, kind == 4 and 4 or 2 do at = select(2, number_at(s, at)) end
+      out[#out + 1] = ("c%d,%d:%s"):format(kind, at - start, sub(s, start, at - 1))
+    end
+  end
+  return at
+end
+
+-- The instructions, into the arrays of proto; their bytes as text.
+local function instructions_at(s, at, n, proto)
+  local op, a, b, c = {}, {}, {}, {}
+  local exchanged
+  local p = at
+  for pc = 1, n do
+    local o
+    o, a[pc], c[pc], b[pc] = byte(s, p, p + 3)
+    if o == ISNEXT or o == ITERN then
+      exchanged = exchanged or {}
+      exchanged[#exchanged + 1] = p
+    end
+    op[pc], p = o, p + 4
+  end
+  proto.op, proto.a, proto.b, proto.c, proto.n = op, a, b, c, n
+  if not exchanged then return sub(s, at, p - 1), p end
+  local pieces, from = {}, at
+  for _, place in ipairs(exchanged) do
+    pieces[#pieces + 1] = sub(s, from, place - 1)
+    pieces[#pieces + 1] = string.char(byte(s, place) == ISNEXT and JMP or ITERC)
+    from = place + 1
+  end
+  pieces[#pieces + 1] = sub(s, from, p - 1)
+  return concat(pieces), p
+end
+
+-- The upvalues: slot or index each, and where they are found.
+local function upvalues_at(s, at, n)
+  local list = {}
+  for i = 0, n - 1 do
+    local low, high = byte(s, at + 2 * i, at + 2 * i + 1)
+    list[i] = { index = low, here = high >= 128, constant = high % 128 >= 64 }
+  end
+  return list, at + 2 * n
+end
+
+local function proto_at(s, at, stack)
+  local flags, params, frame, upvalues = byte(s, at, at + 3)
+  local objects, numbers, n
+  objects, at = number_at(s, at + 4)
+  numbers, at = number_at(s, at)
+  n, at = number_at(s, at)
+  local proto = { params = params, frame = frame, strings = {}, children = {} }
+  local out = { ("%d %d %d %d:"):format(flags, params, frame, n) }
+  out[2], at = instructions_at(s, at, n, proto)
+  proto.upvalues, at = upvalues_at(s, at, upvalues)
+  at = constants_at(s, at, objects, proto, stack, out)
+  local start = at
+  for _ = 1, numbers do
+    local wide = byte(s, at) % 2 == 1
+    at = select(2, number_at(s, at))
+    if wide then at = select(2, number_at(s, at)) end
+  end
+  out[#out + 1] = ("n%d:"):format(numbers) .. sub(s, start, at - 1)
+  -- Where a child finds its upvalues is its parent's text; where the outermost does is nobody's.
+  for slot = 0, objects - 1 do
+    local child = proto.children[slot]
+    for i = 0, child and #child.upvalues or -1 do
+      local up = child.upvalues[i]
+      if up then out[#out + 1] = ("%s%d"):format(up.here and "l" or "u", up.index) end
+    end
+  end
+  proto.text = concat(out)
+  return proto, at
+end
+
+--- Take the dump of a Lua function apart.
+-- @tparam string s  what string.dump(f, true) gives
+-- @treturn table  op, a, b, c: instructions from 1 to n; strings and children by constant; upvalues
+--   from 0, each { index, here: a local of the function around it, constant: never assigned again };
+--   params; frame: registers; text: all of it that makes a difference, the same in all processes
+function dump.take(s)
+  local flags, at = number_at(s, 5)
+  local wide = flags % 16 >= 8 and 1 or 0 -- frames take two slots: what precedes arguments
+  local stack = {}
+  while true do
+    local length
+    length, at = number_at(s, at)
+    if length == 0 then break end
+    local proto, stop = proto_at(s, at, stack)
+    if stop ~= at + length then error("mlua.code: a dump that does not read as expected") end
+    proto.wide = wide
+    stack[#stack + 1], at = proto, stop
+  end
+  return stack[#stack]
+end
+
+return dump
