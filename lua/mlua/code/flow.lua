@@ -16,41 +16,24 @@ local effect = require "mlua.code.effect"
 
 local flow = {}
 
+local byte = string.byte
 local does, path, use, join = effect.does, effect.path, effect.use, effect.join
 
 -- -- blocks --
 
--- How an instruction ends a block: "skip" goes on after the next or the next but one, "jump" goes to
--- its target, "fork" there or on, "stop" nowhere.
-local ends = {}
+-- Where an instruction goes other than on: "jump" to its target alone, "fork" there or on, "stop"
+-- nowhere. A test is followed by a jump, which it may skip.
+local ways, tests = {}, {}
 
-for names, how in pairs {
-  ["ISLT ISGE ISLE ISGT ISEQV ISNEV ISEQS ISNES ISEQN ISNEN ISEQP ISNEP ISTC ISFC IST ISF"] = "skip",
-  ["JMP UCLO ISNEXT"] = "jump", ["FORI FORL ITERL"] = "fork",
-  ["RETM RET RET0 RET1 CALLT CALLMT"] = "stop",
-} do
-  for name in names:gmatch("%S+") do ends[dump.number[name]] = how end
+local function each(names, f)
+  for name in names:gmatch("%S+") do f(dump.number[name]) end
 end
 
--- Calls f(pc) for every instruction that may follow the one at pc, which ends a block.
-local function successors(proto, pc, how, f)
-  if how == "skip" then
-    f(pc + 1)
-    f(pc + 2)
-  elseif how ~= "stop" then
-    if how == "fork" then f(pc + 1) end
-    f(pc + 1 + proto.c[pc] + 256 * proto.b[pc] - 32768)
-  end
-end
-
-local function leaders_of(proto)
-  local leaders = {}
-  for pc = 1, proto.n do
-    local how = ends[proto.op[pc]]
-    if how then successors(proto, pc, how, function(to) leaders[to] = true end) end
-  end
-  return leaders
-end
+each("JMP UCLO ISNEXT", function(o) ways[o] = "jump" end)
+each("FORI FORL ITERL", function(o) ways[o] = "fork" end)
+each("RETM RET RET0 RET1 CALLT CALLMT", function(o) ways[o] = "stop" end)
+each("ISLT ISGE ISLE ISGT ISEQV ISNEV ISEQS ISNES ISEQN ISNEN ISEQP ISNEP ISTC ISFC IST ISF",
+  function(o) tests[o] = true end)
 
 -- Locals of proto that functions inside assign or see change: what is put there counts as used.
 local function shared_of(proto)
@@ -67,44 +50,57 @@ local function shared_of(proto)
   return shared
 end
 
+-- Joins the registers into what is known at an instruction; whether that changed anything.
+local function merge(entry, to, r, frame, at)
+  local known, changed = entry[to], false
+  if not known then
+    known = {}
+    for i = 0, frame do known[i] = r[i] end
+    entry[to] = known
+    return true
+  end
+  for i = 0, frame do
+    local v, w = known[i], r[i]
+    if w and v ~= w then
+      w = join(v, w, at)
+      if v ~= w then known[i], changed = w, true end
+    end
+  end
+  return changed
+end
+
 local function run(m, proto, first, base)
-  local op, a, b, c = proto.op, proto.a, proto.b, proto.c
-  local leaders, shared, frame = leaders_of(proto), shared_of(proto), proto.frame
-  local entry, pending, waiting = { first }, { 1 }, { true }
-  local r
-  local function go(to)
-    local known, changed = entry[to], false
-    if not known then
-      known, changed = {}, true
-      for i = 0, frame do known[i] = r[i] end
-      entry[to] = known
-    else
-      for i = 0, frame do
-        local v = join(known[i], r[i], base + to)
-        if v ~= known[i] then known[i], changed = v, true end
+  local code, targets, n = proto.code, proto.targets, proto.n
+  local shared, frame = shared_of(proto), proto.frame
+  local entry, waiting, again = { first }, { true }, false
+  repeat -- in the order of the code: only loops come back to what was seen
+    again = false
+    for start = 1, n do
+      if waiting[start] then
+        local pc, known, r, on = start, entry[start], {}, nil
+        waiting[start] = nil
+        for i = 0, frame do r[i] = known[i] end
+        repeat
+          local o, a, c, b = byte(code, 4 * pc - 3, 4 * pc)
+          does[o](m, r, a, b, c, base + pc)
+          if shared and shared[a] then use(r[a], base + pc, "value") end
+          local way = ways[o]
+          on = not way or way == "fork" or way == "jump" and tests[byte(code, 4 * pc - 7)]
+          pc = pc + 1
+          if way and way ~= "stop" then
+            local to = pc - 32768 + c + 256 * b
+            if merge(entry, to, r, frame, base + to) then
+              waiting[to], again = true, again or to <= start
+            end
+          end
+          if on and targets[pc] then
+            on = false
+            waiting[pc] = merge(entry, pc, r, frame, base + pc) or waiting[pc]
+          end
+        until not on
       end
     end
-    if changed and not waiting[to] then
-      pending[#pending + 1], waiting[to] = to, true
-    end
-  end
-  while #pending > 0 do
-    local pc, how = table.remove(pending)
-    waiting[pc], r = nil, {}
-    for i = 0, frame do r[i] = entry[pc][i] end
-    repeat
-      local o = op[pc]
-      does[o](m, r, a[pc], b[pc], c[pc], base + pc)
-      if shared and shared[a[pc]] then use(r[a[pc]], base + pc, "value") end
-      how = ends[o]
-      if how then
-        successors(proto, pc, how, go)
-      else
-        pc = pc + 1
-        if leaders[pc] then go(pc) end
-      end
-    until how or leaders[pc]
-  end
+  until not again
   for i, v in pairs(first) do
     if shared and shared[i] then use(v, base, "value") end
   end

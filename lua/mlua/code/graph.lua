@@ -18,6 +18,7 @@ local busy = {} -- objects whose digest is being asked for
 function graph.forget()
   known = setmetatable({}, { __mode = "k" })
   expand.forget()
+  leaf.scan(true)
 end
 
 graph.forget()

@@ -62,8 +62,15 @@ local function scan_fields(name, t)
   end
 end
 
---- Look again at what is loaded.
-function leaf.scan()
+local scanned -- how many modules were loaded then
+
+--- Look again at what is loaded, where there is more than before.
+-- @tparam ?boolean again  in any case
+function leaf.scan(again)
+  local count = 0
+  for _ in pairs(package.loaded) do count = count + 1 end
+  if count == scanned and not again then return end
+  scanned = count
   modules, exported, of_c = {}, {}, {}
   for name, t in pairs(package.loaded) do
     if type(t) == "table" and not BUILTIN[t] and type(name) == "string" then
