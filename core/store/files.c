@@ -17,8 +17,7 @@ static ml_err os_error(const char *path, int err) {
 ml_err ml_file_look(ml_file_facts *out, const char *path) {
   struct stat st;
   memset(out, 0, sizeof *out);
-  if (stat(path, &st))
-    return errno == ENOENT || errno == ENOTDIR ? ML_OK : os_error(path, errno);
+  if (stat(path, &st)) return errno == ENOENT || errno == ENOTDIR ? ML_OK : os_error(path, errno);
   *out = (ml_file_facts){
       .size = st.st_size,
       .time = (int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec,

@@ -69,7 +69,9 @@ function M.load(path)
   if text:sub(1, 1) == "\27" then chunk, why = nil, path .. ": compiled code is not loaded" end
   if not chunk then fail.run("%s", why) end
   local flow = chunk(path)
-  if not M.is(flow) then fail.run("%s: expected it to return a flow, got %s", path, check.what(flow)) end
+  if not M.is(flow) then
+    fail.run("%s: expected it to return a flow, got %s", path, check.what(flow))
+  end
   return flow
 end
 
@@ -77,8 +79,8 @@ end
 
 local function roots_of(nodes, name)
   local list = node_module.task_of(nodes) and { nodes } or nodes
-  check.arg_at(2, type(list) == "table" and #list > 0, 1, name, "expected a node or a list of them, got %s",
-    check.what(nodes))
+  check.arg_at(2, type(list) == "table" and #list > 0, 1, name,
+    "expected a node or a list of them, got %s", check.what(nodes))
   for i, node in ipairs(list) do
     check.arg_at(2, node_module.task_of(node), 1, name, "expected a node at %d, got %s", i,
       check.what(node))
@@ -179,8 +181,8 @@ function Node:output(name)
   local state, plan = ready_state(self)
   for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
     if output.name == name and output.format ~= "found" then
-      return require "mlua.task.work".load(plan.store, self, output, require "mlua.flow.plan".memory,
-        state.paths)
+      return require "mlua.task.work".load(plan.store, self, output,
+        require "mlua.flow.plan".memory, state.paths)
     end
   end
   local names = {}

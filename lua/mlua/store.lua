@@ -221,7 +221,7 @@ function Store:verified(digest)
   return path
 end
 
--- -- folders: a listing that names an object for each file -----------------------------------------
+-- -- folders: a listing that names an object for each file -------------------------------------
 
 --- Take a folder over: its files, and a listing of them, which stands for it.
 -- @tparam string path

@@ -29,6 +29,8 @@ Task.__index = Task
 local Variant = {}
 Variant.__index = Variant
 
+local node_module -- mlua.task.node, which requires this one
+
 local FIELDS = {
   params = "table", requires = "table|function", inherits = "table", outputs = "table|string",
   run = "function", external = "function", doc = "string", priority = "number",
@@ -68,7 +70,8 @@ local function edges_of(requires, name, level)
   end)
   for _, key in ipairs(keys) do
     check.arg_at(level + 1, is_required(requires[key]), 2, "task",
-      "%s: requires: expected a task as '%s', got %s", name, tostring(key), check.what(requires[key]))
+      "%s: requires: expected a task as '%s', got %s", name, tostring(key),
+      check.what(requires[key]))
     check.arg_at(level + 1, shape == "named" or type(key) == "number", 2, "task",
       "%s: requires: expected a list or a table of names, got both", name)
     list[#list + 1] = edge(key, requires[key])
@@ -115,9 +118,10 @@ end
 -- @tparam string name  a word; it names the task at the shell, too: --Clicks.seed 3
 -- @tparam table def    fields:
 --   params     name → parameter (mlua.param); `significant = false` for what changes no result
---   requires   a task, a list or a table of them, each as it is, `T:with { seed = 5 }` (a parameter
---              pinned) or `T:apart "left"` (its parameters under left.…); or a function of the node
---              that gives such a value, of nodes, too: `function(self) return Part { i = self.i } end`
+--   requires   a task, a list or a table of them, each as it is, `T:with { seed = 5 }` (a
+--              parameter pinned) or `T:apart "left"` (its parameters under left.…); or a function
+--              of the node that gives such a value, of nodes, too:
+--              `function(self) return Part { i = self.i } end`
 --   inherits   tasks whose parameters are this one's, where requires is a function
 --   outputs    names, or formats by name; none: run returns the one output itself
 --   run        function(self, input) → the outputs by name
@@ -210,7 +214,8 @@ end
 -- @raise bad argument #1 where a value is unknown, of the wrong type or out of range
 function Task:__call(values)
   check.type(values, 1, self.name, "values", "table|nil")
-  return require "mlua.task.node".new(self, values)
+  node_module = node_module or require "mlua.task.node"
+  return node_module.new(self, values)
 end
 
 function Task:__tostring() return "task " .. self.name end

@@ -46,8 +46,12 @@ if not known() then
     .. "and this is " .. jit.version, 0)
 end
 
-local ITERC, ITERN = dump.number.ITERC, dump.number.ITERN
-local JMP, ISNEXT = dump.number.JMP, dump.number.ISNEXT
+-- What is looked at before a function is followed: what jumps, and what is exchanged for what.
+local JUMPS, INSTEAD = {}, {}
+
+for name in ("JMP UCLO FORI FORL ITERL ISNEXT"):gmatch("%S+") do JUMPS[dump.number[name]] = true end
+INSTEAD[dump.number.ISNEXT] = string.char(dump.number.JMP)
+INSTEAD[dump.number.ITERN] = string.char(dump.number.ITERC)
 
 -- -- reading --
 
@@ -122,30 +126,26 @@ local function constants_at(s, at, n, proto, stack, out)
   return at
 end
 
--- The instructions, into the arrays of proto; their bytes as text.
+-- The instructions as text, four bytes each: number, a, c, b. Where they jump to goes to proto.
 local function instructions_at(s, at, n, proto)
-  local op, a, b, c = {}, {}, {}, {}
-  local exchanged
-  local p = at
+  local targets, from, pieces = {}, at, nil
   for pc = 1, n do
-    local o
-    o, a[pc], c[pc], b[pc] = byte(s, p, p + 3)
-    if o == ISNEXT or o == ITERN then
-      exchanged = exchanged or {}
-      exchanged[#exchanged + 1] = p
+    local p = at + 4 * pc - 4
+    local o = byte(s, p)
+    if JUMPS[o] then
+      local low, high = byte(s, p + 2, p + 3)
+      targets[pc - 32767 + low + 256 * high] = true
     end
-    op[pc], p = o, p + 4
+    if INSTEAD[o] then
+      pieces = pieces or {}
+      pieces[#pieces + 1] = sub(s, from, p - 1) .. INSTEAD[o]
+      from = p + 1
+    end
   end
-  proto.op, proto.a, proto.b, proto.c, proto.n = op, a, b, c, n
-  if not exchanged then return sub(s, at, p - 1), p end
-  local pieces, from = {}, at
-  for _, place in ipairs(exchanged) do
-    pieces[#pieces + 1] = sub(s, from, place - 1)
-    pieces[#pieces + 1] = string.char(byte(s, place) == ISNEXT and JMP or ITERC)
-    from = place + 1
-  end
-  pieces[#pieces + 1] = sub(s, from, p - 1)
-  return concat(pieces), p
+  local code = sub(s, from, at + 4 * n - 1)
+  if pieces then code = concat(pieces) .. code end
+  proto.code, proto.n, proto.targets = code, n, targets
+  return code, at + 4 * n
 end
 
 -- The upvalues: slot or index each, and where they are found.
@@ -190,9 +190,10 @@ end
 
 --- Take the dump of a Lua function apart.
 -- @tparam string s  what string.dump(f, true) gives
--- @treturn table  op, a, b, c: instructions from 1 to n; strings and children by constant; upvalues
---   from 0, each { index, here: a local of the function around it, constant: never assigned again };
---   params; frame: registers; text: all of it that makes a difference, the same in all processes
+-- @treturn table  code: n instructions of four bytes, number, a, c and b; targets of jumps; strings
+--   and children by constant; upvalues from 0, each { index, here: a local of the function around
+--   it, constant: never assigned again }; params; frame: registers; wide: slots between a function
+--   and its arguments; text: all of it that makes a difference, the same in all processes
 function dump.take(s)
   local flags, at = number_at(s, 5)
   local wide = flags % 16 >= 8 and 1 or 0 -- frames take two slots: what precedes arguments

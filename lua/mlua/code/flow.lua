@@ -16,36 +16,24 @@ local effect = require "mlua.code.effect"
 
 local flow = {}
 
+local byte = string.byte
 local does, path, use, join = effect.does, effect.path, effect.use, effect.join
 
 -- -- blocks --
 
--- How an instruction ends a block: "skip" goes on after the next or the next but one, "jump" goes to
--- its target, "fork" there or on, "stop" nowhere.
-local ends = {}
+-- Where an instruction goes other than on: "jump" to its target alone, "fork" there or on, "stop"
+-- nowhere. A test is followed by a jump, which it may skip.
+local ways, tests = {}, {}
 
-for names, how in pairs {
-  ["ISLT ISGE ISLE ISGT ISEQV ISNEV ISEQS ISNES ISEQN ISNEN ISEQP ISNEP ISTC ISFC IST ISF"] = "skip",
-  ["JMP UCLO ISNEXT"] = "jump", ["FORI FORL ITERL"] = "fork",
-  ["RETM RET RET0 RET1 CALLT CALLMT"] = "stop",
-} do
-  for name in names:gmatch("%S+") do ends[dump.number[name]] = how end
+local function each(names, f)
+  for name in names:gmatch("%S+") do f(dump.number[name]) end
 end
 
--- Where the jump at pc goes.
-local function target(proto, pc) return pc - 32767 + proto.c[pc] + 256 * proto.b[pc] end
-
-local function leaders_of(proto)
-  local op, leaders = proto.op, {}
-  for pc = 1, proto.n do
-    local how = ends[op[pc]]
-    if how == "skip" then leaders[pc + 1], leaders[pc + 2] = true, true
-    elseif how == "fork" then leaders[pc + 1], leaders[target(proto, pc)] = true, true
-    elseif how == "jump" then leaders[target(proto, pc)] = true
-    end
-  end
-  return leaders
-end
+each("JMP UCLO ISNEXT", function(o) ways[o] = "jump" end)
+each("FORI FORL ITERL", function(o) ways[o] = "fork" end)
+each("RETM RET RET0 RET1 CALLT CALLMT", function(o) ways[o] = "stop" end)
+each("ISLT ISGE ISLE ISGT ISEQV ISNEV ISEQS ISNES ISEQN ISNEN ISEQP ISNEP ISTC ISFC IST ISF",
+  function(o) tests[o] = true end)
 
 -- Locals of proto that functions inside assign or see change: what is put there counts as used.
 local function shared_of(proto)
@@ -82,39 +70,34 @@ local function merge(entry, to, r, frame, at)
 end
 
 local function run(m, proto, first, base)
-  local op, a, b, c, n = proto.op, proto.a, proto.b, proto.c, proto.n
-  local leaders, shared, frame = leaders_of(proto), shared_of(proto), proto.frame
+  local code, targets, n = proto.code, proto.targets, proto.n
+  local shared, frame = shared_of(proto), proto.frame
   local entry, waiting, again = { first }, { true }, false
-  local r, from
-  local function go(to)
-    if merge(entry, to, r, frame, base + to) then
-      waiting[to], again = true, again or to <= from
-    end
-  end
   repeat -- in the order of the code: only loops come back to what was seen
     again = false
     for start = 1, n do
       if waiting[start] then
-        local pc, known = start, entry[start]
-        local how
-        waiting[start], r, from = nil, {}, start
+        local pc, known, r, on = start, entry[start], {}, nil
+        waiting[start] = nil
         for i = 0, frame do r[i] = known[i] end
         repeat
-          local o = op[pc]
-          does[o](m, r, a[pc], b[pc], c[pc], base + pc)
-          if shared and shared[a[pc]] then use(r[a[pc]], base + pc, "value") end
-          how = ends[o]
+          local o, a, c, b = byte(code, 4 * pc - 3, 4 * pc)
+          does[o](m, r, a, b, c, base + pc)
+          if shared and shared[a] then use(r[a], base + pc, "value") end
+          local way = ways[o]
+          on = not way or way == "fork" or way == "jump" and tests[byte(code, 4 * pc - 7)]
           pc = pc + 1
-        until how or leaders[pc]
-        if how == "skip" then
-          go(pc)
-          go(pc + 1)
-        elseif how then
-          if how == "fork" then go(pc) end
-          if how ~= "stop" then go(target(proto, pc - 1)) end
-        else
-          go(pc)
-        end
+          if way and way ~= "stop" then
+            local to = pc - 32768 + c + 256 * b
+            if merge(entry, to, r, frame, base + to) then
+              waiting[to], again = true, again or to <= start
+            end
+          end
+          if on and targets[pc] then
+            on = false
+            waiting[pc] = merge(entry, pc, r, frame, base + pc) or waiting[pc]
+          end
+        until not on
       end
     end
   until not again

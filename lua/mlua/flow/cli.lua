@@ -1,7 +1,6 @@
 --- A flow at the shell: its parameters as options, and what to do with it.
 -- @module mlua.flow.cli
 local fail = require "mlua.fail"
-local json = require "mlua.json"
 local param = require "mlua.param"
 local text = require "mlua.text"
 
@@ -12,14 +11,16 @@ local function flow_options()
   return param.group "Flow" {
     preview = param.bool { doc = "what would run, and why; run nothing" },
     jobs = param.int { 1, min = 1, max = 1024, doc = "tasks at once, each in a process" },
-    force = param.strings { {}, meta = "TASK,…", doc = "run these though nothing changed; 'all'" },
+    force = param.strings { {}, meta = "TASK,…",
+      doc = "run these though nothing changed; 'all'" },
     only = param.strings { {}, meta = "TASK,…", doc = "run these alone" },
     ["until"] = param.strings { {}, meta = "TASK,…", doc = "these and what they need" },
     keep_going = param.bool { doc = "after a failure, run what does not depend on it" },
     verify = param.bool { doc = "read all outputs, not only their sizes" },
     resources = param.strings { {}, meta = "NAME=N,…",
       doc = "what tasks may take together, as gpu=2,memory=16G" },
-    grid = param.string { "", meta = "NAME=V,V,…", doc = "a run for each value; again for more names" },
+    grid = param.string { "", meta = "NAME=V,V,…",
+      doc = "a run for each value; again for more names" },
     compare = param.string { "", meta = "OUTPUT", doc = "with --grid: what is compared" },
     csv = param.path { doc = "with --grid: the comparison as CSV, too" },
     invalidate = param.strings { {}, meta = "TASK,…",
@@ -48,7 +49,8 @@ end
 local function tasks_below(class, all, list)
   if all[class.name] then
     if all[class.name] ~= class then
-      fail.usage("two tasks are named '%s': %s and %s", class.name, all[class.name].place, class.place)
+      fail.usage("two tasks are named '%s': %s and %s", class.name, all[class.name].place,
+        class.place)
     end
     return
   end
@@ -71,8 +73,8 @@ local function spec_of(flow)
   tasks_below(flow.task, tasks, list)
   for _, entry in ipairs(flow.task:parameters().list) do
     if ALONE[entry.name] then
-      fail.usage("%s: parameter '%s' of %s is an option of every flow", entry.owner.place, entry.name,
-        entry.owner.name)
+      fail.usage("%s: parameter '%s' of %s is an option of every flow", entry.owner.place,
+        entry.name, entry.owner.name)
     end
     local owner = entry.owner
     if not by_owner[owner] then
@@ -168,137 +170,12 @@ local function resources_of(list)
   for _, item in ipairs(list) do
     local name, value = item:match "^([%w_]+)=(.+)$"
     local n = value and amount(tonumber(value) or value)
-    if not n then fail.usage("--resources %s: expected NAME=AMOUNT, as gpu=2 or memory=16G", item) end
+    if not n then
+      fail.usage("--resources %s: expected NAME=AMOUNT, as gpu=2 or memory=16G", item)
+    end
     all[name] = n
   end
   return all
-end
-
--- -- what is shown while it runs -----------------------------------------------------------------
-
-local function failure_text(node, failure)
-  local lines = { ("%s failed: %s"):format(tostring(node), failure.message) }
-  if failure.trace and failure.trace ~= failure.message then lines[1] = tostring(node) .. " failed: " .. failure.trace end
-  lines[#lines + 1] = "parameters: " .. node:_words(true)
-  if failure.log then
-    lines[#lines + 1] = "its last words:"
-    local log = {}
-    for line in failure.log:gmatch "[^\n]+" do log[#log + 1] = "  " .. line end
-    for i = math.max(1, #log - 19), #log do lines[#lines + 1] = log[i] end
-  end
-  return table.concat(lines, "\n")
-end
-
-local function reporter(o, plan, store)
-  local format = require "mlua.ui.format"
-  local shown, done = 0, 0
-  local function say(line) io.stderr:write(line, "\n") end
-  local function words(run)
-    require "mlua.ffi.process".last_words(
-      ("\nmlua: interrupted with %d of %d tasks done; the next call goes on from there\n"):format(
-        done, run.total))
-  end
-  return function(what, node, detail, run)
-    local name = tostring(node)
-    if what == "start" then
-      words(run)
-      if run.total <= 100 then
-        say(("%d/%d  %s  %s"):format(done + run.n_children + 1, run.total, name,
-          require "mlua.flow.reason".of(plan, node)))
-      end
-    elseif what == "ran" or what == "same" then
-      done = done + 1
-      words(run)
-      if what == "same" and run.total <= 100 then
-        say(("%d/%d  %s  unchanged"):format(done, run.total, name))
-      elseif run.total > 100 and run.began + shown < require "mlua.ffi".C.ml_clock() then
-        shown = shown + 1
-        say(("%s of %s tasks"):format(format.count(done), format.count(run.total)))
-      elseif run.total <= 100 and o.jobs > 1 then
-        say(("%d/%d  %s  done in %s"):format(done, run.total, name, format.duration(detail)))
-      end
-    elseif what == "waits" then
-      say(("       %s  another process runs it: waiting"):format(name))
-    elseif what == "retry" then
-      say(("%s failed, and is tried again: %s"):format(name, detail.message))
-    elseif what == "damaged" then
-      say(detail.message .. ": it runs again")
-    elseif what == "failed" then
-      local whole = failure_text(node, detail)
-      say(whole)
-      local folder = store.dir .. "/failed"
-      if require "mlua.ffi.files".make_folders(folder) then
-        local path = ("%s/%s-%d.txt"):format(folder, node._task.name, os.time())
-        if require "mlua.ffi.store".put(path, whole .. "\n"
-          .. (detail.log and "\n-- all that it wrote --\n" .. detail.log or "")) then
-          say("all of it: " .. path)
-        end
-      end
-    elseif what == "said" then
-      local from = detail.echoed or 1
-      local whole = detail.said:sub(from):match "^.*\n"
-      for line in (whole or ""):gmatch "[^\n]+" do say(("%s: %s"):format(name, line)) end
-      return from + #(whole or "")
-    end
-  end
-end
-
--- -- results -----------------------------------------------------------------------------------
-
-local function brief(value)
-  if type(value) == "table" and getmetatable(value) == nil then return json.encode(value) end
-  return tostring(value)
-end
-
-local function value_of(node, state, output)
-  return require "mlua.task.work".load(require "mlua.flow".store(), node, output,
-    require "mlua.flow.plan".memory, state.paths)
-end
-
--- What a flow's last task gave, as text.
-local function result_text(node, state)
-  local class = node._task
-  if class.report then
-    return class.report(require "mlua.task.work".result(require "mlua.flow".store(), node, state,
-      require "mlua.flow.plan".memory), node)
-  end
-  local lines = {}
-  for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
-    if output.format == "json" or output.format == "text" or output.format == "memory" then
-      local words = brief(value_of(node, state, output))
-      lines[#lines + 1] = output.name .. ": " .. (#words > 400 and words:sub(1, 400) .. "…" or words)
-    elseif output.format ~= "found" then
-      lines[#lines + 1] = ("%s: %s, %s"):format(output.name, output.format,
-        require "mlua.ui.format".bytes(output.size))
-    end
-  end
-  return table.concat(lines, "\n")
-end
-
-local function result_json(node, state)
-  local result = { task = node._task.name, params = node:params(), id = state.id, outputs = {} }
-  for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
-    if output.format == "json" then
-      result.outputs[output.name] = value_of(node, state, output)
-    elseif output.format ~= "found" then
-      result.outputs[output.name] = { format = output.format, sha256 = output.digest, bytes = output.size }
-    end
-  end
-  return result
-end
-
-local function show_results(plan, nodes, o)
-  local out = o.json and io.stderr or io.stdout
-  if #nodes == 1 then
-    local state = plan.states[nodes[1]]
-    out:write(result_text(nodes[1], state), "\n")
-    if o.json then io.stdout:write(json.encode(result_json(nodes[1], state)), "\n") end
-    return
-  end
-  local comparison = require "mlua.flow".compare(nodes, o.compare ~= "" and o.compare or nil)
-  out:write(tostring(comparison), "\n")
-  if o.csv then fail.assert(require "mlua.ffi.store".put(o.csv, comparison:csv())) end
-  if o.json then io.stdout:write(comparison:json(), "\n") end
 end
 
 -- -- actions -----------------------------------------------------------------------------------
@@ -341,7 +218,7 @@ local function run(flow, nodes, o)
   if not plan:finished() then
     local outcome = require "mlua.flow.run".run(plan, {
       jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
-      resources = resources_of(o.resources), on_event = reporter(o, plan, store),
+      resources = resources_of(o.resources), on_event = require "mlua.flow.report".events(o, plan, store),
     })
     require "mlua.ffi.process".last_words(nil)
     if #outcome.failed > 0 then
@@ -358,13 +235,14 @@ local function run(flow, nodes, o)
       if known ~= table.concat(ids, "\n") then results:add_flow(name, ids) end
     end
   end
-  if not options.till then show_results(plan, nodes, o) end
+  if not options.till then require "mlua.flow.report".results(plan, nodes, o) end
 end
 
 --- Read a command line and do what it says.
 -- @tparam Flow flow
 -- @tparam {string,...} args
 function M.main(flow, args)
+  collectgarbage("setpause", 400) -- a graph is large and stays
   local rest, grids = take_grids(args)
   local spec = spec_of(flow)
   local o = spec:main(rest)

@@ -25,9 +25,10 @@ local function whole(store, text, verify)
     if ok then return true end
     return false, outputs.parse(text)[line].name, what
   end
-  for name, format, digest, size in text:gmatch "([^\t\n]+)\t([^\t\n]*)\t([^\t\n]*)\t([^\t\n]*)\n" do
+  for _, output in ipairs(outputs.parse(text)) do
+    local name, format, digest = output.name, output.format, output.digest
     if format ~= "memory" and format ~= "found" then
-      local ok, what = store:has(digest, tonumber(size), verify)
+      local ok, what = store:has(digest, output.size, verify)
       if not ok then return false, name, what end
       if format == "folder" then
         local path = store:path(digest)
@@ -71,11 +72,13 @@ local function external_text(node, store)
   for i, output in ipairs(node._task.outputs) do
     local path = type(paths) == "table" and paths[output[1]]
     if type(path) ~= "string" then
-      require "mlua.fail".usage("%s: external: expected a path for '%s'", node._task.name, output[1])
+      require "mlua.fail".usage("%s: external: expected a path for '%s'", node._task.name,
+        output[1])
     end
     local digest, why = store:file_digest(path)
     if not digest then return nil, why end
-    text[i] = outputs.line(output[1], output[2] or "file", digest, require "mlua.ffi.files".size(path))
+    local size = require "mlua.ffi.files".size(path)
+    text[i] = outputs.line(output[1], output[2] or "file", digest, size)
   end
   return table.concat(text), paths
 end

@@ -59,8 +59,8 @@ local function of_change(plan, node)
   if earlier.code ~= facts.digest then
     local before = plan.results:parts(earlier.code)
     local changes = before and code.changes(before, facts.parts) or {}
-    parts[1] = changes[1] and changes[1] .. (#changes > 1 and (" and %d more"):format(#changes - 1) or "")
-      or "its code changed"
+    parts[1] = changes[1] or "its code changed"
+    if #changes > 1 then parts[1] = parts[1] .. (" and %d more"):format(#changes - 1) end
   end
   for _, change in ipairs(changed_params(plan, node, earlier)) do
     local origin = node._origins and node._origins[change[1]]

@@ -25,7 +25,7 @@ local function clock() return core.C.ml_clock() end
 -- A node is ready when all it requires has its outputs known.
 local function prepare(run)
   local plan = run.plan
-  run.waits, run.needed_by, run.queue = {}, {}, {}
+  run.waits, run.needed_by, run.queue, run.head = {}, {}, {}, 1
   for _, node in ipairs(plan.order) do
     local n, seen = 0, {}
     local status = plan.states[node].status
@@ -48,23 +48,35 @@ local function prepare(run)
   end
 end
 
--- The next of the queue that resources allow: by priority, then in order.
+-- Whether a node may start: nobody else runs it, and what it takes is free.
+local function fits(run, node)
+  if run.blocked[node] and run.blocked[node] > clock() then return false end
+  if run.n_children == 0 then return true end -- alone, even one that wants more than there is
+  for name, amount in pairs(node._task.resources) do
+    local left = resources.available(run.options.resources or {}, name) - (run.used[name] or 0)
+    if amount > left then return false end
+  end
+  return true
+end
+
+-- The next of the queue: by priority, then in order. It is a list from `head` on.
 local function take_next(run)
-  local best
-  for i, node in ipairs(run.queue) do
-    local class = node._task
-    local fits = not run.blocked[node] or run.blocked[node] <= clock()
-    for name, amount in pairs(class.resources) do
-      local left = resources.available(run.options.resources or {}, name) - (run.used[name] or 0)
-      if amount > left and run.n_children > 0 then fits = false end
-    end
-    if fits and (not best or class.priority > run.queue[best]._task.priority) then
+  local queue, best = run.queue, nil
+  for i = run.head, #queue do
+    local node = queue[i]
+    if fits(run, node) and (not best or node._task.priority > queue[best]._task.priority) then
       best = i
       if not run.prioritised then break end
     end
   end
-  return best and table.remove(run.queue, best)
+  if not best then return nil end
+  local node = queue[best]
+  for i = best, run.head + 1, -1 do queue[i] = queue[i - 1] end
+  queue[run.head], run.head = false, run.head + 1
+  return node
 end
+
+local function queued(run) return run.head <= #run.queue end
 
 local function use(run, node, sign)
   for name, amount in pairs(node._task.resources) do
@@ -325,10 +337,10 @@ function M.run(plan, options)
       start(run, node)
       if options.jobs > 1 then look_after_children(run, 0) end
     end
-    if run.n_children == 0 and (#run.queue == 0 or run.stopping) then break end
+    if run.n_children == 0 and (not queued(run) or run.stopping) then break end
     if run.store.since and (run.n_children == 0 or run.store:due()) then run.store:flush() end
     if run.n_children > 0 then look_after_children(run, run.store.since and 0.02 or 0.1)
-    elseif #run.queue > 0 then process.sleep(0.01) end
+    elseif queued(run) then process.sleep(0.005) end
   end
   local ok, why = run.store:flush()
   if not ok then

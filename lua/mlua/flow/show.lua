@@ -1,7 +1,6 @@
 --- A plan as text: the tree that --preview shows, DOT and Mermaid graphs, pictures.
 -- @module mlua.flow.show
 local format = require "mlua.ui.format"
-local node_module = require "mlua.task.node"
 local outputs = require "mlua.task.outputs"
 local reason = require "mlua.flow.reason"
 local text = require "mlua.text"
@@ -38,7 +37,7 @@ end
 local function remark(plan, node)
   local state = plan.states[node]
   if state.status ~= "ready" then return reason.of(plan, node) end
-  if not state.id or node._task.external then return format.bytes(size_of(state)) .. ", made elsewhere" end
+  if node._task.external then return format.bytes(size_of(state)) .. ", made elsewhere" end
   local detail = plan.results and plan.results:detail(state.id)
   return format.bytes(size_of(state)) .. (detail and ", " .. ago(detail.time) or "")
 end
@@ -259,7 +258,5 @@ function M.picture(plan, path)
   if not ok then return nil, "graphviz: " .. why .. " (Debian's package graphviz has dot)" end
   return true
 end
-
-M.node_text = node_module.value_text
 
 return M

@@ -40,13 +40,14 @@ function M.open(path)
   version = version:one()
   if version ~= VERSION then
     if version and version > VERSION then
-      return nil, ("%s: written by a later mlua (format %d, this one knows %d)"):format(path, version,
-        VERSION)
+      return nil, ("%s: written by a later mlua (format %d, this one knows %d)"):format(path,
+        version, VERSION)
     end
     local wal = db:prepare "pragma journal_mode = wal"
     if wal then wal:one() end
     local ok
-    ok, why = db:exec("begin immediate;" .. SCHEMA .. ("pragma user_version = %d; commit"):format(VERSION))
+    ok, why = db:exec(("begin immediate; %s pragma user_version = %d; commit"):format(SCHEMA,
+      VERSION))
     if not ok then return nil, why end
   end
   db:exec "pragma synchronous = full; pragma mmap_size = 1073741824" -- reads without system calls

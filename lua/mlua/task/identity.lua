@@ -38,7 +38,7 @@ local function facts_of(class)
     end
   end
   local formats = {}
-  for _, output in ipairs(class.outputs) do formats[#formats + 1] = output[1] .. ":" .. (output[2] or "") end
+  for i, output in ipairs(class.outputs) do formats[i] = output[1] .. ":" .. (output[2] or "") end
   class.facts = {
     digest = digest.digest, parts = digest.parts, notes = digest.notes, counted = counted,
     head = concat({ VERSION, class.name, digest.digest, concat(formats, ",") }, "\n"),

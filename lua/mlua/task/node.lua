@@ -63,11 +63,25 @@ local function new_context(class, given)
   return context
 end
 
-local function metatable(class)
-  local meta = metatables[class]
-  if meta then return meta end
+-- What a name stands for that is neither a value nor a method: the part of a parameter's name
+-- before a dot, or a mistake.
+local function rest_of_name(node, name, by)
+  for dotted in pairs(by) do
+    if dotted:sub(1, #name + 1) == name .. "." then
+      return setmetatable({}, { __index = function(_, rest)
+        return node[name .. "." .. tostring(rest)]
+      end })
+    end
+  end
+  local known = text.keys(by)
+  for method_name in pairs(Node) do known[#known + 1] = method_name end
+  error(("%s has no parameter '%s'%s"):format(node._task.name, name,
+    text.did_you_mean(name, known)), 3)
+end
+
+local function new_metatable(class)
   local by = class:parameters().by
-  meta = {
+  local meta = {
     __index = function(node, name)
       local value = node._values[name]
       if value ~= nil then return value end
@@ -75,17 +89,8 @@ local function metatable(class)
       local method = Node[name]
       if method then return method end
       if type(name) ~= "string" or name:sub(1, 1) == "_" then return nil end
-      for dotted in pairs(by) do -- the part of a name before a dot
-        if dotted:sub(1, #name + 1) == name .. "." then
-          return setmetatable({}, { __index = function(_, rest)
-            return node[name .. "." .. tostring(rest)]
-          end })
-        end
-      end
-      local known = text.keys(by)
-      for method_name in pairs(Node) do known[#known + 1] = method_name end
-      error(("%s has no parameter '%s'%s"):format(class.name, name,
-        text.did_you_mean(name, known)), 2)
+      local found = rest_of_name(node, name, by)
+      return found
     end,
     __newindex = function(_, name)
       error(("%s: '%s' can't be set; parameters are given when a task is called"):format(class.name,
@@ -98,6 +103,8 @@ local function metatable(class)
   metatables[class] = meta
   return meta
 end
+
+local function metatable(class) return metatables[class] or new_metatable(class) end
 
 --- Whether a value is a node; its task.
 -- @treturn ?Task
@@ -142,7 +149,8 @@ local function intern(class, values, context, origins)
   local known = nodes[key]
   if known and known._task == class then return known end
   local node = setmetatable({ _task = class, _values = values, _context = context, _key = key,
-                              _origins = origins }, metatable(class))
+                              _origins = origins or false, _inputs = false, _shape = false },
+    metatable(class))
   nodes[key] = node
   return node
 end
@@ -222,10 +230,13 @@ local function nodes_of(given, node, where)
   local class = M.task_of(given)
   local tasks = require "mlua.task"
   if class then return { { key = 1, node = given } }, "one" end
-  if tasks.is(given) then return { { key = 1, node = required(given, node._context, node, {}) } }, "one" end
-  if type(given) == "table" and given.task and given.pins then
-    return { { key = 1, node = required(given.task, node._context, node, given.pins, given.apart) } },
-      "one"
+  local pins, apart
+  if not tasks.is(given) and type(given) == "table" and given.task and given.pins then
+    given, pins, apart = given.task, given.pins, given.apart
+  end
+  if tasks.is(given) then
+    local one = required(given, node._context, node, pins or {}, apart)
+    return { { key = 1, node = one } }, "one"
   end
   if given == nil then return {}, "none" end
   if type(given) ~= "table" then
@@ -249,6 +260,20 @@ local function nodes_of(given, node, where)
   return edges, #edges == 0 and "none" or shape
 end
 
+-- What its requires function gives.
+local function called(class, node)
+  local before = building
+  building = node
+  local ok, given = xpcall(function() return class.require_function(node) end, function(e)
+    return fail.is_user(e) and e or debug.traceback(tostring(e), 2)
+  end)
+  local inputs, shape
+  if ok then inputs, shape = nodes_of(given, node) end
+  building = before
+  if not ok then error(given, 0) end
+  return inputs, shape
+end
+
 --- What a node requires, found at the first call: a list of { key, node }, and the shape in which
 -- run gets them: none, one, list or named.
 -- @tparam Node node
@@ -258,22 +283,14 @@ function M.expand(node)
   local class = node._task
   local inputs, shape = {}, class.shape
   if class.require_function then
-    local before = building
-    building = node
-    local ok, given = xpcall(function() return class.require_function(node) end, function(e)
-      return fail.is_user(e) and e or debug.traceback(tostring(e), 2)
-    end)
-    if ok then inputs, shape = nodes_of(given, node) end
-    building = before
-    if not ok then error(given, 0) end
+    inputs, shape = called(class, node)
   else
     for i, edge in ipairs(class.edges) do
       inputs[i] = { key = edge.key,
                     node = required(edge.task, node._context, node, edge.pins, edge.apart) }
     end
   end
-  rawset(node, "_shape", shape)
-  rawset(node, "_inputs", inputs)
+  node._shape, node._inputs = shape, inputs
   return inputs
 end
 
@@ -311,7 +328,9 @@ function M.graph(roots)
         elseif not state[input.node] then
           state[input.node] = "open"
           stack[#stack + 1] = { input.node, M.expand(input.node), 0 }
-          if #stack > 1e6 then fail.usage("task %s: requirements without an end", root._task.name) end
+          if #stack > 1e6 then
+            fail.usage("task %s: requirements without an end", root._task.name)
+          end
         end
       end
     end

@@ -18,7 +18,7 @@ end
 -- @treturn {table,...}  { name =, format =, digest =, size = }
 function M.parse(text)
   local list = {}
-  for name, format, digest, size in text:gmatch "([^\t\n]+)\t([^\t\n]*)\t([^\t\n]*)\t([^\t\n]*)\n" do
+  for name, format, digest, size in text:gmatch "([^\t\n]+)\t([%w_-]*)\t(%x*)\t(%d*)\n" do
     list[#list + 1] = { name = name, format = format, digest = digest, size = tonumber(size) }
   end
   return list

@@ -24,8 +24,9 @@ function M.of(resources, task)
   local all = {}
   for name, value in pairs(resources or {}) do
     all[name] = M.amount(value)
-    check.arg_at(2, all[name], 2, "task", "%s: resources: %s: expected an amount as 2 or '4G', got %s",
-      task, tostring(name), check.what(value))
+    check.arg_at(2, all[name], 2, "task",
+      "%s: resources: %s: expected an amount as 2 or '4G', got %s", task, tostring(name),
+      check.what(value))
   end
   return all
 end

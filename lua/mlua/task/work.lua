@@ -90,7 +90,9 @@ end
 local function input_of(store, node, states, memory)
   local edges = node._inputs
   if node._shape == "none" then return nil end
-  if node._shape == "one" then return M.result(store, edges[1].node, states[edges[1].node], memory) end
+  if node._shape == "one" then
+    return M.result(store, edges[1].node, states[edges[1].node], memory)
+  end
   local input = {}
   for _, edge in ipairs(edges) do
     if node._shape == "named" and edge.node._task.outputs.single then
