@@ -1,4 +1,5 @@
---- Facts about files, folders, locks, and many files made durable at once (core/include/mlua_files.h).
+--- Facts about files, folders, locks, and many files made durable at once
+-- (core/include/mlua_files.h).
 --
 -- Every function that can meet a failure of the world returns nil, message, code.
 -- @module mlua.ffi.files

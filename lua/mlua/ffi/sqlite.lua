@@ -33,7 +33,8 @@ int sqlite3_changes(sqlite3 *db);
 
 local sqlite = {}
 
-local OPEN, ROW, DONE, TRANSIENT = 0x2 + 0x4 + 0x8000, 100, 101, -1 -- read, write, create; one thread
+local OPEN = 0x2 + 0x4 + 0x8000 -- read and write, create; one thread
+local ROW, DONE, TRANSIENT = 100, 101, -1
 local FLOAT, TEXT, INTEGER = 2, 3, 1
 local lib
 

@@ -218,7 +218,8 @@ local function run(flow, nodes, o)
   if not plan:finished() then
     local outcome = require "mlua.flow.run".run(plan, {
       jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
-      resources = resources_of(o.resources), on_event = require "mlua.flow.report".events(o, plan, store),
+      resources = resources_of(o.resources),
+      on_event = require "mlua.flow.report".events(o, plan, store),
     })
     require "mlua.ffi.process".last_words(nil)
     if #outcome.failed > 0 then
