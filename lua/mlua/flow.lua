@@ -10,6 +10,7 @@
 -- options (mlua.flow.cli).
 -- @module mlua.flow
 local check = require "mlua.check"
+local core = require "mlua.ffi"
 local fail = require "mlua.fail"
 local node_module = require "mlua.task.node"
 local store_module = require "mlua.store"
@@ -39,8 +40,8 @@ end
 --   don't go together
 -- @treturn Flow
 function M.new(task, info)
-  check.arg(require "mlua.task".is(task), 1, "flow", "expected a task, got %s", check.what(task))
-  info = check.options(info, { name = "string", doc = "string", check = "function" }, 2, "flow")
+  core.expect(require "mlua.task".is(task), 1, "flow", "expected a task, got %s", check.what(task))
+  info = core.options(info, { name = "string", doc = "string", check = "function" }, 2, "flow")
   return setmetatable({ task = task, info = info, place = task.place }, Flow)
 end
 
@@ -79,10 +80,10 @@ end
 
 local function roots_of(nodes, name)
   local list = node_module.task_of(nodes) and { nodes } or nodes
-  check.arg_at(2, type(list) == "table" and #list > 0, 1, name,
+  core.expect(type(list) == "table" and #list > 0, 1, name,
     "expected a node or a list of them, got %s", check.what(nodes))
   for i, node in ipairs(list) do
-    check.arg_at(2, node_module.task_of(node), 1, name, "expected a node at %d, got %s", i,
+    core.expect(node_module.task_of(node), 1, name, "expected a node at %d, got %s", i,
       check.what(node))
   end
   return list
@@ -97,7 +98,7 @@ local RUN = { jobs = "number", force = "boolean|table", only = "table", till = "
 -- @tparam ?table options  force, till, verify: as for `run`
 -- @treturn Plan  prints as the tree that --preview shows
 function M.preview(nodes, options)
-  options = check.options(options, RUN, 2, "preview")
+  options = core.options(options, RUN, 2, "preview")
   local plan = require "mlua.flow.plan".new(roots_of(nodes, "preview"), M.store(), options)
   return require "mlua.flow.show".printable(plan)
 end
@@ -109,7 +110,7 @@ end
 -- @treturn table  ran, same, seconds
 -- @raise the first failure, with its traceback
 function M.run(nodes, options)
-  options = check.options(options, RUN, 2, "run")
+  options = core.options(options, RUN, 2, "run")
   local plan = require "mlua.flow.plan".new(roots_of(nodes, "run"), M.store(), options)
   local outcome = require "mlua.flow.run".run(plan, options)
   local first = outcome.failed[1]
@@ -187,7 +188,7 @@ function Node:output(name)
   end
   local names = {}
   for i, output in ipairs(declared) do names[i] = output[1] end
-  check.arg(false, 2, "output", "%s has no output '%s'%s", self._task.name, tostring(name),
+  core.expect(false, 2, "output", "%s has no output '%s'%s", self._task.name, tostring(name),
     name and require "mlua.text".did_you_mean(tostring(name), names) or "")
 end
 

@@ -16,6 +16,7 @@
 -- those of what it requires. Nodes of equal values are one. mlua.flow runs them.
 -- @module mlua.task
 local check = require "mlua.check"
+local core = require "mlua.ffi"
 local format = require "mlua.format"
 local param = require "mlua.param"
 local text = require "mlua.text"
@@ -29,6 +30,7 @@ Task.__index = Task
 local Variant = {}
 Variant.__index = Variant
 
+local by_name = setmetatable({}, { __mode = "v" })
 local node_module -- mlua.task.node, which requires this one
 
 local FIELDS = {
@@ -55,11 +57,11 @@ end
 
 local function edge(key, value)
   if task.is(value) then return { key = key, task = value, pins = {} } end
-  return { key = key, task = value.task, pins = value.pins, apart = value.apart }
+  return { key = key, task = value.task, pins = value.pins, under = value.under }
 end
 
 -- Requirements as a list of edges; `shape` says how the inputs are handed to run.
-local function edges_of(requires, name, level)
+local function edges_of(requires, name)
   if requires == nil or type(requires) == "function" then return {}, "none" end
   if is_required(requires) then return { edge(1, requires) }, "one" end
   local list, keys, shape = {}, {}, #requires > 0 and "list" or "named"
@@ -69,10 +71,10 @@ local function edges_of(requires, name, level)
     return type(a) == "number"
   end)
   for _, key in ipairs(keys) do
-    check.arg_at(level + 1, is_required(requires[key]), 2, "task",
+    core.expect(is_required(requires[key]), 2, "task",
       "%s: requires: expected a task as '%s', got %s", name, tostring(key),
       check.what(requires[key]))
-    check.arg_at(level + 1, shape == "named" or type(key) == "number", 2, "task",
+    core.expect(shape == "named" or type(key) == "number", 2, "task",
       "%s: requires: expected a list or a table of names, got both", name)
     list[#list + 1] = edge(key, requires[key])
   end
@@ -82,7 +84,7 @@ end
 -- -- outputs -----------------------------------------------------------------------------------
 
 -- { { name, format or nil }, … }; one that has no name is "output".
-local function outputs_of(outputs, name, level)
+local function outputs_of(outputs, name)
   if outputs == nil or type(outputs) == "string" then
     outputs = { { "output", outputs } }
     outputs.single = true
@@ -90,15 +92,15 @@ local function outputs_of(outputs, name, level)
     local list, names = {}, {}
     for key, value in pairs(outputs) do
       local by_name = type(key) == "string"
-      check.arg_at(level + 1, type(value) == "string", 2, "task",
+      core.expect(type(value) == "string", 2, "task",
         "%s: outputs: expected names, or formats by name, got %s", name, check.what(value))
       names[#names + 1] = { by_name and key or value, by_name and value or nil }
     end
     table.sort(names, function(a, b) return a[1] < b[1] end)
     for i, output in ipairs(names) do
-      check.arg_at(level + 1, output[1]:find "^[%a_][%w_.-]*$", 2, "task",
+      core.expect(output[1]:find "^[%a_][%w_.-]*$", 2, "task",
         "%s: outputs: '%s' is not a name", name, output[1])
-      check.arg_at(level + 1, not list[i - 1] or list[i - 1][1] ~= output[1], 2, "task",
+      core.expect(not list[i - 1] or list[i - 1][1] ~= output[1], 2, "task",
         "%s: outputs: '%s' is there twice", name, output[1])
       list[i] = output
     end
@@ -107,7 +109,7 @@ local function outputs_of(outputs, name, level)
   for _, output in ipairs(outputs) do
     local known, why = output[2] == nil or format.get(output[2]), nil
     if not known then known, why = format.get(output[2]) end
-    check.arg_at(level + 1, known, 2, "task", "%s: outputs: %s", name, why)
+    core.expect(known, 2, "task", "%s: outputs: %s", name, why)
   end
   return outputs
 end
@@ -132,37 +134,38 @@ end
 -- @treturn Task
 function task.define(name, def)
   check.type(name, 1, "task", "name", "string")
-  check.arg(name:find "^%a[%w_]*$", 1, "task", "name: '%s' is not a word", name)
+  core.expect(name:find "^%a[%w_]*$", 1, "task", "name: '%s' is not a word", name)
   check.type(def, 2, "task", "def", "table")
-  check.options(def, FIELDS, 2, "task")
-  check.arg((def.run ~= nil) ~= (def.external ~= nil), 2, "task",
+  core.options(def, FIELDS, 2, "task")
+  core.expect((def.run ~= nil) ~= (def.external ~= nil), 2, "task",
     "%s: expected either 'run' or 'external'", name)
   local self = setmetatable({
-    name = name, place = place(2), run = def.run, external = def.external, doc = def.doc,
+    name = name, place = place(2), body = def.run, external = def.external, doc = def.doc,
     priority = def.priority or 0, retries = def.retries or 0, timeout = def.timeout,
     on_start = def.on_start, on_success = def.on_success, on_failure = def.on_failure,
     report = def.report, own = def.params or {}, inherits = def.inherits or {},
     resources = require "mlua.task.resources".of(def.resources, name),
     require_function = type(def.requires) == "function" and def.requires or nil,
   }, Task)
-  self.edges, self.shape = edges_of(def.requires, name, 2)
-  self.outputs = outputs_of(def.outputs, name, 2)
+  self.edges, self.shape = edges_of(def.requires, name)
+  self.outputs = outputs_of(def.outputs, name)
   self.in_memory = true -- all of it, so that nothing is recorded
   for _, output in ipairs(self.outputs) do
     local known = output[2] and format.get(output[2])
     self.in_memory = self.in_memory and known ~= nil and known.memory
   end
   for key, p in pairs(self.own) do
-    check.arg(type(key) == "string" and param.is(p), 2, "task",
+    core.expect(type(key) == "string" and param.is(p), 2, "task",
       "%s: params: expected parameters by name, got %s as '%s'", name, check.what(p), tostring(key))
-    check.arg(not require "mlua.task.node".methods[key], 2, "task",
+    core.expect(not require "mlua.task.node".reserved[key], 2, "task",
       "%s: params: '%s' is a method of every task", name, key)
   end
   for i, other in ipairs(self.inherits) do
-    check.arg(task.is(other), 2, "task", "%s: inherits: expected a task at %d, got %s", name, i,
+    core.expect(task.is(other), 2, "task", "%s: inherits: expected a task at %d, got %s", name, i,
       check.what(other))
   end
   self:parameters() -- refuses what does not fit, here
+  by_name[name] = self
   return self
 end
 
@@ -172,6 +175,11 @@ function Task:parameters()
   self.all = self.all or require "mlua.task.params".merge(self)
   return self.all
 end
+
+--- Run the node of this task's defaults: `T:run()` is `T():run()`.
+-- @tparam ?table options  as mlua.flow.run
+-- @treturn Node
+function Task:run(options) return self():run(options) end
 
 --- The task with some parameters fixed: for what requires it they are no longer open.
 -- @tparam table pins  name → value
@@ -193,18 +201,18 @@ function Variant:with(pins)
   for key, value in pairs(self.pins) do all[key] = value end
   for key, value in pairs(pins) do
     local entry = entries[key]
-    check.arg(entry, 2, "with", "%s has no parameter '%s'%s", self.task.name, tostring(key),
+    core.expect(entry, 2, "with", "%s has no parameter '%s'%s", self.task.name, tostring(key),
       text.did_you_mean(tostring(key), text.keys(entries)))
     local checked, why = entry.param:check(value)
-    check.arg(checked ~= nil, 2, "with", "%s: %s", key, why)
+    core.expect(checked ~= nil, 2, "with", "%s: %s", key, why)
     all[key] = checked
   end
-  return setmetatable({ task = self.task, pins = all, apart = self.apart }, Variant)
+  return setmetatable({ task = self.task, pins = all, under = self.under }, Variant)
 end
 
 function Variant:apart(name)
   check.type(name, 2, "apart", "name", "string")
-  return setmetatable({ task = self.task, pins = self.pins, apart = name }, Variant)
+  return setmetatable({ task = self.task, pins = self.pins, under = name }, Variant)
 end
 
 --- A node: this task with values. Within a `requires` function, what is not given is as the node
@@ -222,5 +230,10 @@ function Task:__tostring() return "task " .. self.name end
 
 -- In digests of code, a task counts by its name: what it does counts where it is required.
 function Task:__digest() return "task " .. self.name end
+
+--- The task that was defined last under a name; nil for none.
+-- @tparam string name
+-- @treturn ?Task
+function task.named(name) return by_name[name] end
 
 return setmetatable(task, { __call = function(_, ...) return task.define(...) end })

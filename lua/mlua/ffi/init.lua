@@ -38,6 +38,16 @@ local own_sources = {
   "@" .. (cdef.path:match("^(.*/)ffi/$") or "./"),
 }
 
+--- Whether a function's source, as debug.getinfo has it, is one of mlua's own modules.
+-- @tparam string source
+-- @treturn boolean
+function core.is_own(source)
+  for i = 1, #own_sources do
+    if source:sub(1, #own_sources[i]) == own_sources[i] then return true end
+  end
+  return false
+end
+
 --- The level, for error(), of the first function outside mlua's own modules; 0, which names no
 -- line, where there is none (all of the user's calls were tail calls).
 -- @tparam number from  where to start, 1 being the caller
@@ -46,11 +56,7 @@ function core.user_level(from)
   while true do
     local info = debug.getinfo(level, "S")
     if not info then return 0 end
-    local mine = info.what == "C"
-    for i = 1, #own_sources do
-      mine = mine or info.source:sub(1, #own_sources[i]) == own_sources[i]
-    end
-    if not mine then return level - 1 end
+    if info.what ~= "C" and not core.is_own(info.source) then return level - 1 end
     level = level + 1
   end
 end
@@ -270,6 +276,15 @@ core.bad_argument = bad_argument
 -- @tparam string format  as string.format
 function core.bad(n, name, format, ...)
   core.misuse(("bad argument #%d to '%s' (%s)"):format(n, name, format:format(...)))
+end
+
+--- The same, unless a condition holds.
+-- @param ok  anything true passes
+-- @tparam number n
+-- @tparam string name
+-- @tparam string format
+function core.expect(ok, n, name, format, ...)
+  if not ok then core.bad(n, name, format, ...) end
 end
 
 --- As check.options, but at the line of the user's code, however deep this is.

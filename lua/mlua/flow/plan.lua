@@ -4,6 +4,7 @@
 -- stands on the contents of its inputs: below one that has to run nothing is known yet, and what
 -- comes out equal ends it there.
 -- @module mlua.flow.plan
+local hash = require "mlua.ffi.hash"
 local identity = require "mlua.task.identity"
 local node_module = require "mlua.task.node"
 local outputs = require "mlua.task.outputs"
@@ -44,14 +45,20 @@ local function whole(store, text, verify)
   return true
 end
 
--- Whether what was required while a result was made would be the same now. "found" lines hold the
--- task's name, its outputs' digest, and the values.
-local function found_changed(plan, node, text)
-  for _, line in ipairs(outputs.parse(text)) do
-    if line.format == "found" then
-      local now = M.found_now(plan, node, line)
-      if now ~= line.digest then return line.name:match "^[^#]+" end
+-- The name of a task that was required while a result was made, and that would give something else
+-- now; nil for none. The lines "found" of the text hold the digests of what they gave.
+local function found_changed(plan, node, id)
+  local detail = plan.results:detail(id)
+  for _, found in ipairs(detail and detail.found or {}) do
+    local class = require "mlua.task".named(found.task)
+    if not class then return found.task end
+    local input = node:clone(class, found.values)
+    local inner = setmetatable({ options = {}, states = {}, done = {} }, { __index = plan })
+    for _, each in ipairs(node_module.graph { input }) do
+      inner.states[each] = plan.states[each] or Plan.judge(inner, each)
     end
+    local text = inner.states[input].text
+    if not text or hash.sha256(text) ~= found.digest then return found.task end
   end
 end
 
@@ -118,7 +125,7 @@ function Plan:judge(node)
   local ok, name, what = whole(self.store, text, self.options.verify)
   if not ok then return { status = "run", id = id, why = { "output", name, what } } end
   if text:find("\tfound\t", 1, true) then
-    local changed = found_changed(self, node, text)
+    local changed = found_changed(self, node, id)
     if changed then return { status = "run", id = id, why = { "found", changed } } end
   end
   return { status = "ready", id = id, text = text }

@@ -18,18 +18,14 @@ local concat, sha256 = table.concat, hash.sha256
 
 local VERSION = "mlua " .. core.version() .. ", " .. jit.version
 
-local method_names
+local HARMLESS = { save = true, path = true, note = true } -- methods that read no parameters
 
 -- Digest of the task's code, its parts and notes; the parameters that count.
 local function facts_of(class)
   if class.facts then return class.facts end
-  if not method_names then
-    method_names = {}
-    for name in pairs(node_module.methods) do method_names[name] = true end
-  end
-  local f = class.run or class.external
+  local f = class.body or class.external
   local digest = code.digest(f)
-  local reads = code.reads(f, 1, method_names) -- nil: who knows
+  local reads = code.reads(f, 1, HARMLESS) -- nil: who knows
   local counted = {}
   for _, entry in ipairs(class:parameters().list) do
     if entry.param.significant and (entry.own or not reads or reads[entry.name]

@@ -5,6 +5,7 @@
 -- given.
 -- @module mlua.task.node
 local check = require "mlua.check"
+local core = require "mlua.ffi"
 local fail = require "mlua.fail"
 local json = require "mlua.json"
 local params = require "mlua.task.params"
@@ -12,8 +13,15 @@ local text = require "mlua.text"
 
 local M = {}
 
-local Node = {} -- methods, for all tasks
+local Node = {} -- methods, for all tasks: of this module, mlua.task.work and mlua.flow
 M.methods = Node
+
+--- Their names, which no parameter may have.
+M.reserved = {}
+for name in ([[clone invalidate id meta note output params path preview record require run
+  save]]):gmatch "%a+" do
+  M.reserved[name] = true
+end
 
 local metatables = setmetatable({}, { __mode = "k" }) -- by task
 local nodes = setmetatable({}, { __mode = "v" })      -- by task and values
@@ -43,17 +51,17 @@ end
 local function new_context(class, given)
   local context = { given = {}, origins = {}, single = {} }
   for name, value in pairs(given or {}) do
-    check.arg_at(3, type(name) == "string", 1, class.name, "expected values by name, got %s",
+    core.expect(type(name) == "string", 1, class.name, "expected values by name, got %s",
       check.what(name))
     local origin
     if type(value) == "table" and value.origin then value, origin = value.value, value.origin end
     if class:parameters().by[name] then
       local checked, why = params.check(class:parameters().by[name], value)
-      check.arg_at(3, checked ~= nil, 1, class.name, "%s: %s", name, why)
+      core.expect(checked ~= nil, 1, class.name, "%s: %s", name, why)
       context.given[name] = checked
     else
       local task_name = name:match "^([%a][%w_]*)%."
-      check.arg_at(3, task_name, 1, class.name, "%s", unknown(class, name))
+      core.expect(task_name, 1, class.name, "%s", unknown(class, name))
       context.single[name] = value
       context.unused = context.unused or {}
       context.unused[name] = true
@@ -163,7 +171,7 @@ end
 
 -- A task as `parent` requires it: pinned values, those for it alone, the parent's, those given for
 -- all, defaults.
-local function required(class, context, parent, pins, apart)
+local function required(class, context, parent, pins, under)
   local values, origins = {}, nil
   local list = class:parameters().list
   local single, given = context.single, context.given
@@ -182,7 +190,7 @@ local function required(class, context, parent, pins, apart)
         context.used = context.used or {}
         context.used[own] = true
       else
-        local theirs = apart and apart .. "." .. name or name
+        local theirs = under and under .. "." .. name or name
         if of_parent and of_parent[theirs] then
           value = parent._values[theirs]
           origin = parent._origins and parent._origins[theirs]
@@ -214,7 +222,7 @@ function M.new(class, given)
     local entries = class:parameters().by
     for name in pairs(given or {}) do
       if not entries[name] then
-        check.arg_at(2, false, 1, class.name, "%s", unknown(class, tostring(name)))
+        core.expect(false, 1, class.name, "%s", unknown(class, tostring(name)))
       end
     end
     return required(class, building._context, building, given or {})
@@ -230,12 +238,12 @@ local function nodes_of(given, node, where)
   local class = M.task_of(given)
   local tasks = require "mlua.task"
   if class then return { { key = 1, node = given } }, "one" end
-  local pins, apart
+  local pins, under
   if not tasks.is(given) and type(given) == "table" and given.task and given.pins then
-    given, pins, apart = given.task, given.pins, given.apart
+    given, pins, under = given.task, given.pins, given.under
   end
   if tasks.is(given) then
-    local one = required(given, node._context, node, pins or {}, apart)
+    local one = required(given, node._context, node, pins or {}, under)
     return { { key = 1, node = one } }, "one"
   end
   if given == nil then return {}, "none" end
@@ -287,7 +295,7 @@ function M.expand(node)
   else
     for i, edge in ipairs(class.edges) do
       inputs[i] = { key = edge.key,
-                    node = required(edge.task, node._context, node, edge.pins, edge.apart) }
+                    node = required(edge.task, node._context, node, edge.pins, edge.under) }
     end
   end
   node._shape, node._inputs = shape, inputs
@@ -373,7 +381,7 @@ end
 -- @tparam ?table given
 -- @treturn Node
 function Node:clone(class, given)
-  check.arg(require "mlua.task".is(class), 2, "clone", "expected a task, got %s", check.what(class))
+  core.expect(require "mlua.task".is(class), 2, "clone", "expected a task, got %s", check.what(class))
   local before = building
   building = self
   local ok, node = pcall(M.new, class, given)

@@ -3,7 +3,7 @@
 -- Equal names of equal types are one parameter, whose default is that of whoever is nearest; of
 -- unequal types they are refused, with both places. What is pinned is not inherited.
 -- @module mlua.task.params
-local fail = require "mlua.fail"
+local core = require "mlua.ffi"
 
 local M = {}
 
@@ -27,9 +27,9 @@ local function add(all, entry, class)
     all.by[entry.name] = entry
   elseif before.param ~= entry.param then
     if not same_type(before.param, entry.param) then
-      fail.usage("%s: task %s: parameter '%s' has two types, in %s and in %s; pin one with "
-        .. "T:with { … } or tell them apart with T:apart \"name\"", class.place, class.name,
-        entry.name, described(before), described(entry))
+      core.misuse(("task %s: parameter '%s' has two types, in %s and in %s; pin one with "
+        .. "T:with { … } or tell them apart with T:apart \"name\""):format(class.name, entry.name,
+        described(before), described(entry)))
     end
     before.also = before.also or {}
     before.also[#before.also + 1] = entry.param -- whose bounds hold, too
@@ -45,15 +45,15 @@ function M.merge(class)
   for name, p in pairs(class.own) do
     add(all, { name = name, param = p, owner = class, own = true }, class)
   end
-  local function inherit(from, pins, apart)
+  local function inherit(from, pins, under)
     for _, entry in ipairs(from:parameters().list) do
       if pins[entry.name] == nil then
-        add(all, { name = apart and apart .. "." .. entry.name or entry.name, param = entry.param,
+        add(all, { name = under and under .. "." .. entry.name or entry.name, param = entry.param,
                    owner = entry.owner, also = entry.also }, class)
       end
     end
   end
-  for _, edge in ipairs(class.edges) do inherit(edge.task, edge.pins, edge.apart) end
+  for _, edge in ipairs(class.edges) do inherit(edge.task, edge.pins, edge.under) end
   for _, other in ipairs(class.inherits) do inherit(other, {}) end
   table.sort(all.list, function(a, b)
     if a.param.order ~= b.param.order then return a.param.order < b.param.order end

@@ -1,6 +1,7 @@
 --- What a task takes of a machine while it runs: `{ gpu = 1, memory = "4G" }`.
 -- @module mlua.task.resources
 local check = require "mlua.check"
+local core = require "mlua.ffi"
 
 local M = {}
 
@@ -24,7 +25,7 @@ function M.of(resources, task)
   local all = {}
   for name, value in pairs(resources or {}) do
     all[name] = M.amount(value)
-    check.arg_at(2, all[name], 2, "task",
+    core.expect(all[name], 2, "task",
       "%s: resources: %s: expected an amount as 2 or '4G', got %s", task, tostring(name),
       check.what(value))
   end

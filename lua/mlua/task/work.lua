@@ -203,17 +203,22 @@ end
 
 -- -- the run itself ----------------------------------------------------------------------------
 
--- The traceback of the user's calls alone.
+-- The calls of the user alone, down to the run function.
 local function trace(message)
   if type(message) == "table" then return message end
-  local text = debug.traceback(tostring(message), 2)
-  local lines = {}
-  for line in text:gmatch "[^\n]+" do
-    if line:find("mlua/task/work.lua", 1, true) then break end
-    lines[#lines + 1] = line
+  local lines, level = { tostring(message), "stack traceback:" }, 2
+  while true do
+    local info = debug.getinfo(level, "nSlf")
+    if not info or info.func == M.run then break end
+    if info.what ~= "C" and not core.is_own(info.source) then
+      local name = info.func == running.node._task.body and "in the task's run function"
+        or info.name and ("in function '%s'"):format(info.name)
+        or ("in function <%s:%d>"):format(info.short_src, info.linedefined)
+      lines[#lines + 1] = ("\t%s:%d: %s"):format(info.short_src, info.currentline, name)
+    end
+    level = level + 1
   end
-  if lines[#lines] and lines[#lines]:find "%[C%]: in function 'xpcall'" then lines[#lines] = nil end
-  if lines[#lines] == "stack traceback:" then lines[#lines] = nil end
+  if #lines == 2 then lines[2] = nil end
   return { message = tostring(message), trace = table.concat(lines, "\n") }
 end
 
@@ -244,7 +249,7 @@ function M.run(node, id, states, store, memory)
   local ok, why = xpcall(function()
     local input = input_of(store, node, states, memory)
     local stage = require "mlua.store".stage
-    local returned = class.run(node, input)
+    local returned = class.body(node, input)
     if stage then stage "writing" end
     text = collect(work, returned)
     if stage then stage "running" end

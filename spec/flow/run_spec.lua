@@ -1,0 +1,419 @@
+-- Flows that run: what runs again and what does not, formats, failures, processes.
+local ml = require "mlua"
+local files = require "spec.support.files"
+local param, flow = ml.param, ml.flow
+
+local dir, before, runs
+
+before_each(function()
+  dir, before, runs = files.folder(), flow.dir, {}
+  flow.store(dir .. "/store")
+end)
+
+after_each(function()
+  flow.dir = before
+  files.remove(dir)
+end)
+
+-- Counts runs in a file: children have memories of their own.
+local function count(name)
+  local file = assert(io.open(dir .. "/runs", "a"))
+  file:write(name, "\n")
+  file:close()
+end
+
+local function counted()
+  local all = {}
+  if files.exists(dir .. "/runs") then
+    for name in io.lines(dir .. "/runs") do all[name] = (all[name] or 0) + 1 end
+    os.remove(dir .. "/runs")
+  end
+  return all
+end
+
+-- Two tasks: numbers made of rows and seed, and a sum of them times lr.
+local function pair(body, factor)
+  local Make = ml.task("Make", {
+    params = { rows = param.int { 3 }, seed = param.int { 1 } }, outputs = { "train", "about" },
+    run = body or function(self)
+      count "Make"
+      return { train = ml.arange(1, self.rows + 1), about = { rows = self.rows } }
+    end,
+  })
+  local by = factor or function(x) return x * 1 end
+  local Sum = ml.task("Sum", {
+    requires = { made = Make }, params = { lr = param.number { 2 } },
+    run = function(self, input)
+      count "Sum"
+      return by(input.made.train:sum():item()) * self.lr
+    end,
+  })
+  return Sum, Make
+end
+
+describe("a flow", function()
+  it("runs what is missing, once, and gives its outputs", function()
+    local Sum, Make = pair()
+    local node = Sum():run()
+    assert.equal(12, node:output())
+    assert.same({ rows = 3 }, Make():output "about")
+    assert.same({ Make = 1, Sum = 1 }, counted())
+    Sum():run()
+    assert.same({}, counted())
+  end)
+
+  it("runs again what a changed parameter reaches, and only that", function()
+    local Sum = pair()
+    flow.run { Sum(), Sum { lr = 3 } }
+    assert.same({ Make = 1, Sum = 2 }, counted())
+    assert.equal(30, Sum { lr = 3, rows = 4 }:run():output())
+    assert.same({ Make = 1, Sum = 1 }, counted())
+  end)
+
+  it("stops where an input comes out as it was", function()
+    local Sum = pair()
+    Sum():run()
+    counted()
+    Sum { seed = 2 }:run() -- another seed, the same numbers
+    assert.same({ Make = 1 }, counted())
+  end)
+
+  it("runs again what an edited function reaches", function()
+    pair()():run()
+    counted()
+    local Sum = pair(nil, function(x) return x * 10 end)
+    assert.equal(120, Sum():run():output())
+    assert.same({ Sum = 1 }, counted())
+  end)
+
+  it("does not run again for parameters that change no result", function()
+    local function made(device)
+      local T = ml.task("T", { params = { device = param.device { "auto" } },
+                               run = function() count "T" return 1 end })
+      return T { device = device }
+    end
+    made("cpu"):run()
+    made("auto"):run()
+    assert.same({ T = 1 }, counted())
+  end)
+
+  it("counts a file by its contents", function()
+    local path = files.write(dir .. "/in.txt", "one")
+    local Read = ml.task("Read", { params = { from = param.file {} },
+                                   run = function(self) count "Read" return files.read(self.from) end })
+    assert.equal("one", Read { from = path }:run():output())
+    files.write(dir .. "/other.txt", "one")
+    Read { from = dir .. "/other.txt" }:run() -- the same contents elsewhere
+    assert.same({ Read = 1 }, counted())
+    files.write(path, "two")
+    assert.equal("two", Read { from = path }:run():output())
+  end)
+
+  it("forced, runs all or the tasks named", function()
+    local Sum = pair()
+    Sum():run()
+    counted()
+    Sum():run { force = { Sum = true } }
+    assert.same({ Sum = 1 }, counted())
+    Sum():run { force = true }
+    assert.same({ Make = 1, Sum = 1 }, counted())
+  end)
+
+  it("runs up to a task, or one task alone", function()
+    local Sum = pair()
+    flow.run(Sum(), { till = { Make = true } })
+    assert.same({ Make = 1 }, counted())
+    flow.run(Sum { lr = 5 }, { only = { Sum = true } })
+    assert.same({ Sum = 1 }, counted())
+    local ok, e = pcall(flow.run, Sum { rows = 9 }, { only = { Sum = true } })
+    assert.is_false(ok)
+    assert.equal("Make(rows=9): has to run first, and --only leaves it out", e.user_error)
+  end)
+
+  it("keeps tensors, states, tables, rows, text, files and folders, and what is in memory", function()
+    local All = ml.task("All", {
+      outputs = { tensor = "tensor", state = "state", table = "json", rows = "csv", text = "text",
+                  file = "file", folder = "folder", memory = "memory", number = "json" },
+      run = function(self)
+        files.write(self:path "file", "bytes")
+        require "lfs".mkdir(self:path "folder")
+        require "lfs".mkdir(self:path "folder" .. "/sub")
+        files.write(self:path "folder" .. "/sub/a", "A")
+        files.write(self:path "folder" .. "/b", "B")
+        return { tensor = ml.arange(4), state = ml.nn.Linear.new { inputs = 2, outputs = 1 }, table = { a = { 1, 2 } },
+                 rows = { columns = { "x", "y" }, { 1, "a" } }, text = "words\n",
+                 memory = function() return "kept" end, number = 0.1 }
+      end })
+    local node = All():run()
+    assert.same({ 0, 1, 2, 3 }, node:output("tensor"):totable())
+    assert.same({ a = { 1, 2 } }, node:output "table")
+    assert.same({ columns = { "x", "y" }, { 1, "a" } }, node:output "rows")
+    assert.equal("words\n", node:output "text")
+    assert.equal("bytes", files.read(node:output "file"))
+    assert.equal("A", files.read(node:output "folder" .. "/sub/a"))
+    assert.equal("B", files.read(node:output "folder" .. "/b"))
+    assert.equal("kept", node:output "memory"())
+    assert.equal(0.1, node:output "number")
+    local model = ml.nn.Linear.new { inputs = 2, outputs = 1 }
+    model:load_state(node:output "state")
+    assert.same(node:output("state").weight:totable(), model:parameters()[1]:totable())
+  end)
+
+  it("hands over one input, a list of them, or a table by name, loaded when asked for", function()
+    local One = ml.task("One", { params = { i = param.int { 1 } },
+                                 run = function(self) return self.i end })
+    local Two = ml.task("Two", { outputs = { "a", "b" }, run = function() return { a = 1, b = 2 } end })
+    local List = ml.task("List", {
+      requires = function() return { One { i = 1 }, One { i = 2 }, One { i = 3 } } end,
+      run = function(_, input)
+        local sum = 0
+        for _, v in ipairs(input) do sum = sum * 10 + v end
+        return sum
+      end })
+    local Named = ml.task("Named", { requires = { list = List, two = Two },
+                                     run = function(_, input) return input.list + input.two.b end })
+    local Single = ml.task("Single", { requires = Two, run = function(_, two) return two.a end })
+    assert.equal(125, Named():run():output())
+    assert.equal(1, Single():run():output())
+  end)
+
+  it("finds requirements while it runs, and runs again when they would come out otherwise", function()
+    local factor = 10
+    local function found()
+      local by = factor
+      local Part = ml.task("Part", { params = { i = param.int { 1 } },
+                                     run = function(self) count "Part" return self.i * by end })
+      return ml.task("Found", { run = function(self)
+        count "Found"
+        return self:require(Part, { i = 3 })
+      end })
+    end
+    assert.equal(30, found()():run():output())
+    assert.same({ Found = 1, Part = 1 }, counted())
+    found()():run()
+    assert.same({}, counted())
+    factor = 11
+    assert.equal(33, found()():run():output())
+    assert.same({ Found = 1, Part = 1 }, counted())
+  end)
+
+  it("takes what is made elsewhere by its contents, and says where it is missing", function()
+    local path = dir .. "/log.tsv"
+    local Log = ml.task("Log", { outputs = { log = "tsv" },
+                                 external = function() return { log = path } end })
+    local Rows = ml.task("Rows", { requires = { log = Log }, run = function(_, input)
+      count "Rows"
+      return #input.log.log
+    end })
+    local ok, e = pcall(flow.run, Rows())
+    assert.same({ false, "Log: made elsewhere, and not there" }, { ok, e.user_error })
+    files.write(path, "1\t2\n3\t4\n")
+    assert.equal(2, Rows():run():output())
+    Rows():run()
+    assert.same({ Rows = 1 }, counted())
+    files.write(path, "1\t2\n3\t4\n5\t6\n")
+    assert.equal(3, Rows():run():output())
+  end)
+
+  it("runs what lives in memory only where something that runs needs it", function()
+    local Big = ml.task("Big", { outputs = "memory", params = { n = param.int { 3 } },
+                                 run = function(self) count "Big" return { n = self.n, f = print } end })
+    local Use = ml.task("Use", { requires = Big, run = function(_, big) count "Use" return big.n end })
+    assert.equal(3, Use():run():output())
+    assert.same({ Big = 1, Use = 1 }, counted())
+    require "mlua.flow.plan".memory = {}
+    for key in pairs(require "mlua.flow.plan".memory) do error(key) end
+    Use():run()
+    assert.same({}, counted())
+  end)
+
+  it("makes a damaged or missing output again", function()
+    local Sum, Make = pair()
+    Sum():run()
+    local store, text = flow.store(), nil
+    local id = Make():id()
+    text = store:results():get(id)
+    local digest = text:match "train\t%w+\t(%x+)"
+    counted()
+    files.write(store:path(digest), "short")
+    Sum { lr = 7 }:run()
+    assert.same({ Make = 1, Sum = 1 }, counted())
+    local whole = files.read(store:path(digest)) -- one byte turned over: the same size
+    files.write(store:path(digest), whole:sub(1, -2) .. string.char((whole:byte(-1) + 1) % 256))
+    assert.equal(48, Sum { lr = 8 }:run():output())
+    assert.same({ Make = 1, Sum = 2 }, counted()) -- found by Sum, when it loaded its input
+    os.remove(store:path(digest))
+    Sum():run()
+    assert.same({ Make = 1 }, counted())
+  end)
+end)
+
+describe("a failure", function()
+  it("names the task and the user's line, and keeps what was done", function()
+    local fails = true
+    local Sum = pair(nil, function(x)
+      if fails then error "no luck" end
+      return x
+    end)
+    local ok, e = pcall(flow.run, Sum())
+    assert.is_false(ok)
+    assert.matches("^Sum: .*run_spec.lua:%d+: no luck\nstack traceback:", e.user_error)
+    assert.not_matches("mlua/task/work", e.user_error)
+    assert.same({ Make = 1, Sum = 1 }, counted())
+    fails = false
+    Sum():run()
+    assert.same({ Sum = 1 }, counted())
+  end)
+
+  it("is tried again as often as the task says", function()
+    local tries = 0
+    local Shaky = ml.task("Shaky", { retries = 2, run = function()
+      tries = tries + 1
+      if tries < 3 then error "again" end
+      return tries
+    end })
+    assert.equal(3, Shaky():run():output())
+  end)
+
+  it("holds up only what depends on it, where the rest shall go on", function()
+    local Bad = ml.task("Bad", { run = function() error "bad" end })
+    local Good = ml.task("Good", { run = function() count "Good" return 1 end })
+    local Top = ml.task("Top", { requires = { Bad, Good }, run = function() return 1 end })
+    local ok = pcall(flow.run, Top(), { keep_going = true })
+    assert.is_false(ok)
+    assert.same({ Good = 1 }, counted())
+  end)
+
+  it("tells of outputs that are missing, unknown, or of no format", function()
+    local function message(outputs, value)
+      local T = ml.task("T", { outputs = outputs, run = function() return value end })
+      local _, e = pcall(flow.run, T())
+      return (e.user_error:gsub("%(.-run_spec.lua:%d+%)", "(place)"))
+    end
+    assert.equal("T: T (place): run gave no output 'b'", message({ "a", "b" }, { a = 1 }))
+    assert.equal("T: T (place): run gave an output 'metric' that is not declared, did you mean "
+      .. "'metrics'?", message({ "metrics" }, { metrics = 1, metric = 2 }))
+    assert.equal("T: T: run: expected a table of outputs, got 3", message({ "a" }, 3))
+    assert.matches("^T: T: output 'output': ", message(nil, print))
+  end)
+end)
+
+describe("several jobs", function()
+  it("run in processes, give what one gives, and pass on what they write", function()
+    local Part = ml.task("Part", { params = { i = param.int { 1 } }, run = function(self)
+      count "Part"
+      print("part " .. self.i)
+      return ml.full(self.i, 2, 2):matmul(ml.ones(2, 2)):sum():item()
+    end })
+    local All = ml.task("All", {
+      requires = function()
+        local list = {}
+        for i = 1, 12 do list[i] = Part { i = i } end
+        return list
+      end,
+      run = function(_, input)
+        local sum = 0
+        for _, v in ipairs(input) do sum = sum + v end
+        return sum
+      end })
+    local said = {}
+    flow.run(All(), { jobs = 3, on_event = function(what, node, detail)
+      if what == "ran" then said[#said + 1] = node end
+    end })
+    assert.equal(8 * 78, All():output())
+    assert.equal(13, #said)
+    assert.same({ Part = 12 }, counted())
+    flow.run(All(), { jobs = 3 })
+    assert.same({}, counted())
+  end)
+
+  it("make what lives in memory where they need it", function()
+    local Memory = ml.task("Memory", { outputs = "memory", run = function() return { 7 } end })
+    local Use = ml.task("Use", { requires = Memory, params = { i = param.int { 1 } },
+                                 run = function(self, m) return m[1] * self.i end })
+    flow.run({ Use(), Use { i = 2 } }, { jobs = 2 })
+    assert.same({ 7, 14 }, { Use():output(), Use { i = 2 }:output() })
+  end)
+
+  it("find what they require while they run, and end at a time limit", function()
+    local Part = ml.task("Part", { params = { i = param.int { 1 } },
+                                   run = function(self) count "Part" return self.i end })
+    local Found = ml.task("Found", { params = { n = param.int { 1 } },
+                                     run = function(self) return self:require(Part, { i = 5 }) + self.n end })
+    flow.run({ Found(), Found { n = 2 } }, { jobs = 2 })
+    assert.same({ 6, 7 }, { Found():output(), Found { n = 2 }:output() })
+    assert.same({ Part = 1 }, counted())
+    local Slow = ml.task("Slow", { timeout = 0.2, run = function()
+      require "mlua.ffi.process".sleep(30)
+      return 1
+    end })
+    local _, e = pcall(flow.run, Slow())
+    assert.equal("Slow: took longer than its limit of 0.2 s", e.user_error)
+  end)
+
+  it("outlive one that dies, and say how", function()
+    local Dies = ml.task("Dies", { run = function()
+      require "ffi".cast("int *", 0)[0] = 1
+      return 1
+    end })
+    local Fine = ml.task("Fine", { run = function() count "Fine" return 1 end })
+    local _, e = pcall(flow.run, { Dies(), Fine() }, { jobs = 2, keep_going = true })
+    assert.matches("^Dies: its process was ended by signal 11", e.user_error)
+    assert.same({ Fine = 1 }, counted())
+  end)
+
+  it("share named resources, highest priority first", function()
+    local file = dir .. "/order"
+    local function log(word)
+      local f = io.open(file, "a")
+      f:write(word, " ")
+      f:close()
+    end
+    local function gpu(name, priority)
+      return ml.task(name, { resources = { gpu = 1 }, priority = priority, run = function()
+        log("+" .. name)
+        require "mlua.ffi.process".sleep(0.05)
+        log("-" .. name)
+        return 1
+      end })()
+    end
+    flow.run({ gpu("Low", 0), gpu("High", 5), gpu("Middle", 2) }, { jobs = 3 })
+    assert.equal("+High -High +Middle -Middle +Low -Low ", files.read(file))
+  end)
+end)
+
+describe("forgetting", function()
+  it("takes a task, what it needs, what needs it, or all", function()
+    local Sum, Make = pair()
+    Sum():run()
+    counted()
+    local function names(options)
+      local list = {}
+      for i, node in ipairs(flow.invalidate(Sum(), options)) do list[i] = node._task.name end
+      return table.concat(list, " ")
+    end
+    assert.equal("Make", names { tasks = { Make = true }, dry_run = true })
+    assert.equal("Make Sum", names { tasks = { Make = true }, downstream = true, dry_run = true })
+    assert.equal("Make Sum", names { upstream = true, dry_run = true })
+    assert.equal("Sum", names {})
+    Sum():run()
+    assert.same({ Sum = 1 }, counted())
+    assert.equal("Make Sum", names { all = true })
+    assert.is_false(pcall(Make().output, Make(), "about"))
+  end)
+end)
+
+describe("a grid", function()
+  it("runs all combinations, and compares what they give", function()
+    local Sum = pair()
+    local nodes = flow.grid(flow(Sum), { lr = { 1, 2 }, rows = { 2, 3 } })
+    flow.run(nodes)
+    assert.same({ Make = 2, Sum = 4 }, counted())
+    local table_of = flow.compare(nodes)
+    assert.equal("rows,lr,value\n2,1,3\n3,1,6\n2,2,6\n3,2,12\n", table_of:csv())
+    assert.equal("rows   lr   value\n   2    1       3\n   3    1       6\n   2    2       6\n"
+      .. "   3    2      12", tostring(table_of))
+    assert.same({ params = { rows = 3, lr = 2 }, values = { value = 12 } },
+      ml.json.decode(table_of:json())[4])
+  end)
+end)
