@@ -265,6 +265,20 @@ describe("a failure", function()
     assert.same({ Sum = 1 }, counted())
   end)
 
+  it("keeps what the task wrote", function()
+    local Bad = ml.task("Bad", { run = function()
+      io.write("step ", 7, "\n")
+      error "bad"
+    end })
+    io.output(dir .. "/shown")
+    local plan = require "mlua.flow.plan".new({ Bad() }, flow.store())
+    local outcome = require "mlua.flow.run".run(plan)
+    io.close()
+    io.output(io.stdout)
+    assert.equal("step 7\n", files.read(dir .. "/shown"))
+    assert.equal("step 7\n", outcome.failed[1].failure.log)
+  end)
+
   it("is tried again as often as the task says", function()
     local tries = 0
     local Shaky = ml.task("Shaky", { retries = 2, run = function()

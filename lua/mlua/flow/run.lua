@@ -7,6 +7,7 @@
 local core = require "mlua.ffi"
 local hash = require "mlua.ffi.hash"
 local json = require "mlua.json"
+local log = require "mlua.task.log"
 local process = require "mlua.ffi.process"
 local resources = require "mlua.task.resources"
 local work = require "mlua.task.work"
@@ -177,7 +178,11 @@ local function in_this_process(run, node, id)
     local ok, why = run.store:flush()
     if not ok then return run:fail(node, { message = why }) end
   end
-  local row, failure = work.run(node, id, run.plan.states, run.store, run.memory)
+  local row, failure
+  local said = log.of(function()
+    row, failure = work.run(node, id, run.plan.states, run.store, run.memory)
+  end)
+  if failure and said ~= "" and not work.is_damaged(failure) then failure.log = said end
   run.durations[node._task] = row and row.seconds or math.huge
   ended(run, node, id, row, failure)
 end
