@@ -4,9 +4,8 @@
 #ifndef MLUA_VERSION
 #define MLUA_VERSION "0.1.0"
 #endif
-#include <dnnl.h>
-
 #include "base.h"
+#include "onednn.h"
 
 const char *ml_version(void) { return MLUA_VERSION; }
 int ml_abi(void) { return 1; }
@@ -20,7 +19,11 @@ const char *ml_build_info(void) {
         : __builtin_cpu_supports("avx2")  ? ", AVX2"
                                           : "";
 #endif
-  const dnnl_version_t *v = dnnl_version();
+  if (ml__open_onednn() < 0) {
+    snprintf(text, sizeof text, "no oneDNN%s", isa);
+    return text;
+  }
+  const dnnl_version_t *v = dnnl->version();
   snprintf(text, sizeof text, "oneDNN %d.%d.%d%s", v->major, v->minor, v->patch, isa);
   return text;
 }

@@ -3,7 +3,7 @@
  *
  * Three ways to a product, chosen by dtype, shape and strides (and the machine's instructions):
  *   loops   vectors and products of few multiplications
- *   packed  our own blocked product (gemm_packed.c): f64; f32 of odd strides, or where faster
+ *   packed  our own blocked product (gemm_packed.c): f64; f32 of odd strides, small, or where faster
  *   sgemm   oneDNN's, on one thread, for the rest of f32
  * The first two sum the same way wherever C is cut, and are cut into as many blocks as there are
  * threads; sgemm may not, and is cut by shape alone. So no result depends on the number of threads.
@@ -25,11 +25,41 @@ enum {
 
 /* -- loops -- */
 
+typedef float v_f32 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double v_f64 __attribute__((vector_size(32), aligned(8), may_alias));
+
+/* c[0, R) = products of `a` with R rows that lie `step` apart, each in two vectors of parts. */
+#define DOTS(name, real, vector)                                                              \
+  static inline __attribute__((always_inline)) void name(                                     \
+      const int R, int64_t k, const real *a, const real *b, int64_t step, real *c) {          \
+    enum { LANES = 32 / sizeof(real) };                                                       \
+    vector part[4][2];                                                                        \
+    for (int r = 0; r < R; r++) part[r][0] = part[r][1] = (vector){0};                        \
+    int64_t l = 0;                                                                            \
+    for (; l + 2 * LANES <= k; l += 2 * LANES) {                                              \
+      vector a0 = *(const vector *)(a + l), a1 = *(const vector *)(a + l + LANES);            \
+      for (int r = 0; r < R; r++) {                                                           \
+        part[r][0] += a0 * *(const vector *)(b + r * step + l);                               \
+        part[r][1] += a1 * *(const vector *)(b + r * step + l + LANES);                       \
+      }                                                                                       \
+    }                                                                                         \
+    for (int r = 0; r < R; r++) {                                                             \
+      vector v = part[r][0] + part[r][1];                                                     \
+      real s = 0;                                                                             \
+      for (int q = 0; q < LANES / 4; q++)                                                     \
+        s += (v[4 * q] + v[4 * q + 2]) + (v[4 * q + 1] + v[4 * q + 3]);                       \
+      for (int64_t q = l; q < k; q++) s += a[q] * b[r * step + q];                            \
+      c[r] = s;                                                                               \
+    }                                                                                         \
+  }
+DOTS(dots_f32, float, v_f32)
+DOTS(dots_f64, double, v_f64)
+
 /*
  * Where b's rows lie side by side: rows of C gather rows of b. Else each element is a product of
- * two vectors, in 32 parts where both lie side by side.
+ * two vectors, four of them at once where both lie side by side.
  */
-#define PRODUCT(name, real)                                                                       \
+#define PRODUCT(name, real, dots)                                                                 \
   ML_CLONES static void name(int64_t m, int64_t n, int64_t k, const real *restrict a, int64_t ad, \
                              int64_t ar, const real *restrict b, int64_t bd, int64_t br,          \
                              real *restrict c, int64_t ldc) {                                     \
@@ -47,22 +77,21 @@ enum {
         for (; l < k; l++)                                                                        \
           for (int64_t j = from; j < to; j++) c[j] += a[l * ar] * b[l * bd + j];                  \
       }                                                                                           \
-      for (int64_t j = 0; br != 1 && j < n; j++) {                                                \
-        const real *v = b + j * br;                                                               \
-        real part[32] = {0}, s = 0;                                                               \
-        int64_t l = 0;                                                                            \
-        if (ar == 1 && bd == 1)                                                                   \
-          for (; l + 32 <= k; l += 32)                                                            \
-            for (int q = 0; q < 32; q++) part[q] += a[l + q] * v[l + q];                          \
-        for (; l < k; l++) s += a[l * ar] * v[l * bd];                                            \
-        for (int w = 16; w > 0; w /= 2)                                                           \
-          for (int q = 0; q < w; q++) part[q] += part[q + w];                                     \
-        c[j] = s + part[0];                                                                       \
+      if (br == 1) continue;                                                                      \
+      int64_t j = 0;                                                                              \
+      if (ar == 1 && bd == 1) {                                                                   \
+        for (; j + 4 <= n; j += 4) dots(4, k, a, b + j * br, br, c + j);                          \
+        for (; j < n; j++) dots(1, k, a, b + j * br, br, c + j);                                  \
+      }                                                                                           \
+      for (; j < n; j++) {                                                                        \
+        real s = 0;                                                                               \
+        for (int64_t l = 0; l < k; l++) s += a[l * ar] * b[j * br + l * bd];                      \
+        c[j] = s;                                                                                 \
       }                                                                                           \
     }                                                                                             \
   }
-PRODUCT(product_f32, float)
-PRODUCT(product_f64, double)
+PRODUCT(product_f32, float, dots_f32)
+PRODUCT(product_f64, double, dots_f64)
 
 /* -- which way -- */
 
@@ -94,6 +123,7 @@ static bool readable(const ml_matrix *x, int64_t rows, int64_t columns, bool *t,
 
 /* oneDNN on AVX2 copies nothing while C has few rows, and pays for rows a power of two apart. */
 static bool packed_wins(const work *w) {
+  if (ml__gemm_packed_small(w->p.m, w->p.n, w->p.k)) return true;
   if (w->p.m < 24 || w->p.n < 32 || !ml__gemm_packed_fast()) return false;
   return (w->ta && w->lda % 256 == 0) || (!w->tb && w->ldb % 256 == 0);
 }
