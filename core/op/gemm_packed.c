@@ -69,24 +69,27 @@ TILE(tile_f64, double, v4d, 4)
 typedef uint32_t w4 __attribute__((may_alias));
 typedef uint64_t w8 __attribute__((may_alias));
 
-/* r[8] of eight numbers each, transposed. */
-INLINE void transpose(v8f *r) {
+typedef float v4f __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Eight numbers of each of eight rows, of which `n` are there, the others zeros, transposed. */
+INLINE void transpose(const float *from, int64_t step, int64_t n, v8f *out) {
   typedef int32_t v8i __attribute__((vector_size(32)));
-  v8f t[8], u[8];
-  for (int i = 0; i < 8; i += 2) {
-    t[i] = __builtin_shuffle(r[i], r[i + 1], (v8i){0, 8, 1, 9, 4, 12, 5, 13});
-    t[i + 1] = __builtin_shuffle(r[i], r[i + 1], (v8i){2, 10, 3, 11, 6, 14, 7, 15});
-  }
-  for (int i = 0; i < 8; i += 4) {
-    for (int q = 0; q < 2; q++) {
-      u[i + 2 * q] = __builtin_shuffle(t[i + q], t[i + q + 2], (v8i){0, 1, 8, 9, 4, 5, 12, 13});
-      u[i + 2 * q + 1] =
-          __builtin_shuffle(t[i + q], t[i + q + 2], (v8i){2, 3, 10, 11, 6, 7, 14, 15});
+  for (int h = 0; h < 2; h++, from += 4) { /* four columns */
+    v8f r[4], t[4];
+    for (int i = 0; i < 4; i++) {
+      v4f low = i < n ? *(const v4f *)(from + i * step) : (v4f){0};
+      v4f high = i + 4 < n ? *(const v4f *)(from + (i + 4) * step) : (v4f){0};
+      r[i] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
     }
-  }
-  for (int i = 0; i < 4; i++) {
-    r[i] = __builtin_shuffle(u[i], u[i + 4], (v8i){0, 1, 2, 3, 8, 9, 10, 11});
-    r[i + 4] = __builtin_shuffle(u[i], u[i + 4], (v8i){4, 5, 6, 7, 12, 13, 14, 15});
+    for (int i = 0; i < 2; i++) {
+      t[i] = __builtin_shuffle(r[2 * i], r[2 * i + 1], (v8i){0, 8, 1, 9, 4, 12, 5, 13});
+      t[i + 2] = __builtin_shuffle(r[2 * i], r[2 * i + 1], (v8i){2, 10, 3, 11, 6, 14, 7, 15});
+    }
+    for (int i = 0; i < 2; i++) {
+      const v8f *p = t + 2 * i;
+      out[4 * h + 2 * i] = __builtin_shuffle(p[0], p[1], (v8i){0, 1, 8, 9, 4, 5, 12, 13});
+      out[4 * h + 2 * i + 1] = __builtin_shuffle(p[0], p[1], (v8i){2, 3, 10, 11, 6, 7, 14, 15});
+    }
   }
 }
 
@@ -100,9 +103,7 @@ INLINE void pack_rows(const int width, int64_t depth, int64_t n, const float *re
   for (; k + 8 <= depth; k += 8) {
     for (int i = 0; i < width; i += 8) {
       v8f r[8];
-      for (int q = 0; q < 8; q++)
-        r[q] = i + q < width && i + q < n ? *(const v8f *)(from + (i + q) * step + k) : (v8f){0};
-      transpose(r);
+      transpose(from + i * step + k, step, ML_MIN(n, (int64_t)width) - i, r);
       for (int q = 0; q < 8; q++) *(v8f *)(to + (k + q) * width + i) = r[q];
     }
   }
@@ -296,5 +297,5 @@ bool ml__gemm_packed_fast(void) {
 }
 
 bool ml__gemm_packed_small(int64_t m, int64_t n, int64_t k) {
-  return (double)m * (double)n * (double)k <= (ml__gemm_packed_fast() ? 1 << 22 : 1 << 18);
+  return (double)m * (double)n * (double)k <= (ml__gemm_packed_fast() ? 1 << 21 : 1 << 18);
 }

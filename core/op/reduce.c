@@ -14,7 +14,12 @@
 #include "ml_ops.h"
 #include "op/groups.h"
 
-enum { LANES = 32, BLOCK = 1024, PIECE = 1 << 16 };
+enum {
+  LANES = 32,
+  BLOCK = 1024,
+  PIECE = 1 << 16,
+  AHEAD = 1024 /* bytes: the hardware alone reads memory at four fifths of its speed */
+};
 
 typedef struct job {
   const void *x;
@@ -88,6 +93,8 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
     for (int k = 0; k < LANES; k++) lane[k] = INIT;                                       \
     int64_t i = 0;                                                                        \
     for (; i + LANES <= n; i += LANES) {                                                  \
+      for (size_t b = 0; b < LANES * sizeof(T); b += 64)                                  \
+        __builtin_prefetch((const char *)(x + i) + AHEAD + b);                            \
       for (int k = 0; k < LANES; k++) {                                                   \
         A a = lane[k];                                                                    \
         T v = x[i + k];                                                                   \
