@@ -15,9 +15,11 @@ const char *ml_build_info(void) {
   const char *isa = "";
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  isa = __builtin_cpu_supports("avx512f") ? ", AVX-512"
-        : __builtin_cpu_supports("avx2")  ? ", AVX2"
-                                          : "";
+  isa = __builtin_cpu_supports("amx-bf16")     ? ", AVX-512, AMX"
+        : __builtin_cpu_supports("avx512bf16") ? ", AVX-512, BF16"
+        : __builtin_cpu_supports("avx512f")    ? ", AVX-512"
+        : __builtin_cpu_supports("avx2")       ? ", AVX2"
+                                               : "";
 #endif
   if (ml__open_onednn() < 0) {
     snprintf(text, sizeof text, "no oneDNN%s", isa);

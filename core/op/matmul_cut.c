@@ -1,21 +1,23 @@
 /*
  * matmul_cut: a batch of matrix products on all threads.
  *
- * Three ways to a product, chosen by dtype, shape and strides (and the machine's instructions):
+ * Four ways to a product, chosen by dtype, shape and strides (and the machine's instructions):
  *   loops   vectors and products of few multiplications
  *   packed  our own blocked product (gemm_packed.c): f64; f32 of odd strides, small, or where faster
  *   sgemm   oneDNN's, on one thread, for the rest of f32
+ *   native  oneDNN's primitive: bf16 where the CPU multiplies it (gemm_native.c)
  * The first two sum the same way wherever C is cut, and are cut into as many blocks as there are
- * threads; sgemm may not, and is cut by shape alone. So no result depends on the number of threads.
+ * threads; oneDNN may not, and is cut by shape alone. So no result depends on the number of threads.
  */
 #include <stdatomic.h>
 #include <string.h>
 
 #include "op/gemm.h"
+#include "op/gemm_native.h"
 #include "op/linear.h"
 #include "op/matmul.h"
 
-enum { LOOPS, PACKED, SGEMM };
+enum { LOOPS, PACKED, SGEMM, NATIVE };
 enum {
   FEW = 1 << 9, /* multiplications up to which loops are the fastest */
   LARGE =
@@ -103,7 +105,7 @@ static bool leads(int64_t rows, int64_t columns, int64_t down, int64_t right) {
 typedef struct work {
   ml_products p;
   int way;
-  bool ta, tb;
+  bool ta, tb, read; /* read: sgemm takes both as they lie */
   int64_t lda, ldb;
   int64_t rows, columns, down, across; /* of a block, and how many of them */
   _Atomic int err;
@@ -131,9 +133,11 @@ static bool packed_wins(const work *w) {
 static void choose(work *w) {
   const ml_products *p = &w->p;
   bool vector = p->m == 1 || p->n == 1;
-  bool read =
+  bool read = w->read =
       readable(&p->a, p->m, p->k, &w->ta, &w->lda) && readable(&p->b, p->k, p->n, &w->tb, &w->ldb);
-  if (vector || (double)p->m * (double)p->n * (double)p->k <= FEW) w->way = LOOPS;
+  bool forced = p->dtype == ML_F32 && read && p->k > 0 && ml__native_forced();
+  if (p->dtype == ML_BF16 || forced) w->way = NATIVE;
+  else if (vector || (double)p->m * (double)p->n * (double)p->k <= FEW) w->way = LOOPS;
   else if (p->dtype == ML_F64 || !read) w->way = PACKED;
   else w->way = packed_wins(w) ? PACKED : SGEMM;
 }
@@ -146,7 +150,7 @@ static void cut(work *w) {
   const ml_products *p = &w->p;
   int64_t step_m = w->way == LOOPS ? 1 : 6, step_n = w->way == LOOPS ? 64 : 16;
   int64_t most = (int64_t)((double)p->m * (double)p->n * (double)p->k / ML__CUT), parts;
-  if (w->way == SGEMM) {
+  if (w->way >= SGEMM) {
     parts = ML_MAX(2, most / LARGE & ~1);
   } else {
     parts = (ml_threads() + p->batch - 1) / p->batch;
@@ -178,8 +182,31 @@ void ml__products_at(const ml_products *p, int64_t q, int64_t *a, int64_t *b) {
   }
 }
 
+static ml_native native_of(const work *w, int64_t m, int64_t n) {
+  const ml_products *p = &w->p;
+  return (ml_native){p->dtype,   m,           n,           p->k, p->a.down,
+                     p->a.right, p->b.down, p->b.right, p->n};
+}
+
+/* Makes the primitives of all blocks: those of the last rows and columns may be smaller. */
+static ml_err prepare_native(const work *w, bool *able) {
+  int64_t m[2] = {w->rows, w->p.m - (w->down - 1) * w->rows};
+  int64_t n[2] = {w->columns, w->p.n - (w->across - 1) * w->columns};
+  ml__gemm_native_room();
+  *able = w->read;
+  for (int i = 0; i < 4 && *able; i++) {
+    ml_native key = native_of(w, ML_MIN(m[i / 2], w->p.m), ML_MIN(n[i % 2], w->p.n));
+    ML_TRY(ml__gemm_native_prepare(&key, able));
+  }
+  return ML_OK;
+}
+
 static ml_err block(const work *w, int64_t m, int64_t n, const void *a, const void *b, void *c) {
   const ml_products *p = &w->p;
+  if (w->way == NATIVE) {
+    ml_native key = native_of(w, m, n);
+    return ml__gemm_native(&key, a, b, c);
+  }
   if (w->way == SGEMM)
     return ml__gemm(w->ta, w->tb, m, n, p->k, 1, a, w->lda, b, w->ldb, 0, c, p->n);
   if (w->way == PACKED)
@@ -194,7 +221,7 @@ static ml_err block(const work *w, int64_t m, int64_t n, const void *a, const vo
 static void blocks(void *ctx, int64_t begin, int64_t end) {
   work *w = ctx;
   const ml_products *p = &w->p;
-  int64_t size = p->dtype == ML_F64 ? 8 : 4, each = w->down * w->across;
+  int64_t size = ml_dtype_size(p->dtype), each = w->down * w->across;
   for (int64_t u = begin; u < end; u++) {
     int64_t q = u / each, i = u % each / w->across * w->rows, j = u % w->across * w->columns;
     int64_t a, b;
@@ -221,11 +248,14 @@ static void lay_down(ml_products *p) {
   }
 }
 
-ml_err ml__products(const ml_products *p) {
+ml_err ml__products(const ml_products *p, bool *done) {
   work w = {.p = *p};
+  *done = true;
   if (p->n == 1 && p->m > 1) lay_down(&w.p);
   choose(&w);
   cut(&w);
+  if (w.way == NATIVE) ML_TRY(prepare_native(&w, done));
+  if (!*done) return ML_OK;
   double each = (double)w.rows * (double)w.columns * (double)ML_MAX(w.p.k, 1);
   ml_parallel(w.p.batch * w.down * w.across, ML_MAX(1, (int64_t)(ML__CUT / each)), blocks, &w);
   if (w.err == ML_ENOMEM) return ml_fail(ML_ENOMEM, "out of memory: panels of a matrix product");
