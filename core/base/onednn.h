@@ -1,8 +1,8 @@
 /*
  * onednn.h: oneDNN's functions, from a library that is opened when the first of them is needed.
  *
- * Opening it (40 MB, with libraries of its own) takes some 7 ms, more than the rest of libmlua; much
- * of what people run never needs it.
+ * Opening it (40 MB, with libraries of its own) takes some 7 ms, more than all the rest of libmlua;
+ * much of what people run never needs it.
  */
 #ifndef MLUA_BASE_ONEDNN_H
 #define MLUA_BASE_ONEDNN_H
@@ -11,16 +11,18 @@
 
 #include "base.h"
 
-#define ML_ONEDNN(X)                                                                              \
-  X(dilated_convolution_backward_data_desc_init) X(dilated_convolution_backward_weights_desc_init) \
-  X(dilated_convolution_forward_desc_init) X(engine_create) X(matmul_desc_init) X(memory_create)   \
-  X(memory_desc_equal) X(memory_desc_get_size) X(memory_desc_init_by_strides)                      \
-  X(memory_desc_init_by_tag) X(memory_destroy) X(post_ops_append_eltwise) X(post_ops_create)       \
-  X(post_ops_destroy) X(primitive_attr_create) X(primitive_attr_destroy)                           \
-  X(primitive_attr_set_post_ops) X(primitive_attr_set_scratchpad_mode) X(primitive_create)         \
-  X(primitive_desc_create) X(primitive_desc_destroy) X(primitive_desc_query_md)                    \
-  X(primitive_destroy) X(primitive_execute) X(reorder_primitive_desc_create) X(sgemm)              \
-  X(stream_create) X(version)
+/* clang-format off */
+#define ML_ONEDNN(X)                                                                             \
+  X(dilated_convolution_backward_data_desc_init)                                                 \
+  X(dilated_convolution_backward_weights_desc_init) X(dilated_convolution_forward_desc_init)     \
+  X(engine_create) X(matmul_desc_init) X(memory_create) X(memory_desc_equal)                     \
+  X(memory_desc_get_size) X(memory_desc_init_by_strides) X(memory_desc_init_by_tag)              \
+  X(memory_destroy) X(post_ops_append_eltwise) X(post_ops_create) X(post_ops_destroy)            \
+  X(primitive_attr_create) X(primitive_attr_destroy) X(primitive_attr_set_post_ops)              \
+  X(primitive_attr_set_scratchpad_mode) X(primitive_create) X(primitive_desc_create)             \
+  X(primitive_desc_destroy) X(primitive_desc_query_md) X(primitive_destroy)                      \
+  X(primitive_execute) X(reorder_primitive_desc_create) X(sgemm) X(stream_create) X(version)
+/* clang-format on */
 
 typedef struct ml_onednn {
 #define ML_ONEDNN_FIELD(name) __typeof__(dnnl_##name) *name;

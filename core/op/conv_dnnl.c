@@ -126,22 +126,21 @@ static dnnl_status_t describe_conv(dnnl_convolution_desc_t *d, const kernel *k) 
   }
   if (k->key.what == Y)
     return dnnl->dilated_convolution_forward_desc_init(d, dnnl_forward_training,
-                                                      dnnl_convolution_direct, x, w, b, y, stride,
-                                                      dilation, before, after);
+                                                       dnnl_convolution_direct, x, w, b, y, stride,
+                                                       dilation, before, after);
   if (k->key.what == X)
     return dnnl->dilated_convolution_backward_data_desc_init(d, dnnl_convolution_direct, x, w, y,
-                                                            stride, dilation, before, after);
-  return dnnl->dilated_convolution_backward_weights_desc_init(d, dnnl_convolution_direct, x, w, NULL,
-                                                             y, stride, dilation, before, after);
+                                                             stride, dilation, before, after);
+  return dnnl->dilated_convolution_backward_weights_desc_init(
+      d, dnnl_convolution_direct, x, w, NULL, y, stride, dilation, before, after);
 }
 
 static dnnl_status_t make_reorder(part *p, bool in, const_dnnl_primitive_attr_t attr) {
   if (dnnl->memory_desc_equal(&p->plain, &p->own)) return dnnl_success;
   p->bytes = dnnl->memory_desc_get_size(&p->own);
   dnnl_primitive_desc_t pd = NULL;
-  dnnl_status_t s =
-      dnnl->reorder_primitive_desc_create(&pd, in ? &p->plain : &p->own, dnnl->engine,
-                                          in ? &p->own : &p->plain, dnnl->engine, attr);
+  dnnl_status_t s = dnnl->reorder_primitive_desc_create(
+      &pd, in ? &p->plain : &p->own, dnnl->engine, in ? &p->own : &p->plain, dnnl->engine, attr);
   if (!s) s = dnnl->primitive_create(&p->reorder, pd);
   if (pd) dnnl->primitive_desc_destroy(pd);
   return s;

@@ -2,9 +2,9 @@
  * gemm_native: products by oneDNN's matmul primitive, in a dtype that the CPU multiplies itself.
  *
  * That is bf16 where the CPU has AVX512-BF16 or AMX: products of bf16, sums in f32, results rounded
- * to bf16 once, which is what converting to f32 and back gives. The primitive is told dimensions and
- * strides and nothing else of the dtype, so f32 goes the same way where it is asked to:
- * MLUA_PRODUCTS=primitive, for tests and for machines without bf16.
+ * to bf16 once, up to the order of sums what converting to f32 and back gives. The primitive knows
+ * sizes and strides, of whatever dtype, so f32 goes the same way where MLUA_PRODUCTS=primitive asks
+ * for that: tests do.
  *
  * Primitives take a millisecond to make, so they are kept, by shape and strides. They are made
  * ahead, by one thread; executing one from several at once is safe with a scratchpad per call.
@@ -83,12 +83,13 @@ static void forget_all(void) {
   cached = 0;
 }
 
-/* oneDNN wants a stride behind the elements inside, of an axis of one element, too. */
+/* Of an axis of one element, too, oneDNN wants a stride that fits the other one's. */
 static dnnl_status_t describe(dnnl_memory_desc_t *d, dnnl_data_type_t type, int64_t rows,
                               int64_t columns, int64_t down, int64_t right) {
   dnnl_dims_t size = {rows, columns}, stride = {down, right};
-  if (columns == 1) stride[1] = rows == 1 || down == 1 ? rows * down : 1;
-  if (rows == 1) stride[0] = columns * stride[1];
+  if (rows == 1 && columns == 1) stride[0] = stride[1] = 1;
+  else if (columns == 1) stride[1] = down == 1 ? rows : 1;
+  else if (rows == 1) stride[0] = right == 1 ? columns : 1;
   return dnnl->memory_desc_init_by_strides(d, 2, size, type, stride);
 }
 

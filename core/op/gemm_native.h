@@ -1,4 +1,4 @@
-/* gemm_native.h: products by oneDNN's matmul primitive, in dtypes that the CPU multiplies itself. */
+/* gemm_native.h: products by oneDNN's primitive, in dtypes that the CPU multiplies itself. */
 #ifndef MLUA_OP_GEMM_NATIVE_H
 #define MLUA_OP_GEMM_NATIVE_H
 

@@ -22,8 +22,8 @@
 enum {
   MR = 6,
   KC = 256,
-  MC = 264,  /* rows of a block of A, in f32; half as many in f64: 270 KB, of the second level */
-  NC = 2048, /* columns of a block of B */
+  MC = 264,    /* rows of a block of A, in f32; half as many in f64: 270 KB, of the second level */
+  NC = 2048,   /* columns of a block of B */
   WORTH = 192, /* uses of an element of A or of B from which a copy of it pays */
   WIDEST = 16
 };
@@ -37,30 +37,29 @@ typedef double v4d __attribute__((vector_size(32), aligned(8), may_alias));
  * c[H][W vectors] = alpha sum over k of a[H][k] b[k][W vectors], added to c where `add`: rows of a
  * `ad` apart and its columns `ar`, rows of b `bd`.
  */
-#define TILE(name, real, vector, lanes)                                                         \
-  INLINE void name(const int H, const int W, int64_t depth, const real *a, int64_t ad,          \
-                   int64_t ar, const real *b, int64_t bd, real alpha, bool add, real *c,        \
-                   int64_t ldc) {                                                               \
-    vector acc[MR][2];                                                                          \
-    const real *row[MR];                                                                        \
-    for (int i = 0; i < H; i++) {                                                               \
-      row[i] = a + i * ad;                                                                      \
-      for (int w = 0; w < W; w++) acc[i][w] = (vector){0};                                      \
-    }                                                                                           \
-    for (int64_t k = 0, at = 0; k < depth; k++, at += ar, b += bd) {                            \
-      vector bv[2];                                                                             \
-      for (int w = 0; w < W; w++) bv[w] = *(const vector *)(b + w * lanes);                     \
-      for (int i = 0; i < H; i++)                                                               \
-        for (int w = 0; w < W; w++) acc[i][w] += row[i][at] * bv[w];                            \
-    }                                                                                           \
-    for (int i = 0; i < H; i++, c += ldc) {                                                     \
-      for (int w = 0; w < W; w++) {                                                             \
-        vector *to = (vector *)(c + w * lanes);                                                 \
-        acc[i][w] *= alpha;                                                                     \
-        if (add) acc[i][w] += *to;                                                              \
-        *to = acc[i][w];                                                                        \
-      }                                                                                         \
-    }                                                                                           \
+#define TILE(name, real, vector, lanes)                                                            \
+  INLINE void name(const int H, const int W, int64_t depth, const real *a, int64_t ad, int64_t ar, \
+                   const real *b, int64_t bd, real alpha, bool add, real *c, int64_t ldc) {        \
+    vector acc[MR][2];                                                                             \
+    const real *row[MR];                                                                           \
+    for (int i = 0; i < H; i++) {                                                                  \
+      row[i] = a + i * ad;                                                                         \
+      for (int w = 0; w < W; w++) acc[i][w] = (vector){0};                                         \
+    }                                                                                              \
+    for (int64_t k = 0, at = 0; k < depth; k++, at += ar, b += bd) {                               \
+      vector bv[2];                                                                                \
+      for (int w = 0; w < W; w++) bv[w] = *(const vector *)(b + w * lanes);                        \
+      for (int i = 0; i < H; i++)                                                                  \
+        for (int w = 0; w < W; w++) acc[i][w] += row[i][at] * bv[w];                               \
+    }                                                                                              \
+    for (int i = 0; i < H; i++, c += ldc) {                                                        \
+      for (int w = 0; w < W; w++) {                                                                \
+        vector *to = (vector *)(c + w * lanes);                                                    \
+        acc[i][w] *= alpha;                                                                        \
+        if (add) acc[i][w] += *to;                                                                 \
+        *to = acc[i][w];                                                                           \
+      }                                                                                            \
+    }                                                                                              \
   }
 TILE(tile_f32, float, v8f, 8)
 TILE(tile_f64, double, v4d, 4)
@@ -115,25 +114,25 @@ INLINE void pack_rows(const int width, int64_t depth, int64_t n, const float *re
  * `n` rows (or columns) of `depth` elements, `step` apart with `deep` from one element to the next,
  * into panels of `width`, the last one filled up with zeros.
  */
-#define PACK(name, word)                                                                         \
-  INLINE void name(const int width, int64_t depth, int64_t n, const word *restrict from,         \
-                   int64_t step, int64_t deep, word *restrict to) {                              \
-    for (; n > 0; n -= width, from += width * step, to += depth * width) {                       \
-      if (deep == 1 && sizeof(word) == 4) {                                                      \
-        if (n >= width) pack_rows(width, depth, width, (const float *)from, step, (float *)to);  \
-        else pack_rows(width, depth, n, (const float *)from, step, (float *)to);                 \
-        continue;                                                                                \
-      }                                                                                          \
-      for (int64_t k = 0; k < depth; k++) {                                                      \
-        const word *at = from + k * deep;                                                        \
-        if (n >= width && step == 1)                                                             \
-          for (int i = 0; i < width; i++) to[k * width + i] = at[i];                             \
-        else if (n >= width)                                                                     \
-          for (int i = 0; i < width; i++) to[k * width + i] = at[i * step];                      \
-        else                                                                                     \
-          for (int i = 0; i < width; i++) to[k * width + i] = i < n ? at[i * step] : 0;          \
-      }                                                                                          \
-    }                                                                                            \
+#define PACK(name, word)                                                                        \
+  INLINE void name(const int width, int64_t depth, int64_t n, const word *restrict from,        \
+                   int64_t step, int64_t deep, word *restrict to) {                             \
+    for (; n > 0; n -= width, from += width * step, to += depth * width) {                      \
+      if (deep == 1 && sizeof(word) == 4) {                                                     \
+        if (n >= width) pack_rows(width, depth, width, (const float *)from, step, (float *)to); \
+        else pack_rows(width, depth, n, (const float *)from, step, (float *)to);                \
+        continue;                                                                               \
+      }                                                                                         \
+      for (int64_t k = 0; k < depth; k++) {                                                     \
+        const word *at = from + k * deep;                                                       \
+        if (n >= width && step == 1)                                                            \
+          for (int i = 0; i < width; i++) to[k * width + i] = at[i];                            \
+        else if (n >= width)                                                                    \
+          for (int i = 0; i < width; i++) to[k * width + i] = at[i * step];                     \
+        else                                                                                    \
+          for (int i = 0; i < width; i++) to[k * width + i] = i < n ? at[i * step] : 0;         \
+      }                                                                                         \
+    }                                                                                           \
   }
 PACK(pack_w4, w4)
 PACK(pack_w8, w8)
@@ -243,12 +242,14 @@ INLINE void product(const int size, int64_t m, int64_t n, int64_t k, double alph
 }
 
 ML_CLONES static void product_f32(int64_t m, int64_t n, int64_t k, double alpha, matrix a, matrix b,
-                                  bool add, char *c, int64_t ldc, char *pa, char *pb, bool b_stays) {
+                                  bool add, char *c, int64_t ldc, char *pa, char *pb,
+                                  bool b_stays) {
   product(4, m, n, k, alpha, a, b, add, c, ldc, pa, pb, b_stays);
 }
 
 ML_CLONES static void product_f64(int64_t m, int64_t n, int64_t k, double alpha, matrix a, matrix b,
-                                  bool add, char *c, int64_t ldc, char *pa, char *pb, bool b_stays) {
+                                  bool add, char *c, int64_t ldc, char *pa, char *pb,
+                                  bool b_stays) {
   product(8, m, n, k, alpha, a, b, add, c, ldc, pa, pb, b_stays);
 }
 

@@ -3,11 +3,11 @@
  *
  * Four ways to a product, chosen by dtype, shape and strides (and the machine's instructions):
  *   loops   vectors and products of few multiplications
- *   packed  our own blocked product (gemm_packed.c): f64; f32 of odd strides, small, or where faster
+ *   packed  our own blocked product (gemm_packed.c): f64; f32 of odd strides, small, or faster
  *   sgemm   oneDNN's, on one thread, for the rest of f32
  *   native  oneDNN's primitive: bf16 where the CPU multiplies it (gemm_native.c)
  * The first two sum the same way wherever C is cut, and are cut into as many blocks as there are
- * threads; oneDNN may not, and is cut by shape alone. So no result depends on the number of threads.
+ * threads; oneDNN may not, and is cut by shape alone. So no result depends on their number.
  */
 #include <stdatomic.h>
 #include <string.h>
@@ -31,28 +31,28 @@ typedef float v_f32 __attribute__((vector_size(32), aligned(4), may_alias));
 typedef double v_f64 __attribute__((vector_size(32), aligned(8), may_alias));
 
 /* c[0, R) = products of `a` with R rows that lie `step` apart, each in two vectors of parts. */
-#define DOTS(name, real, vector)                                                              \
-  static inline __attribute__((always_inline)) void name(                                     \
-      const int R, int64_t k, const real *a, const real *b, int64_t step, real *c) {          \
-    enum { LANES = 32 / sizeof(real) };                                                       \
-    vector part[4][2];                                                                        \
-    for (int r = 0; r < R; r++) part[r][0] = part[r][1] = (vector){0};                        \
-    int64_t l = 0;                                                                            \
-    for (; l + 2 * LANES <= k; l += 2 * LANES) {                                              \
-      vector a0 = *(const vector *)(a + l), a1 = *(const vector *)(a + l + LANES);            \
-      for (int r = 0; r < R; r++) {                                                           \
-        part[r][0] += a0 * *(const vector *)(b + r * step + l);                               \
-        part[r][1] += a1 * *(const vector *)(b + r * step + l + LANES);                       \
-      }                                                                                       \
-    }                                                                                         \
-    for (int r = 0; r < R; r++) {                                                             \
-      vector v = part[r][0] + part[r][1];                                                     \
-      real s = 0;                                                                             \
-      for (int q = 0; q < LANES / 4; q++)                                                     \
-        s += (v[4 * q] + v[4 * q + 2]) + (v[4 * q + 1] + v[4 * q + 3]);                       \
-      for (int64_t q = l; q < k; q++) s += a[q] * b[r * step + q];                            \
-      c[r] = s;                                                                               \
-    }                                                                                         \
+#define DOTS(name, real, vector)                                                                 \
+  static inline __attribute__((always_inline)) void name(const int R, int64_t k, const real *a,  \
+                                                         const real *b, int64_t step, real *c) { \
+    enum { LANES = 32 / sizeof(real) };                                                          \
+    vector part[4][2];                                                                           \
+    for (int r = 0; r < R; r++) part[r][0] = part[r][1] = (vector){0};                           \
+    int64_t l = 0;                                                                               \
+    for (; l + 2 * LANES <= k; l += 2 * LANES) {                                                 \
+      vector a0 = *(const vector *)(a + l), a1 = *(const vector *)(a + l + LANES);               \
+      for (int r = 0; r < R; r++) {                                                              \
+        part[r][0] += a0 * *(const vector *)(b + r * step + l);                                  \
+        part[r][1] += a1 * *(const vector *)(b + r * step + l + LANES);                          \
+      }                                                                                          \
+    }                                                                                            \
+    for (int r = 0; r < R; r++) {                                                                \
+      vector v = part[r][0] + part[r][1];                                                        \
+      real s = 0;                                                                                \
+      for (int q = 0; q < LANES / 4; q++)                                                        \
+        s += (v[4 * q] + v[4 * q + 2]) + (v[4 * q + 1] + v[4 * q + 3]);                          \
+      for (int64_t q = l; q < k; q++) s += a[q] * b[r * step + q];                               \
+      c[r] = s;                                                                                  \
+    }                                                                                            \
   }
 DOTS(dots_f32, float, v_f32)
 DOTS(dots_f64, double, v_f64)
@@ -130,12 +130,13 @@ static bool packed_wins(const work *w) {
   return (w->ta && w->lda % 256 == 0) || (!w->tb && w->ldb % 256 == 0);
 }
 
-static void choose(work *w) {
+/* native: oneDNN's primitive is among the ways. */
+static void choose(work *w, bool native) {
   const ml_products *p = &w->p;
   bool vector = p->m == 1 || p->n == 1;
   bool read = w->read =
       readable(&p->a, p->m, p->k, &w->ta, &w->lda) && readable(&p->b, p->k, p->n, &w->tb, &w->ldb);
-  bool forced = p->dtype == ML_F32 && read && p->k > 0 && ml__native_forced();
+  bool forced = native && p->dtype == ML_F32 && p->k > 0 && ml__native_forced();
   if (p->dtype == ML_BF16 || forced) w->way = NATIVE;
   else if (vector || (double)p->m * (double)p->n * (double)p->k <= FEW) w->way = LOOPS;
   else if (p->dtype == ML_F64 || !read) w->way = PACKED;
@@ -184,8 +185,7 @@ void ml__products_at(const ml_products *p, int64_t q, int64_t *a, int64_t *b) {
 
 static ml_native native_of(const work *w, int64_t m, int64_t n) {
   const ml_products *p = &w->p;
-  return (ml_native){p->dtype,   m,           n,           p->k, p->a.down,
-                     p->a.right, p->b.down, p->b.right, p->n};
+  return (ml_native){p->dtype, m, n, p->k, p->a.down, p->a.right, p->b.down, p->b.right, p->n};
 }
 
 /* Makes the primitives of all blocks: those of the last rows and columns may be smaller. */
@@ -252,10 +252,15 @@ ml_err ml__products(const ml_products *p, bool *done) {
   work w = {.p = *p};
   *done = true;
   if (p->n == 1 && p->m > 1) lay_down(&w.p);
-  choose(&w);
+  choose(&w, true);
   cut(&w);
   if (w.way == NATIVE) ML_TRY(prepare_native(&w, done));
-  if (!*done) return ML_OK;
+  if (!*done && p->dtype == ML_BF16) return ML_OK;
+  if (!*done) {
+    choose(&w, false);
+    cut(&w);
+    *done = true;
+  }
   double each = (double)w.rows * (double)w.columns * (double)ML_MAX(w.p.k, 1);
   ml_parallel(w.p.batch * w.down * w.across, ML_MAX(1, (int64_t)(ML__CUT / each)), blocks, &w);
   if (w.err == ML_ENOMEM) return ml_fail(ML_ENOMEM, "out of memory: panels of a matrix product");

@@ -1,6 +1,6 @@
 -- Products by oneDNN's primitive, the way of bf16 on machines that multiply it. Any machine has the
--- primitive in f32; only the dtype differs. MLUA_PRODUCTS=primitive asks for it, also in bf16, which
--- without such instructions is refused by oneDNN and goes through f32.
+-- primitive in f32; only the dtype differs. MLUA_PRODUCTS=primitive asks for it, also in bf16,
+-- which without such instructions is refused by oneDNN and goes through f32.
 local process = require "spec.support.process"
 
 -- A program that prints the products of many shapes, strides and batches, in a dtype.
@@ -14,8 +14,8 @@ local function show(label, a, b, ta, tb)
   for i, v in ipairs(flat) do sum, mix = sum + v, mix + v * (i %% 7 - 3) end
   print(label, table.concat(y:shape(), "x"), ("%%.3f %%.3f"):format(sum, mix))
 end
-for i, s in ipairs { { 3, 4, 5 }, { 1, 8, 9 }, { 9, 1, 8 }, { 33, 65, 17 }, { 130, 257, 70 }, { 2, 3, 1 },
-                     { 300, 300, 300 }, { 4, 4, 0 } } do
+for i, s in ipairs { { 3, 4, 5 }, { 1, 8, 9 }, { 9, 1, 8 }, { 33, 65, 17 }, { 130, 257, 70 },
+                     { 2, 3, 1 }, { 300, 300, 300 }, { 4, 4, 0 } } do
   local m, n, k = unpack(s)
   local a, b = ml.randn(m, k, { seed = i }), ml.randn(k, n, { seed = i + 50 })
   local at, bt = ml.randn(k, m, { seed = i }), ml.randn(n, k, { seed = i + 50 })

@@ -4,8 +4,8 @@
 -- @module mlua.tensor.later
 return {
   ["mlua.tensor.arrange"] = {
-    methods = "chunk diag diagonal flip masked_fill masked_select one_hot pad repeat_interleave roll "
-      .. "split tile tril triu unfold",
+    methods = "chunk diag diagonal flip masked_fill masked_select one_hot pad repeat_interleave "
+      .. "roll split tile tril triu unfold",
     functions = "eye linspace meshgrid stack",
   },
   ["mlua.tensor.conv"] = { methods = "conv conv_transpose" },
