@@ -1,7 +1,7 @@
 /*
  * onednn.h: oneDNN's functions, from a library that is opened when the first of them is needed.
  *
- * Opening it (40 MB, with libraries of its own) takes some 7 ms, more than all the rest of libmlua;
+ * Opening it (40 MB, with libraries of its own) takes 2 to 3 ms, more than all the rest of libmlua;
  * much of what people run never needs it.
  */
 #ifndef MLUA_BASE_ONEDNN_H

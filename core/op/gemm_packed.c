@@ -6,8 +6,7 @@
  * ones are read where they lie. oneDNN 2.6 has no product in f64; and its sgemm on AVX2 reads its
  * inputs where they lie, at half its own best speed where they are transposed or their rows lie a
  * power of two apart (37 against 80 GFLOP/s a core at 128 x 1024 x 1024; here 80 to 90 at all of
- * these). It also takes 16 ms to make its code at the first call, and a fifth of a microsecond
- * at each.
+ * these). Its first call also takes 16 to 30 ms, to make its code.
  *
  * An element's sum runs over K in blocks of KC in order, wherever the cuts of M and N lie: the
  * result does not depend on them, nor on the number of threads.
