@@ -4,9 +4,8 @@
 #ifndef MLUA_VERSION
 #define MLUA_VERSION "0.1.0"
 #endif
-#include <dnnl.h>
-
 #include "base.h"
+#include "onednn.h"
 
 const char *ml_version(void) { return MLUA_VERSION; }
 int ml_abi(void) { return 1; }
@@ -16,11 +15,17 @@ const char *ml_build_info(void) {
   const char *isa = "";
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  isa = __builtin_cpu_supports("avx512f") ? ", AVX-512"
-        : __builtin_cpu_supports("avx2")  ? ", AVX2"
-                                          : "";
+  isa = __builtin_cpu_supports("amx-bf16")     ? ", AVX-512, AMX"
+        : __builtin_cpu_supports("avx512bf16") ? ", AVX-512, BF16"
+        : __builtin_cpu_supports("avx512f")    ? ", AVX-512"
+        : __builtin_cpu_supports("avx2")       ? ", AVX2"
+                                               : "";
 #endif
-  const dnnl_version_t *v = dnnl_version();
+  if (ml__open_onednn() < 0) {
+    snprintf(text, sizeof text, "no oneDNN%s", isa);
+    return text;
+  }
+  const dnnl_version_t *v = dnnl->version();
   snprintf(text, sizeof text, "oneDNN %d.%d.%d%s", v->major, v->minor, v->patch, isa);
   return text;
 }

@@ -11,7 +11,6 @@
  * (the same thread for the same data, step after step), then from the others'.
  */
 #define _GNU_SOURCE
-#include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -164,10 +163,19 @@ static void region(int want) {
   }
 }
 
+/* As other programs that compute: what OMP_NUM_THREADS says, or the cores that this one may use. */
+static int default_threads(void) {
+  const char *wanted = getenv("OMP_NUM_THREADS");
+  cpu_set_t set;
+  long n = wanted ? strtol(wanted, NULL, 10) : 0;
+  if (n < 1) n = sched_getaffinity(0, sizeof set, &set) ? 1 : CPU_COUNT(&set);
+  return (int)ML_MAX(1, ML_MIN(MOST, n));
+}
+
 int ml_threads(void) {
   int n = atomic_load(&threads);
   if (!n) {
-    n = ML_MAX(1, ML_MIN(MOST, omp_get_max_threads())); /* OMP_NUM_THREADS, affinity, cores */
+    n = default_threads();
     atomic_store(&threads, n);
   }
   return n;

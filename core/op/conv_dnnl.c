@@ -10,14 +10,13 @@
  * cut has a part of its own, and the parts are added up in order.
  *
  * Primitives cost milliseconds to make, so they are kept by shape, up to a bound. oneDNN always
- * runs on one thread, see gemm.c.
+ * runs on one thread, see onednn.h.
  */
-#include <dnnl.h>
-#include <omp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "onednn.h"
 #include "op/window.h"
 
 enum { X = ML_CONV_X, W = ML_CONV_W, Y = ML_CONV_Y };
@@ -48,8 +47,6 @@ typedef struct kernel {
 enum { BUCKETS = 64, MOST_KERNELS = 512 };
 static kernel *cache[BUCKETS];
 static int cached;
-static dnnl_engine_t engine;
-static dnnl_stream_t stream;
 
 static const int argument[3][3] = {
     /* [what][operand] */
@@ -57,12 +54,6 @@ static const int argument[3][3] = {
     [X] = {[X] = DNNL_ARG_DIFF_SRC, [W] = DNNL_ARG_WEIGHTS, [Y] = DNNL_ARG_DIFF_DST},
     [W] = {[X] = DNNL_ARG_SRC, [W] = DNNL_ARG_DIFF_WEIGHTS, [Y] = DNNL_ARG_DIFF_DST},
 };
-
-static int alone(void) {
-  int threads = omp_get_max_threads();
-  omp_set_num_threads(1);
-  return threads;
-}
 
 static unsigned bucket_of(const key *k) {
   uint64_t words[sizeof *k / 8], h = 0;
@@ -73,8 +64,8 @@ static unsigned bucket_of(const key *k) {
 
 static void drop(kernel *k) {
   for (int i = 0; i < 3; i++)
-    if (k->part[i].reorder) dnnl_primitive_destroy(k->part[i].reorder);
-  if (k->primitive) dnnl_primitive_destroy(k->primitive);
+    if (k->part[i].reorder) dnnl->primitive_destroy(k->part[i].reorder);
+  if (k->primitive) dnnl->primitive_destroy(k->primitive);
   free(k);
 }
 
@@ -114,12 +105,12 @@ static dnnl_status_t describe(kernel *k) {
   dnnl_status_t s = dnnl_success;
   for (int i = 0; i < 3 && !s; i++) {
     int n = axes + 2 + (i == W ? g : 0);
-    s = dnnl_memory_desc_init_by_strides(&k->part[i].plain, n, dims[i], dnnl_f32, strides[i]);
+    s = dnnl->memory_desc_init_by_strides(&k->part[i].plain, n, dims[i], dnnl_f32, strides[i]);
     if (!s)
-      s = dnnl_memory_desc_init_by_tag(&k->part[i].own, n, dims[i], dnnl_f32, dnnl_format_tag_any);
+      s = dnnl->memory_desc_init_by_tag(&k->part[i].own, n, dims[i], dnnl_f32, dnnl_format_tag_any);
   }
   dnnl_dims_t db = {v->o};
-  if (!s) s = dnnl_memory_desc_init_by_tag(&k->bias, 1, db, dnnl_f32, dnnl_a);
+  if (!s) s = dnnl->memory_desc_init_by_tag(&k->bias, 1, db, dnnl_f32, dnnl_a);
   return s;
 }
 
@@ -134,24 +125,24 @@ static dnnl_status_t describe_conv(dnnl_convolution_desc_t *d, const kernel *k) 
     before[i] = a[i].before, after[i] = a[i].after;
   }
   if (k->key.what == Y)
-    return dnnl_dilated_convolution_forward_desc_init(d, dnnl_forward_training,
-                                                      dnnl_convolution_direct, x, w, b, y, stride,
-                                                      dilation, before, after);
+    return dnnl->dilated_convolution_forward_desc_init(d, dnnl_forward_training,
+                                                       dnnl_convolution_direct, x, w, b, y, stride,
+                                                       dilation, before, after);
   if (k->key.what == X)
-    return dnnl_dilated_convolution_backward_data_desc_init(d, dnnl_convolution_direct, x, w, y,
-                                                            stride, dilation, before, after);
-  return dnnl_dilated_convolution_backward_weights_desc_init(d, dnnl_convolution_direct, x, w, NULL,
-                                                             y, stride, dilation, before, after);
+    return dnnl->dilated_convolution_backward_data_desc_init(d, dnnl_convolution_direct, x, w, y,
+                                                             stride, dilation, before, after);
+  return dnnl->dilated_convolution_backward_weights_desc_init(
+      d, dnnl_convolution_direct, x, w, NULL, y, stride, dilation, before, after);
 }
 
 static dnnl_status_t make_reorder(part *p, bool in, const_dnnl_primitive_attr_t attr) {
-  if (dnnl_memory_desc_equal(&p->plain, &p->own)) return dnnl_success;
-  p->bytes = dnnl_memory_desc_get_size(&p->own);
+  if (dnnl->memory_desc_equal(&p->plain, &p->own)) return dnnl_success;
+  p->bytes = dnnl->memory_desc_get_size(&p->own);
   dnnl_primitive_desc_t pd = NULL;
-  dnnl_status_t s = dnnl_reorder_primitive_desc_create(&pd, in ? &p->plain : &p->own, engine,
-                                                       in ? &p->own : &p->plain, engine, attr);
-  if (!s) s = dnnl_primitive_create(&p->reorder, pd);
-  if (pd) dnnl_primitive_desc_destroy(pd);
+  dnnl_status_t s = dnnl->reorder_primitive_desc_create(
+      &pd, in ? &p->plain : &p->own, dnnl->engine, in ? &p->own : &p->plain, dnnl->engine, attr);
+  if (!s) s = dnnl->primitive_create(&p->reorder, pd);
+  if (pd) dnnl->primitive_desc_destroy(pd);
   return s;
 }
 
@@ -162,24 +153,22 @@ static dnnl_status_t build(kernel *k) {
   dnnl_convolution_desc_t desc;
   dnnl_primitive_desc_t pd = NULL;
   dnnl_primitive_attr_t attr = NULL;
-  if (!engine) s = dnnl_engine_create(&engine, dnnl_cpu, 0);
-  if (!s && !stream) s = dnnl_stream_create(&stream, engine, dnnl_stream_default_flags);
   if (!s) s = describe(k);
   if (!s) s = describe_conv(&desc, k);
-  if (!s) s = dnnl_primitive_attr_create(&attr);
-  if (!s) s = dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
-  if (!s) s = dnnl_primitive_desc_create(&pd, &desc, attr, engine, NULL);
+  if (!s) s = dnnl->primitive_attr_create(&attr);
+  if (!s) s = dnnl->primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user);
+  if (!s) s = dnnl->primitive_desc_create(&pd, &desc, attr, dnnl->engine, NULL);
   if (!s) {
     for (int i = 0; i < 3; i++)
       k->part[i].own =
-          *dnnl_primitive_desc_query_md(pd, dnnl_query_exec_arg_md, argument[k->key.what][i]);
-    k->pad = *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
-    k->pad_bytes = dnnl_memory_desc_get_size(&k->pad);
-    s = dnnl_primitive_create(&k->primitive, pd);
+          *dnnl->primitive_desc_query_md(pd, dnnl_query_exec_arg_md, argument[k->key.what][i]);
+    k->pad = *dnnl->primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+    k->pad_bytes = dnnl->memory_desc_get_size(&k->pad);
+    s = dnnl->primitive_create(&k->primitive, pd);
   }
   for (int i = 0; i < 3 && !s; i++) s = make_reorder(&k->part[i], i != k->key.what, attr);
-  if (attr) dnnl_primitive_attr_destroy(attr);
-  if (pd) dnnl_primitive_desc_destroy(pd);
+  if (attr) dnnl->primitive_attr_destroy(attr);
+  if (pd) dnnl->primitive_desc_destroy(pd);
   return s;
 }
 
@@ -194,9 +183,9 @@ static ml_err find(kernel **out, const key *wanted) {
   kernel *k = calloc(1, sizeof *k);
   if (!k) return ml_fail(ML_ENOMEM, "out of memory: a oneDNN primitive");
   k->key = *wanted;
-  int threads = alone();
+  int threads = ml__onednn_alone();
   dnnl_status_t s = build(k);
-  omp_set_num_threads(threads);
+  ml__onednn_done(threads);
   if (s) {
     drop(k);
     return ml_fail(s == dnnl_out_of_memory ? ML_ENOMEM : ML_EARG,
@@ -214,12 +203,12 @@ static ml_err find(kernel **out, const key *wanted) {
 static dnnl_status_t copy(const part *p, bool in, const void *from, void *to) {
   dnnl_memory_t a = NULL, b = NULL;
   dnnl_status_t s =
-      dnnl_memory_create(&a, in ? &p->plain : &p->own, engine, (void *)(uintptr_t)from);
-  if (!s) s = dnnl_memory_create(&b, in ? &p->own : &p->plain, engine, to);
+      dnnl->memory_create(&a, in ? &p->plain : &p->own, dnnl->engine, (void *)(uintptr_t)from);
+  if (!s) s = dnnl->memory_create(&b, in ? &p->own : &p->plain, dnnl->engine, to);
   dnnl_exec_arg_t args[] = {{DNNL_ARG_FROM, a}, {DNNL_ARG_TO, b}};
-  if (!s) s = dnnl_primitive_execute(p->reorder, stream, 2, args);
-  if (a) dnnl_memory_destroy(a);
-  if (b) dnnl_memory_destroy(b);
+  if (!s) s = dnnl->primitive_execute(p->reorder, dnnl->stream, 2, args);
+  if (a) dnnl->memory_destroy(a);
+  if (b) dnnl->memory_destroy(b);
   return s;
 }
 
@@ -236,24 +225,24 @@ static dnnl_status_t run(const kernel *k, float *const plain[3], void *ready, co
     at[i] = !p->bytes ? (void *)plain[i] : i == W && ready ? ready : scratch;
     if (at[i] == scratch) scratch += up(p->bytes);
     if (p->bytes && i != what && at[i] != ready) s = copy(p, true, plain[i], at[i]);
-    if (!s) s = dnnl_memory_create(&mem[n], &p->own, engine, at[i]);
+    if (!s) s = dnnl->memory_create(&mem[n], &p->own, dnnl->engine, at[i]);
     args[n] = (dnnl_exec_arg_t){argument[what][i], mem[n]};
     n++;
   }
   if (!s && bias) {
-    s = dnnl_memory_create(&mem[n], &k->bias, engine, (void *)(uintptr_t)bias);
+    s = dnnl->memory_create(&mem[n], &k->bias, dnnl->engine, (void *)(uintptr_t)bias);
     args[n] = (dnnl_exec_arg_t){DNNL_ARG_BIAS, mem[n]};
     n++;
   }
   if (!s && k->pad_bytes) {
-    s = dnnl_memory_create(&mem[n], &k->pad, engine, scratch);
+    s = dnnl->memory_create(&mem[n], &k->pad, dnnl->engine, scratch);
     args[n] = (dnnl_exec_arg_t){DNNL_ARG_SCRATCHPAD, mem[n]};
     n++;
   }
-  if (!s) s = dnnl_primitive_execute(k->primitive, stream, n, args);
+  if (!s) s = dnnl->primitive_execute(k->primitive, dnnl->stream, n, args);
   if (!s && k->part[what].bytes) s = copy(&k->part[what], false, at[what], plain[what]);
   for (int i = 0; i < 5; i++)
-    if (mem[i]) dnnl_memory_destroy(mem[i]);
+    if (mem[i]) dnnl->memory_destroy(mem[i]);
   return s;
 }
 
@@ -323,6 +312,7 @@ static void choose_cuts(job *j) {
 
 static ml_err prepare(job *j) {
   const ml_geometry *v = j->v;
+  ML_TRY(ml__open_onednn());
   choose_cuts(j);
   j->images = v->n / j->image_parts;
   j->cut_units = j->units / j->channel_parts;
@@ -374,7 +364,7 @@ static kernel *at_channels(const job *j, int64_t images, int64_t piece, float *a
 
 static void reorder_kernels(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  int threads = alone();
+  int threads = ml__onednn_alone();
   for (int64_t c = begin; c < end; c++) {
     float *at[3];
     const float *bias;
@@ -382,12 +372,12 @@ static void reorder_kernels(void *ctx, int64_t begin, int64_t end) {
     dnnl_status_t s = copy(&k->part[W], true, at[W], j->ready + (size_t)c * j->ready_bytes);
     if (s) atomic_store(&j->status, (int)s);
   }
-  omp_set_num_threads(threads);
+  ml__onednn_done(threads);
 }
 
 static void run_cuts(void *ctx, int64_t begin, int64_t end) {
   job *j = ctx;
-  int slot = 0, threads = alone();
+  int slot = 0, threads = ml__onednn_alone();
   while (atomic_flag_test_and_set(&j->taken[slot])) slot = (slot + 1) % j->slots;
   char *scratch = j->scratch + (size_t)slot * j->slot_bytes;
   for (int64_t i = begin; i < end; i++) {
@@ -408,7 +398,7 @@ static void run_cuts(void *ctx, int64_t begin, int64_t end) {
     if (s) atomic_store(&j->status, (int)s);
   }
   atomic_flag_clear(&j->taken[slot]);
-  omp_set_num_threads(threads);
+  ml__onednn_done(threads);
 }
 
 ML_CLONES static void add_parts(void *ctx, int64_t begin, int64_t end) {

@@ -6,8 +6,8 @@
 
 /*
  * C[M,N] = alpha op(A) op(B) + beta C, row-major, leading dimensions in elements; op transposes
- * where ta or tb. By oneDNN, on the calling thread: callers cut by ml_parallel, chunks, and so
- * the order of every sum, by shapes alone.
+ * where ta or tb. By oneDNN, small ones by our own loops, on the calling thread: callers cut by
+ * ml_parallel, chunks, and so the order of every sum, by shapes alone.
  */
 ml_err ml__gemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                 int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
@@ -21,6 +21,8 @@ ml_err ml__gemm_packed(int dtype, int64_t m, int64_t n, int64_t k, double alpha,
                        int64_t a_down, int64_t a_right, const void *b, int64_t b_down,
                        int64_t b_right, bool add, void *c, int64_t ldc);
 bool ml__gemm_packed_fast(void); /* whether it can be the faster one in f32 on this machine */
+/* Whether a product is too small to be worth the start of sgemm: its first call makes its code. */
+bool ml__gemm_packed_small(int64_t m, int64_t n, int64_t k);
 
 enum { ML_ACT_NONE, ML_ACT_RELU, ML_ACT_SIGMOID };
 

@@ -2,10 +2,11 @@
  * gemm_packed: C[M,N] = alpha A B, or C + alpha A B, in f32 or f64, for A and B of any strides.
  *
  * Blocks of A (KC deep) and of B are copied into panels of MR rows and of two vectors' columns, and
- * tiles of C stay in twelve registers over a block of K: strides matter to the copies alone. oneDNN
- * 2.6 has no product in f64; and its sgemm on AVX2 reads its inputs where they lie, at half its own
- * best speed where they are transposed or their rows lie a power of two apart (37 against 80
- * GFLOP/s a core at 128 x 1024 x 1024; here 80 to 90 at all of these).
+ * tiles of C stay in twelve registers over a block of K: strides matter to the copies alone. Small
+ * ones are read where they lie. oneDNN 2.6 has no product in f64; and its sgemm on AVX2 reads its
+ * inputs where they lie, at half its own best speed where they are transposed or their rows lie a
+ * power of two apart (37 against 80 GFLOP/s a core at 128 x 1024 x 1024; here 80 to 90 at all of
+ * these). Its first call also takes 16 to 30 ms, to make its code.
  *
  * An element's sum runs over K in blocks of KC in order, wherever the cuts of M and N lie: the
  * result does not depend on them, nor on the number of threads.
@@ -20,8 +21,9 @@
 enum {
   MR = 6,
   KC = 256,
-  MC = 264,  /* rows of a block of A, in f32; half as many in f64: 270 KB, of the second level */
-  NC = 2048, /* columns of a block of B */
+  MC = 264,    /* rows of a block of A, in f32; half as many in f64: 270 KB, of the second level */
+  NC = 2048,   /* columns of a block of B */
+  WORTH = 192, /* uses of an element of A or of B from which a copy of it pays */
   WIDEST = 16
 };
 
@@ -30,29 +32,33 @@ enum {
 typedef float v8f __attribute__((vector_size(32), aligned(4), may_alias));
 typedef double v4d __attribute__((vector_size(32), aligned(8), may_alias));
 
-/* c[MR][two vectors] = alpha sum over k of a[k][MR] b[k][two vectors], added to c where `add`. */
-#define TILE(name, real, vector, lanes)                                                        \
-  INLINE void name(int64_t depth, const real *a, const real *b, real alpha, bool add, real *c, \
-                   int64_t ldc) {                                                              \
-    vector acc[MR][2];                                                                         \
-    for (int i = 0; i < MR; i++) acc[i][0] = acc[i][1] = (vector){0};                          \
-    for (int64_t k = 0; k < depth; k++, a += MR, b += 2 * lanes) {                             \
-      vector b0 = *(const vector *)b, b1 = *(const vector *)(b + lanes);                       \
-      for (int i = 0; i < MR; i++) {                                                           \
-        acc[i][0] += a[i] * b0;                                                                \
-        acc[i][1] += a[i] * b1;                                                                \
-      }                                                                                        \
-    }                                                                                          \
-    for (int i = 0; i < MR; i++, c += ldc) {                                                   \
-      acc[i][0] *= alpha;                                                                      \
-      acc[i][1] *= alpha;                                                                      \
-      if (add) {                                                                               \
-        acc[i][0] += *(vector *)c;                                                             \
-        acc[i][1] += *(vector *)(c + lanes);                                                   \
-      }                                                                                        \
-      *(vector *)c = acc[i][0];                                                                \
-      *(vector *)(c + lanes) = acc[i][1];                                                      \
-    }                                                                                          \
+/*
+ * c[H][W vectors] = alpha sum over k of a[H][k] b[k][W vectors], added to c where `add`: rows of a
+ * `ad` apart and its columns `ar`, rows of b `bd`.
+ */
+#define TILE(name, real, vector, lanes)                                                            \
+  INLINE void name(const int H, const int W, int64_t depth, const real *a, int64_t ad, int64_t ar, \
+                   const real *b, int64_t bd, real alpha, bool add, real *c, int64_t ldc) {        \
+    vector acc[MR][2];                                                                             \
+    const real *row[MR];                                                                           \
+    for (int i = 0; i < H; i++) {                                                                  \
+      row[i] = a + i * ad;                                                                         \
+      for (int w = 0; w < W; w++) acc[i][w] = (vector){0};                                         \
+    }                                                                                              \
+    for (int64_t k = 0, at = 0; k < depth; k++, at += ar, b += bd) {                               \
+      vector bv[2];                                                                                \
+      for (int w = 0; w < W; w++) bv[w] = *(const vector *)(b + w * lanes);                        \
+      for (int i = 0; i < H; i++)                                                                  \
+        for (int w = 0; w < W; w++) acc[i][w] += row[i][at] * bv[w];                               \
+    }                                                                                              \
+    for (int i = 0; i < H; i++, c += ldc) {                                                        \
+      for (int w = 0; w < W; w++) {                                                                \
+        vector *to = (vector *)(c + w * lanes);                                                    \
+        acc[i][w] *= alpha;                                                                        \
+        if (add) acc[i][w] += *to;                                                                 \
+        *to = acc[i][w];                                                                           \
+      }                                                                                            \
+    }                                                                                              \
   }
 TILE(tile_f32, float, v8f, 8)
 TILE(tile_f64, double, v4d, 4)
@@ -61,33 +67,71 @@ TILE(tile_f64, double, v4d, 4)
 typedef uint32_t w4 __attribute__((may_alias));
 typedef uint64_t w8 __attribute__((may_alias));
 
+typedef float v4f __attribute__((vector_size(16), aligned(4), may_alias));
+
+/* Eight numbers of each of eight rows, of which `n` are there, the others zeros, transposed. */
+INLINE void transpose(const float *from, int64_t step, int64_t n, v8f *out) {
+  typedef int32_t v8i __attribute__((vector_size(32)));
+  for (int h = 0; h < 2; h++, from += 4) { /* four columns */
+    v8f r[4], t[4];
+    for (int i = 0; i < 4; i++) {
+      v4f low = i < n ? *(const v4f *)(from + i * step) : (v4f){0};
+      v4f high = i + 4 < n ? *(const v4f *)(from + (i + 4) * step) : (v4f){0};
+      r[i] = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7);
+    }
+    for (int i = 0; i < 2; i++) {
+      t[i] = __builtin_shuffle(r[2 * i], r[2 * i + 1], (v8i){0, 8, 1, 9, 4, 12, 5, 13});
+      t[i + 2] = __builtin_shuffle(r[2 * i], r[2 * i + 1], (v8i){2, 10, 3, 11, 6, 14, 7, 15});
+    }
+    for (int i = 0; i < 2; i++) {
+      const v8f *p = t + 2 * i;
+      out[4 * h + 2 * i] = __builtin_shuffle(p[0], p[1], (v8i){0, 1, 8, 9, 4, 5, 12, 13});
+      out[4 * h + 2 * i + 1] = __builtin_shuffle(p[0], p[1], (v8i){2, 3, 10, 11, 6, 7, 14, 15});
+    }
+  }
+}
+
+/*
+ * A panel of `width` (6 or 16) rows of `depth` f32 that lie side by side, `step` apart; those from
+ * n on are zeros. Of six, eight are written: the next six (or the next panel) go over the two more.
+ */
+INLINE void pack_rows(const int width, int64_t depth, int64_t n, const float *restrict from,
+                      int64_t step, float *restrict to) {
+  int64_t k = 0;
+  for (; k + 8 <= depth; k += 8) {
+    for (int i = 0; i < width; i += 8) {
+      v8f r[8];
+      transpose(from + i * step + k, step, ML_MIN(n, (int64_t)width) - i, r);
+      for (int q = 0; q < 8; q++) *(v8f *)(to + (k + q) * width + i) = r[q];
+    }
+  }
+  for (; k < depth; k++)
+    for (int i = 0; i < width; i++) to[k * width + i] = i < n ? from[i * step + k] : 0;
+}
+
 /*
  * `n` rows (or columns) of `depth` elements, `step` apart with `deep` from one element to the next,
- * into panels of `width`, the last one filled up with zeros. Where they lie side by side (step 1)
- * one element of all at a time, else a panel at a time.
+ * into panels of `width`, the last one filled up with zeros.
  */
-#define PACK(name, word)                                                                      \
-  INLINE void name(const int width, int64_t depth, int64_t n, const word *from, int64_t step, \
-                   int64_t deep, word *to) {                                                  \
-    int64_t whole = n / width * width;                                                        \
-    if (step == 1) {                                                                          \
-      for (int64_t k = 0; k < depth; k++) {                                                   \
-        const word *row = from + k * deep;                                                    \
-        word *at = to + k * width;                                                            \
-        for (int64_t j = 0; j < whole; j += width, at += depth * width)                       \
-          for (int i = 0; i < width; i++) at[i] = row[j + i];                                 \
-      }                                                                                       \
-    } else {                                                                                  \
-      for (int64_t j = 0; j < whole; j += width)                                              \
-        for (int64_t k = 0; k < depth; k++)                                                   \
-          for (int i = 0; i < width; i++)                                                     \
-            to[j * depth + k * width + i] = from[(j + i) * step + k * deep];                  \
-    }                                                                                         \
-    if (whole == n) return;                                                                   \
-    for (int64_t k = 0; k < depth; k++)                                                       \
-      for (int i = 0; i < width; i++)                                                         \
-        to[whole * depth + k * width + i] =                                                   \
-            whole + i < n ? from[(whole + i) * step + k * deep] : 0;                          \
+#define PACK(name, word)                                                                        \
+  INLINE void name(const int width, int64_t depth, int64_t n, const word *restrict from,        \
+                   int64_t step, int64_t deep, word *restrict to) {                             \
+    for (; n > 0; n -= width, from += width * step, to += depth * width) {                      \
+      if (deep == 1 && sizeof(word) == 4) {                                                     \
+        if (n >= width) pack_rows(width, depth, width, (const float *)from, step, (float *)to); \
+        else pack_rows(width, depth, n, (const float *)from, step, (float *)to);                \
+        continue;                                                                               \
+      }                                                                                         \
+      for (int64_t k = 0; k < depth; k++) {                                                     \
+        const word *at = from + k * deep;                                                       \
+        if (n >= width && step == 1)                                                            \
+          for (int i = 0; i < width; i++) to[k * width + i] = at[i];                            \
+        else if (n >= width)                                                                    \
+          for (int i = 0; i < width; i++) to[k * width + i] = at[i * step];                     \
+        else                                                                                    \
+          for (int i = 0; i < width; i++) to[k * width + i] = i < n ? at[i * step] : 0;         \
+      }                                                                                         \
+    }                                                                                           \
   }
 PACK(pack_w4, w4)
 PACK(pack_w8, w8)
@@ -103,66 +147,109 @@ INLINE void pack(const int size, const int width, int64_t depth, int64_t n, cons
   else pack_w8(width, depth, n, (const w8 *)from, step, deep, to);
 }
 
-INLINE void tile(const int size, int64_t depth, const char *a, const char *b, double alpha,
-                 bool add, char *c, int64_t ldc) {
+/* What all tiles of a block have in common. */
+typedef struct block {
+  int64_t depth, ad, ar, bd, ldc;
+  double alpha;
+  bool add;
+} block;
+
+INLINE void tile(const int size, const int H, const int W, const block *t, const char *a,
+                 int64_t ad, int64_t ar, const char *b, char *c, int64_t ldc) {
   if (size == 4)
-    tile_f32(depth, (const float *)a, (const float *)b, (float)alpha, add, (float *)c, ldc);
-  else tile_f64(depth, (const double *)a, (const double *)b, alpha, add, (double *)c, ldc);
+    tile_f32(H, W, t->depth, (const float *)a, ad, ar, (const float *)b, t->bd, (float)t->alpha,
+             t->add, (float *)c, ldc);
+  else
+    tile_f64(H, W, t->depth, (const double *)a, ad, ar, (const double *)b, t->bd, t->alpha, t->add,
+             (double *)c, ldc);
 }
 
-/* The tiles of m rows, whose panels are `pa`, and of n columns. */
-INLINE void tiles(const int size, int64_t m, int64_t n, int64_t depth, double alpha, bool add,
-                  const char *pa, const char *pb, char *c, int64_t ldc) {
-  const int nr = 64 / size;
-  for (int64_t j = 0; j < n; j += nr, pb += depth * nr * size) {
-    int64_t width = ML_MIN(n - j, (int64_t)nr);
-    for (int64_t i = 0; i < m; i += MR) {
-      int64_t height = ML_MIN(m - i, (int64_t)MR);
-      char *to = c + (i * ldc + j) * size;
-      const char *a = pa + i * depth * size;
-      if (width == nr && height == MR) {
-        tile(size, depth, a, pb, alpha, add, to, ldc);
-        continue;
-      }
-      _Alignas(32) char edge[MR * WIDEST * 8] = {0};
-      for (int64_t r = 0; add && r < height; r++)
-        memcpy(edge + r * nr * size, to + r * ldc * size, (size_t)(width * size));
-      tile(size, depth, a, pb, alpha, add, edge, nr);
-      for (int64_t r = 0; r < height; r++)
-        memcpy(to + r * ldc * size, edge + r * nr * size, (size_t)(width * size));
-    }
+/* A tile of 1 to MR rows; of A's panel (`packed`) or of A itself. */
+INLINE void tile_of(const int size, const int W, const bool packed, int64_t height, const block *t,
+                    const char *a, const char *b, char *c, int64_t ldc) {
+  const int64_t ad = packed ? 1 : t->ad, ar = packed ? MR : t->ar;
+  switch (height) {
+    case 1: tile(size, 1, W, t, a, ad, ar, b, c, ldc); break;
+    case 2: tile(size, 2, W, t, a, ad, ar, b, c, ldc); break;
+    case 3: tile(size, 3, W, t, a, ad, ar, b, c, ldc); break;
+    case 4: tile(size, 4, W, t, a, ad, ar, b, c, ldc); break;
+    case 5: tile(size, 5, W, t, a, ad, ar, b, c, ldc); break;
+    default: tile(size, MR, W, t, a, ad, ar, b, c, ldc);
   }
 }
 
-/* All of C; pa and pb hold a block of A and of B each. */
+/* The tiles of m rows and of a strip of `width` columns, at most two vectors. */
+INLINE void strip(const int size, const bool packed, int64_t m, int64_t width, const block *t,
+                  const char *a, const char *b, char *c) {
+  const int nr = 64 / size;
+  /* in sixes, as panels are; else of even heights */
+  int64_t many = (m + MR - 1) / MR, i = 0;
+  for (int64_t q = 0; q < many; q++) {
+    int64_t height = packed ? ML_MIN(MR, m - i) : m * (q + 1) / many - i;
+    const char *from = a + (packed ? i * t->depth : i * t->ad) * size;
+    char *to = c + i * t->ldc * size;
+    i += height;
+    if (width == nr) {
+      tile_of(size, 2, packed, height, t, from, b, to, t->ldc);
+      continue;
+    }
+    if (width == nr / 2) {
+      tile_of(size, 1, packed, height, t, from, b, to, t->ldc);
+      continue;
+    }
+    _Alignas(32) char edge[MR * WIDEST * 8];
+    for (int64_t r = 0; t->add && r < height; r++)
+      memcpy(edge + r * nr * size, to + r * t->ldc * size, (size_t)(width * size));
+    if (width < nr / 2) tile_of(size, 1, packed, height, t, from, b, edge, nr);
+    else tile_of(size, 2, packed, height, t, from, b, edge, nr);
+    for (int64_t r = 0; r < height; r++)
+      memcpy(to + r * t->ldc * size, edge + r * nr * size, (size_t)(width * size));
+  }
+}
+
+/*
+ * All of C; pa and pb hold a block of A and of B each. A is read where it lies (pa NULL) or copied,
+ * B where `b_stays` but for the last columns.
+ */
 INLINE void product(const int size, int64_t m, int64_t n, int64_t k, double alpha, matrix a,
-                    matrix b, bool add, char *c, int64_t ldc, char *pa, char *pb) {
-  const int64_t mc = MC * 4 / size;
+                    matrix b, bool add, char *c, int64_t ldc, char *pa, char *pb, bool b_stays) {
+  const int64_t mc = pa ? MC * 4 / size : m, nr = 64 / size;
   for (int64_t j = 0; j < n; j += NC) {
     int64_t columns = ML_MIN(n - j, (int64_t)NC);
+    int64_t tail = columns % nr, stay = b_stays ? columns - (tail == nr / 2 ? 0 : tail) : 0;
     for (int64_t l = 0; l < k; l += KC) {
       int64_t depth = ML_MIN(k - l, (int64_t)KC);
-      pack(size, 64 / size, depth, columns, b.data + (l * b.down + j * b.right) * size, b.right,
-           b.down, pb);
+      block t = {depth, a.down, a.right, nr, ldc, alpha, add || l > 0};
+      const char *from = b.data + (l * b.down + j * b.right) * size;
+      pack(size, 64 / size, depth, columns - stay, from + stay * b.right * size, b.right, b.down,
+           pb);
       for (int64_t i = 0; i < m; i += mc) {
         int64_t rows = ML_MIN(m - i, mc);
-        pack(size, MR, depth, rows, a.data + (i * a.down + l * a.right) * size, a.down, a.right,
-             pa);
-        tiles(size, rows, columns, depth, alpha, add || l > 0, pa, pb, c + (i * ldc + j) * size,
-              ldc);
+        const char *as = a.data + (i * a.down + l * a.right) * size;
+        if (pa) pack(size, MR, depth, rows, as, a.down, a.right, pa);
+        for (int64_t s = 0; s < columns; s += nr) {
+          char *to = c + (i * ldc + j + s) * size;
+          const char *bs = s < stay ? from + s * size : pb + (s - stay) * depth * size;
+          int64_t width = ML_MIN(nr, columns - s);
+          t.bd = s < stay ? b.down : nr;
+          if (pa) strip(size, true, rows, width, &t, pa, bs, to);
+          else strip(size, false, rows, width, &t, as, bs, to);
+        }
       }
     }
   }
 }
 
 ML_CLONES static void product_f32(int64_t m, int64_t n, int64_t k, double alpha, matrix a, matrix b,
-                                  bool add, char *c, int64_t ldc, char *pa, char *pb) {
-  product(4, m, n, k, alpha, a, b, add, c, ldc, pa, pb);
+                                  bool add, char *c, int64_t ldc, char *pa, char *pb,
+                                  bool b_stays) {
+  product(4, m, n, k, alpha, a, b, add, c, ldc, pa, pb, b_stays);
 }
 
 ML_CLONES static void product_f64(int64_t m, int64_t n, int64_t k, double alpha, matrix a, matrix b,
-                                  bool add, char *c, int64_t ldc, char *pa, char *pb) {
-  product(8, m, n, k, alpha, a, b, add, c, ldc, pa, pb);
+                                  bool add, char *c, int64_t ldc, char *pa, char *pb,
+                                  bool b_stays) {
+  product(8, m, n, k, alpha, a, b, add, c, ldc, pa, pb, b_stays);
 }
 
 /* A thread's panels, kept for its next product: 2.4 MB at most. */
@@ -188,12 +275,15 @@ ml_err ml__gemm_packed(int dtype, int64_t m, int64_t n, int64_t k, double alpha,
   }
   int64_t rows = (ML_MIN(m, MC * 4 / size) + MR - 1) / MR * MR, depth = ML_MIN(k, (int64_t)KC);
   int64_t columns = (ML_MIN(n, (int64_t)NC) + nr - 1) / nr * nr;
-  int64_t a_bytes = (rows * depth * size + 63) / 64 * 64, b_bytes = columns * depth * size;
+  /* Copies pay where they are read often, or where rows would be gathered element by element. */
+  bool b_stays = b_right == 1 && m < WORTH, a_stays = a_right == 1 && n < WORTH;
+  int64_t a_bytes = a_stays ? 0 : rows * depth * size / 64 * 64 + 128; /* see pack_rows */
+  int64_t b_bytes = columns * depth * size;
   char *pa = panels((size_t)(a_bytes + b_bytes));
   if (!pa) return ml_fail(ML_ENOMEM, "out of memory: panels of a matrix product");
   (size == 4 ? product_f32 : product_f64)(m, n, k, alpha, (matrix){a, a_down, a_right},
-                                          (matrix){b, b_down, b_right}, add, c, ldc, pa,
-                                          pa + a_bytes);
+                                          (matrix){b, b_down, b_right}, add, c, ldc,
+                                          a_stays ? NULL : pa, pa + a_bytes, b_stays);
   return ML_OK;
 }
 
@@ -204,4 +294,8 @@ bool ml__gemm_packed_fast(void) {
 #else
   return false;
 #endif
+}
+
+bool ml__gemm_packed_small(int64_t m, int64_t n, int64_t k) {
+  return (double)m * (double)n * (double)k <= (ml__gemm_packed_fast() ? 1 << 21 : 1 << 18);
 }

@@ -1,6 +1,6 @@
 /*
  * matmul: y[…, m, n] = sum_k a[…, m, k] b[…, k, n], batch axes broadcast, each matrix transposed
- * first where asked; f64 and f32, any strides, no copies of the inputs.
+ * first where asked; f64 and f32, any strides, no copies of the inputs; bf16 where the CPU has it.
  *
  * Batch axes over which b stays the same become rows of one product. What is left is cut into
  * products of blocks of rows and columns (matmul_cut.c).
@@ -116,10 +116,27 @@ static ml_products products_of(ml_tensor *y, const ml_tensor *a, const ml_tensor
   return p;
 }
 
+/* What oneDNN has no primitive for: converted, computed and converted back. */
+static ml_err through_f32(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, bool ta, bool tb) {
+  const ml_tensor *given[3] = {y, a, b};
+  ml_tensor *wide[3] = {0};
+  ml_err e = ML_OK;
+  for (int i = 0; i < 3 && e == ML_OK; i++) {
+    e = ml__new(&wide[i], ML_F32, given[i]->info.ndim, given[i]->info.shape);
+    if (e == ML_OK && i > 0) e = ml__copy(wide[i], given[i]);
+  }
+  if (e == ML_OK) e = ml_matmul_cpu(wide[0], wide[1], wide[2], ta, tb);
+  if (e == ML_OK) e = ml__copy(y, wide[0]);
+  for (int i = 0; i < 3; i++) ml__unref(wide[i]);
+  return e;
+}
+
 ml_err ml_matmul_cpu(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, int64_t ta, int64_t tb) {
+  bool narrow = y->info.dtype == ML_BF16, done = false;
   if (y->info.count == 0) return ML_OK;
   ml_products p = products_of(y, a, b, ta, tb);
-  return ml__products(&p);
+  if (!narrow || p.k > 0) ML_TRY(ml__products(&p, &done));
+  return done ? ML_OK : through_f32(y, a, b, ta, tb);
 }
 
 ml_err ml_matmul_ref(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, int64_t ta, int64_t tb) {

@@ -15,7 +15,7 @@ typedef struct ml_batch_axis {
 
 /* c[batch, m, n] = a[m, k] b[k, n] for each of the batch; c in row order without gaps. */
 typedef struct ml_products {
-  int dtype; /* ML_F64 or ML_F32 */
+  int dtype; /* ML_F64, ML_F32 or one of ml__native_dtypes */
   int64_t m, n, k;
   ml_matrix a, b;
   void *c;
@@ -24,7 +24,8 @@ typedef struct ml_products {
   ml_batch_axis axes[ML_MAX_DIM];
 } ml_products;
 
-ml_err ml__products(const ml_products *p);
+/* *done: false where a 16-bit dtype has no way here, by these strides. */
+ml_err ml__products(const ml_products *p, bool *done);
 /* Where the matrices of one of the batch begin, in elements. */
 void ml__products_at(const ml_products *p, int64_t q, int64_t *a, int64_t *b);
 

@@ -6,6 +6,7 @@ return {
   arg = { { "a", "f64|f32[...]" }, { "b", "a[...]" }, { "ta", "bool" }, { "tb", "bool" } },
   out = { "y", "a", shape = "matmul(a, b, ta, tb)" },
   cpu = "f64|f32",
+  native = "bf16",
   strided = true,
   grad = "matmul_backward", twice = true,
   tol = { f32 = 1e-5 },

@@ -1,21 +1,23 @@
 /*
  * matmul_cut: a batch of matrix products on all threads.
  *
- * Three ways to a product, chosen by dtype, shape and strides (and the machine's instructions):
+ * Four ways to a product, chosen by dtype, shape and strides (and the machine's instructions):
  *   loops   vectors and products of few multiplications
- *   packed  our own blocked product (gemm_packed.c): f64; f32 of odd strides, or where faster
+ *   packed  our own blocked product (gemm_packed.c): f64; f32 of odd strides, small, or faster
  *   sgemm   oneDNN's, on one thread, for the rest of f32
+ *   native  oneDNN's primitive: bf16 where the CPU multiplies it (gemm_native.c)
  * The first two sum the same way wherever C is cut, and are cut into as many blocks as there are
- * threads; sgemm may not, and is cut by shape alone. So no result depends on the number of threads.
+ * threads; oneDNN may not, and is cut by shape alone. So no result depends on their number.
  */
 #include <stdatomic.h>
 #include <string.h>
 
 #include "op/gemm.h"
+#include "op/gemm_native.h"
 #include "op/linear.h"
 #include "op/matmul.h"
 
-enum { LOOPS, PACKED, SGEMM };
+enum { LOOPS, PACKED, SGEMM, NATIVE };
 enum {
   FEW = 1 << 9, /* multiplications up to which loops are the fastest */
   LARGE =
@@ -25,11 +27,41 @@ enum {
 
 /* -- loops -- */
 
+typedef float v_f32 __attribute__((vector_size(32), aligned(4), may_alias));
+typedef double v_f64 __attribute__((vector_size(32), aligned(8), may_alias));
+
+/* c[0, R) = products of `a` with R rows that lie `step` apart, each in two vectors of parts. */
+#define DOTS(name, real, vector)                                                                 \
+  static inline __attribute__((always_inline)) void name(const int R, int64_t k, const real *a,  \
+                                                         const real *b, int64_t step, real *c) { \
+    enum { LANES = 32 / sizeof(real) };                                                          \
+    vector part[4][2];                                                                           \
+    for (int r = 0; r < R; r++) part[r][0] = part[r][1] = (vector){0};                           \
+    int64_t l = 0;                                                                               \
+    for (; l + 2 * LANES <= k; l += 2 * LANES) {                                                 \
+      vector a0 = *(const vector *)(a + l), a1 = *(const vector *)(a + l + LANES);               \
+      for (int r = 0; r < R; r++) {                                                              \
+        part[r][0] += a0 * *(const vector *)(b + r * step + l);                                  \
+        part[r][1] += a1 * *(const vector *)(b + r * step + l + LANES);                          \
+      }                                                                                          \
+    }                                                                                            \
+    for (int r = 0; r < R; r++) {                                                                \
+      vector v = part[r][0] + part[r][1];                                                        \
+      real s = 0;                                                                                \
+      for (int q = 0; q < LANES / 4; q++)                                                        \
+        s += (v[4 * q] + v[4 * q + 2]) + (v[4 * q + 1] + v[4 * q + 3]);                          \
+      for (int64_t q = l; q < k; q++) s += a[q] * b[r * step + q];                               \
+      c[r] = s;                                                                                  \
+    }                                                                                            \
+  }
+DOTS(dots_f32, float, v_f32)
+DOTS(dots_f64, double, v_f64)
+
 /*
  * Where b's rows lie side by side: rows of C gather rows of b. Else each element is a product of
- * two vectors, in 32 parts where both lie side by side.
+ * two vectors, four of them at once where both lie side by side.
  */
-#define PRODUCT(name, real)                                                                       \
+#define PRODUCT(name, real, dots)                                                                 \
   ML_CLONES static void name(int64_t m, int64_t n, int64_t k, const real *restrict a, int64_t ad, \
                              int64_t ar, const real *restrict b, int64_t bd, int64_t br,          \
                              real *restrict c, int64_t ldc) {                                     \
@@ -47,22 +79,21 @@ enum {
         for (; l < k; l++)                                                                        \
           for (int64_t j = from; j < to; j++) c[j] += a[l * ar] * b[l * bd + j];                  \
       }                                                                                           \
-      for (int64_t j = 0; br != 1 && j < n; j++) {                                                \
-        const real *v = b + j * br;                                                               \
-        real part[32] = {0}, s = 0;                                                               \
-        int64_t l = 0;                                                                            \
-        if (ar == 1 && bd == 1)                                                                   \
-          for (; l + 32 <= k; l += 32)                                                            \
-            for (int q = 0; q < 32; q++) part[q] += a[l + q] * v[l + q];                          \
-        for (; l < k; l++) s += a[l * ar] * v[l * bd];                                            \
-        for (int w = 16; w > 0; w /= 2)                                                           \
-          for (int q = 0; q < w; q++) part[q] += part[q + w];                                     \
-        c[j] = s + part[0];                                                                       \
+      if (br == 1) continue;                                                                      \
+      int64_t j = 0;                                                                              \
+      if (ar == 1 && bd == 1) {                                                                   \
+        for (; j + 4 <= n; j += 4) dots(4, k, a, b + j * br, br, c + j);                          \
+        for (; j < n; j++) dots(1, k, a, b + j * br, br, c + j);                                  \
+      }                                                                                           \
+      for (; j < n; j++) {                                                                        \
+        real s = 0;                                                                               \
+        for (int64_t l = 0; l < k; l++) s += a[l * ar] * b[j * br + l * bd];                      \
+        c[j] = s;                                                                                 \
       }                                                                                           \
     }                                                                                             \
   }
-PRODUCT(product_f32, float)
-PRODUCT(product_f64, double)
+PRODUCT(product_f32, float, dots_f32)
+PRODUCT(product_f64, double, dots_f64)
 
 /* -- which way -- */
 
@@ -74,7 +105,7 @@ static bool leads(int64_t rows, int64_t columns, int64_t down, int64_t right) {
 typedef struct work {
   ml_products p;
   int way;
-  bool ta, tb;
+  bool ta, tb, read; /* read: sgemm takes both as they lie */
   int64_t lda, ldb;
   int64_t rows, columns, down, across; /* of a block, and how many of them */
   _Atomic int err;
@@ -94,16 +125,20 @@ static bool readable(const ml_matrix *x, int64_t rows, int64_t columns, bool *t,
 
 /* oneDNN on AVX2 copies nothing while C has few rows, and pays for rows a power of two apart. */
 static bool packed_wins(const work *w) {
+  if (ml__gemm_packed_small(w->p.m, w->p.n, w->p.k)) return true;
   if (w->p.m < 24 || w->p.n < 32 || !ml__gemm_packed_fast()) return false;
   return (w->ta && w->lda % 256 == 0) || (!w->tb && w->ldb % 256 == 0);
 }
 
-static void choose(work *w) {
+/* native: oneDNN's primitive is among the ways. */
+static void choose(work *w, bool native) {
   const ml_products *p = &w->p;
   bool vector = p->m == 1 || p->n == 1;
-  bool read =
+  bool read = w->read =
       readable(&p->a, p->m, p->k, &w->ta, &w->lda) && readable(&p->b, p->k, p->n, &w->tb, &w->ldb);
-  if (vector || (double)p->m * (double)p->n * (double)p->k <= FEW) w->way = LOOPS;
+  bool forced = native && p->dtype == ML_F32 && p->k > 0 && ml__native_forced();
+  if (p->dtype == ML_BF16 || forced) w->way = NATIVE;
+  else if (vector || (double)p->m * (double)p->n * (double)p->k <= FEW) w->way = LOOPS;
   else if (p->dtype == ML_F64 || !read) w->way = PACKED;
   else w->way = packed_wins(w) ? PACKED : SGEMM;
 }
@@ -116,7 +151,7 @@ static void cut(work *w) {
   const ml_products *p = &w->p;
   int64_t step_m = w->way == LOOPS ? 1 : 6, step_n = w->way == LOOPS ? 64 : 16;
   int64_t most = (int64_t)((double)p->m * (double)p->n * (double)p->k / ML__CUT), parts;
-  if (w->way == SGEMM) {
+  if (w->way >= SGEMM) {
     parts = ML_MAX(2, most / LARGE & ~1);
   } else {
     parts = (ml_threads() + p->batch - 1) / p->batch;
@@ -148,8 +183,30 @@ void ml__products_at(const ml_products *p, int64_t q, int64_t *a, int64_t *b) {
   }
 }
 
+static ml_native native_of(const work *w, int64_t m, int64_t n) {
+  const ml_products *p = &w->p;
+  return (ml_native){p->dtype, m, n, p->k, p->a.down, p->a.right, p->b.down, p->b.right, p->n};
+}
+
+/* Makes the primitives of all blocks: those of the last rows and columns may be smaller. */
+static ml_err prepare_native(const work *w, bool *able) {
+  int64_t m[2] = {w->rows, w->p.m - (w->down - 1) * w->rows};
+  int64_t n[2] = {w->columns, w->p.n - (w->across - 1) * w->columns};
+  ml__gemm_native_room();
+  *able = w->read;
+  for (int i = 0; i < 4 && *able; i++) {
+    ml_native key = native_of(w, ML_MIN(m[i / 2], w->p.m), ML_MIN(n[i % 2], w->p.n));
+    ML_TRY(ml__gemm_native_prepare(&key, able));
+  }
+  return ML_OK;
+}
+
 static ml_err block(const work *w, int64_t m, int64_t n, const void *a, const void *b, void *c) {
   const ml_products *p = &w->p;
+  if (w->way == NATIVE) {
+    ml_native key = native_of(w, m, n);
+    return ml__gemm_native(&key, a, b, c);
+  }
   if (w->way == SGEMM)
     return ml__gemm(w->ta, w->tb, m, n, p->k, 1, a, w->lda, b, w->ldb, 0, c, p->n);
   if (w->way == PACKED)
@@ -164,7 +221,7 @@ static ml_err block(const work *w, int64_t m, int64_t n, const void *a, const vo
 static void blocks(void *ctx, int64_t begin, int64_t end) {
   work *w = ctx;
   const ml_products *p = &w->p;
-  int64_t size = p->dtype == ML_F64 ? 8 : 4, each = w->down * w->across;
+  int64_t size = ml_dtype_size(p->dtype), each = w->down * w->across;
   for (int64_t u = begin; u < end; u++) {
     int64_t q = u / each, i = u % each / w->across * w->rows, j = u % w->across * w->columns;
     int64_t a, b;
@@ -191,11 +248,19 @@ static void lay_down(ml_products *p) {
   }
 }
 
-ml_err ml__products(const ml_products *p) {
+ml_err ml__products(const ml_products *p, bool *done) {
   work w = {.p = *p};
+  *done = true;
   if (p->n == 1 && p->m > 1) lay_down(&w.p);
-  choose(&w);
+  choose(&w, true);
   cut(&w);
+  if (w.way == NATIVE) ML_TRY(prepare_native(&w, done));
+  if (!*done && p->dtype == ML_BF16) return ML_OK;
+  if (!*done) {
+    choose(&w, false);
+    cut(&w);
+    *done = true;
+  }
   double each = (double)w.rows * (double)w.columns * (double)ML_MAX(w.p.k, 1);
   ml_parallel(w.p.batch * w.down * w.across, ML_MAX(1, (int64_t)(ML__CUT / each)), blocks, &w);
   if (w.err == ML_ENOMEM) return ml_fail(ML_ENOMEM, "out of memory: panels of a matrix product");

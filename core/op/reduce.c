@@ -14,7 +14,12 @@
 #include "ml_ops.h"
 #include "op/groups.h"
 
-enum { LANES = 32, BLOCK = 1024, PIECE = 1 << 16 };
+enum {
+  LANES = 32,
+  BLOCK = 1024,
+  PIECE = 1 << 16,
+  AHEAD = 1024 /* bytes: the hardware alone reads memory at four fifths of its speed */
+};
 
 typedef struct job {
   const void *x;
@@ -84,10 +89,12 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
 #define KERNEL(NAME, T, A, Y, INIT, STEP, JOIN)                                           \
   ML_CLONES static void NAME##_run(const void *px, int64_t n, void *out) {                \
     const T *restrict x = px;                                                             \
-    A lane[LANES], acc = INIT;                                                            \
+    A lane[LANES];                                                                        \
     for (int k = 0; k < LANES; k++) lane[k] = INIT;                                       \
     int64_t i = 0;                                                                        \
     for (; i + LANES <= n; i += LANES) {                                                  \
+      for (size_t b = 0; b < LANES * sizeof(T); b += 64)                                  \
+        __builtin_prefetch((const char *)(x + i) + AHEAD + b);                            \
       for (int k = 0; k < LANES; k++) {                                                   \
         A a = lane[k];                                                                    \
         T v = x[i + k];                                                                   \
@@ -99,11 +106,13 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
       T v = x[i];                                                                         \
       lane[i % LANES] = STEP;                                                             \
     }                                                                                     \
-    for (int k = 0; k < LANES; k++) {                                                     \
-      A a = acc, v = lane[k];                                                             \
-      acc = JOIN;                                                                         \
+    for (int w = LANES / 2; w > 0; w /= 2) { /* halves: a chain would cost short runs */  \
+      for (int k = 0; k < w; k++) {                                                       \
+        A a = lane[k], v = lane[k + w];                                                   \
+        lane[k] = JOIN;                                                                   \
+      }                                                                                   \
     }                                                                                     \
-    *(A *)out = acc;                                                                      \
+    *(A *)out = lane[0];                                                                  \
   }                                                                                       \
   ML_CLONES static void NAME##_block(const job *j, int64_t o, int64_t from, int64_t to) { \
     A acc[BLOCK];                                                                         \

@@ -7,16 +7,26 @@
 -- @module mlua
 local core = require "mlua.ffi"
 local tensor = require "mlua.tensor"
-local text = require "mlua.tensor.text"
 
 local ml = {
-  tensor = tensor.of, is_tensor = tensor.is, print_options = text.options,
-  op = core.op,
+  tensor = tensor.of, is_tensor = tensor.is, op = core.op,
 }
+
+local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
+               param = "mlua.param", metric = "mlua.metric", safetensors = "mlua.safetensors",
+               npy = "mlua.npy", json = "mlua.json", data = "mlua.data", linalg = "mlua.linalg",
+               einsum = "mlua.tensor.einsum", print_options = "mlua.tensor.text",
+               format = "mlua.format", task = "mlua.task", flow = "mlua.flow" }
+local of_tensor = {} -- names of `lazy` that are functions of tensors, not modules
+for module, list in pairs(require "mlua.tensor.later") do
+  for name in (list.methods .. " " .. (list.functions or "")):gmatch "%S+" do
+    lazy[name], of_tensor[name] = module, true
+  end
+end
 
 for _, functions in ipairs { tensor, core.op } do -- tensor's take numbers, too
   for name, f in pairs(functions) do
-    if type(f) == "function" and ml[name] == nil then ml[name] = f end
+    if type(f) == "function" and ml[name] == nil and not lazy[name] then ml[name] = f end
   end
 end
 ml.of, ml.is = nil, nil -- they are ml.tensor and ml.is_tensor
@@ -74,17 +84,12 @@ ml.build_info = core.build_info
 -- @treturn boolean  the setting before
 function ml.reference(on) return core.C.ml_use_reference(on and true or false) end
 
-local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
-               param = "mlua.param", metric = "mlua.metric", safetensors = "mlua.safetensors",
-               npy = "mlua.npy", json = "mlua.json", data = "mlua.data", linalg = "mlua.linalg",
-               einsum = "mlua.tensor.einsum",
-               format = "mlua.format", task = "mlua.task", flow = "mlua.flow" }
-
 return setmetatable(ml, {
   __index = function(t, name)
     local module = lazy[name]
     if not module then return nil end
-    local loaded = require(module)
+    local loaded = of_tensor[name] and tensor[name] or require(module)
+    if name == "print_options" then loaded = loaded.options end
     rawset(t, name, loaded)
     return loaded
   end,

@@ -5,15 +5,9 @@
 -- @module mlua.tensor
 local core = require "mlua.ffi"
 
-local arrange = require "mlua.tensor.arrange"
-local conv = require "mlua.tensor.conv"
 local create = require "mlua.tensor.create"
-local draw = require "mlua.tensor.draw"
 local gradient = require "mlua.tensor.gradient"
-local index = require "mlua.tensor.index"
-local order = require "mlua.tensor.order"
-local pool = require "mlua.tensor.pool"
-local product = require "mlua.tensor.product"
+local later = require "mlua.tensor.later"
 local views = require "mlua.tensor.view"
 
 local C, op, own, new_ref = core.C, core.op, core.own, core.new_ref
@@ -29,10 +23,35 @@ local Tensor = {} -- methods
 for name, f in pairs(views.methods) do Tensor[name] = f end
 for name, f in pairs(gradient.methods) do Tensor[name] = f end
 for name, f in pairs(gradient.functions) do tensor[name] = f end
-for _, more in ipairs { arrange, draw, order, product, { methods = conv }, { methods = pool } } do
-  for name, f in pairs(more.methods) do Tensor[name], tensor[name] = f, f end
-  for name, f in pairs(more.functions or {}) do tensor[name] = f end
+
+-- The rest is there on first use. Each table's __index has the names it would load as `lazy`
+-- (mlua.repl.names reads them).
+local lazy_methods, lazy_functions = {}, {}
+for module, list in pairs(later) do
+  for name in list.methods:gmatch "%S+" do
+    lazy_methods[name], lazy_functions[name] = module, module
+  end
+  for name in (list.functions or ""):gmatch "%S+" do lazy_functions[name] = module end
 end
+
+local function load_later(module)
+  local more = require(module)
+  for name, f in pairs(more.methods) do
+    rawset(Tensor, name, f)
+    rawset(tensor, name, f)
+  end
+  for name, f in pairs(more.functions or {}) do rawset(tensor, name, f) end
+end
+
+local function load_on_use(lazy)
+  return { __index = function(t, name)
+    if not lazy[name] then return nil end
+    load_later(lazy[name])
+    return rawget(t, name)
+  end }
+end
+setmetatable(Tensor, load_on_use(lazy_methods))
+setmetatable(tensor, load_on_use(lazy_functions))
 
 for _, name in ipairs { "zeros", "ones", "full", "empty", "rand", "randn", "uniform", "normal",
                         "randint", "seed", "arange", "of", "wrap" } do
@@ -233,7 +252,9 @@ end
 -- -- arithmetic --
 
 -- Operations whose first argument is a tensor are methods, too, where no method has the name.
-for _, name in ipairs(core.op_methods) do Tensor[name] = Tensor[name] or op[name] end
+for _, name in ipairs(core.op_methods) do
+  if not lazy_methods[name] then Tensor[name] = Tensor[name] or op[name] end
+end
 
 -- The dtype in which a number meets a tensor: the tensor's, but that bool counts as i64, and an
 -- integer tensor meets a number with a fraction in f32.
@@ -348,29 +369,36 @@ Tensor.fill_, Tensor.copy_ = Tensor.fill, Tensor.copy
 
 local Meta = {}
 
+local parts -- mlua.tensor.index, once it is needed
+local function index()
+  parts = parts or require "mlua.tensor.index"
+  return parts
+end
+
 -- Methods by name; any other key asks for a part (mlua.tensor.index).
 function Meta.__index(t, key)
   local method = Tensor[key]
   if method ~= nil then return method end
-  if type(key) == "string" and not index.is_text(key) then
+  if type(key) == "string" and not index().is_text(key) then
     local name = key:match "^(%a[%w_]*)_$"
     if name and Tensor[name] then
       Tensor[key] = in_place(name)
       return Tensor[key]
     end
     local text = require "mlua.text"
-    misuse(("a tensor has no field %s%s"):format(core.what(key),
-      text.did_you_mean(key, text.keys(Tensor))))
+    local known = text.keys(Tensor)
+    for method_name in pairs(lazy_methods) do known[#known + 1] = method_name end
+    misuse(("a tensor has no field %s%s"):format(core.what(key), text.did_you_mean(key, known)))
   end
-  return index.get(t, key)
+  return index().get(t, key)
 end
 
 function Meta.__newindex(t, key, value)
-  if type(key) == "string" and not index.is_text(key) then
+  if type(key) == "string" and not index().is_text(key) then
     misuse(("a tensor's field %s cannot be set; use put(value, …), fill(value) or copy(from)")
       :format(core.what(key)))
   end
-  index.set(t, key, value)
+  index().set(t, key, value)
 end
 
 for event, message in pairs {
@@ -410,7 +438,7 @@ end
 function Meta.__unm(a) return affine(a, -1, 0) end
 function Meta.__len(a) return a:size(1) end
 
-Meta.__tostring = require("mlua.tensor.text").show
+function Meta.__tostring(t) return require("mlua.tensor.text").show(t) end
 
 core.metatype(Meta)
 tensor.Tensor = Tensor

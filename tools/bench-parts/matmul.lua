@@ -1,5 +1,5 @@
 --- Matrix products in f32: beside oneDNN's own sgemm, called directly on the same data and as many
--- threads (in turn, medians of pairs), and beside PyTorch.
+-- threads (in turn, medians of pairs), and beside PyTorch. Then in bf16, beside f32.
 local ffi = require "ffi"
 local ml = require "mlua"
 
@@ -40,10 +40,52 @@ local function sgemm(s, a, b, c)
   end
 end
 
+-- In turn, medians of pairs: seconds of one of ours and of the other, and the ratio.
+local function pairs_of(bench, steps, ours, theirs)
+  local median = require("frame.bench").median
+  local mine, other, ratio = {}, {}, {}
+  local warm = math.ceil(steps / 2)
+  for i = 1, math.max(PAIRS, bench.runs) do
+    os.execute("sleep 0.02") -- until OpenMP's threads no longer spin
+    ours(warm)
+    mine[i] = ours(steps)
+    theirs(warm)
+    other[i] = theirs(steps)
+    ratio[i] = other[i] / mine[i]
+  end
+  return { unit = "µs", ours = median(mine) * 1e6, peer = median(other) * 1e6,
+           ratio = median(ratio), ratio_fastest = other[1] / mine[1], runs = #mine,
+           threads = ml.threads(), peer_threads = tostring(ml.threads()) }
+end
+
+local function timed(f)
+  return function(count)
+    local begin = ml.clock()
+    for _ = 1, count do ml.scope(f) end
+    return (ml.clock() - begin) / count
+  end
+end
+
+-- bf16 where the CPU multiplies it; the peer is the same product in f32.
+local function halves(bench)
+  local machine = ml.build_info()
+  if not (machine:find "AMX" or machine:find "BF16") then
+    bench.report:note("bf16: no AVX512-BF16 and no AMX here: pending")
+    return
+  end
+  for _, n in ipairs { 256, 512, 1024, 2048 } do
+    local a, b = ml.randn(n, n, { seed = 1 }), ml.randn(n, n, { seed = 2 })
+    local c, d = a:to "bf16", b:to "bf16"
+    local row = pairs_of(bench, math.max(1, math.floor(4e8 / n ^ 3)),
+      timed(function() ml.matmul(c, d) end), timed(function() ml.matmul(a, b) end))
+    row.name, row.peer_version = ("matmul bf16 %dx%dx%d NN"):format(n, n, n), "mlua in f32"
+    bench.report:add(row)
+  end
+end
+
 local function sizes(batch, ...) return batch and { batch, ... } or { ... } end
 
 local function run(bench)
-  local median = require("frame.bench").median
   for _, s in ipairs(shapes) do
     local m, n, k = s[1], s[2], s[3]
     local a = ml.randn(s.ta and sizes(s.batch, k, m) or sizes(s.batch, m, k), { seed = 1 })
@@ -51,30 +93,12 @@ local function run(bench)
     local c = ml.zeros(sizes(s.batch, m, n))
     local steps = math.max(1, math.min(2000, math.floor(4e8 / (m * n * k * (s.batch or 1)))))
     local function product() ml.op.matmul(a, b, s.ta, s.tb) end -- freed with its scope
-    local function ours(count)
-      local begin = ml.clock()
-      for _ = 1, count do ml.scope(product) end
-      return (ml.clock() - begin) / count
-    end
-    local theirs = sgemm(s, a, b, c)
-    local mine, other, ratio = {}, {}, {}
-    local warm = math.ceil(steps / 2)
-    for i = 1, math.max(PAIRS, bench.runs) do
-      os.execute("sleep 0.02") -- until OpenMP's threads no longer spin
-      ours(warm)
-      mine[i] = ours(steps)
-      theirs(warm)
-      other[i] = theirs(steps)
-      ratio[i] = other[i] / mine[i]
-    end
+    local ours = timed(product)
     local name = ("matmul %s%dx%dx%d %s%s"):format(s.batch and s.batch .. "x" or "", m, n, k,
       s.ta and "T" or "N", s.tb and "T" or "N")
-    bench.report:add {
-      name = name, unit = "µs", ours = median(mine) * 1e6, peer = median(other) * 1e6,
-      ratio = median(ratio), ratio_fastest = other[1] / mine[1], runs = #mine,
-      threads = ml.threads(), peer_threads = tostring(ml.threads()),
-      peer_version = "oneDNN's sgemm, called directly",
-    }
+    local row = pairs_of(bench, steps, ours, sgemm(s, a, b, c))
+    row.name, row.peer_version = name, "oneDNN's sgemm, called directly"
+    bench.report:add(row)
     if bench.options.peer then
       bench:measure {
         name = name .. ", PyTorch", unit = "µs", steps = steps,
@@ -84,9 +108,10 @@ local function run(bench)
       }
     end
   end
+  halves(bench)
 end
 
 return {
-  doc = "matrix products in f32, beside oneDNN's sgemm called directly (and PyTorch)",
+  doc = "matrix products in f32, beside oneDNN's sgemm called directly (and PyTorch); in bf16",
   run = run,
 }

@@ -85,7 +85,7 @@ local function checks(card, put)
     elseif t.list then
       m = format("(k ? 1u << %s[0]->info.dtype : (uint32_t)(%s))", t.name, m)
     end
-    put("%sif (!(1u << %s->info.dtype & (%s)))", pad, v, m)
+    put("%sif (!(1u << %s->info.dtype & (%s%s)))", pad, v, m, t.native or "")
     put('%s  return ml__bad_dtype("%s", %d, "%s", %s, %s);', pad, card.name, t.position, t.name,
       m, v)
     if t.shape then
@@ -165,7 +165,8 @@ local function run(card, put)
   local out = card.result.name .. (card.saved and ", " .. card.saved[1] or "")
   put("static ml_err run_%s(%s, %s) {", n, outputs(card), params(card, "impl"))
   if card.cpu then
-    put("  if (!ml__reference_on && (1u << %s->info.dtype & (%s)))", main, mask(card.cpu))
+    put("  if (!ml__reference_on && (1u << %s->info.dtype & (%s)))", main,
+      mask(card.cpu .. (card.native and "|" .. card.native or "")))
     put("    return ml_%s_cpu(%s, %s);", n, out, names(card, "%s"))
   end
   put("  return ml_%s_ref(%s, %s);", n, out, names(card, "%s"))
@@ -287,8 +288,9 @@ local function promote_first(card, put)
     given[#given + 1] = a.name
     if a.list then given[#given + 1] = "n_" .. a.name end
   end
-  put("  if (bits & (bits - 1) || (bits && !(bits & (%s)))) {", group[1].mask)
-  put("    ml_promotion met = ml__promote(bits, %s, %s);", group[1].mask,
+  local takes = group[1].mask .. (group[1].native or "")
+  put("  if (bits & (bits - 1) || (bits && !(bits & (%s)))) {", takes)
+  put("    ml_promotion met = ml__promote(bits, %s, %s);", takes,
     card.each and "true" or "false")
   put("    if (met.compute >= 0) return %s_promoted(out, met, %s);", card.name,
     table.concat(given, ", "))

@@ -17,6 +17,8 @@
 --   each, each_int   the value of an element, for element-wise operations: opgen writes all their C
 --                    (tools/opgen/each.lua), and grad's rules are such expressions, too
 --   cpu              dtypes that the CPU implementation takes; the others go to the reference
+--   native           16-bit dtypes that the CPU implementation takes as well, on machines that have
+--                    instructions for them (core/op/gemm_native.h); elsewhere they are converted
 --   strided          true: implementations take any strides; else inputs are made contiguous
 --   grad             by argument, an expression over g, the arguments, the output and operations;
 --                    or the name of a C function; absent: not differentiable
@@ -113,6 +115,7 @@ local function complete(card, path)
   end
   if card.each then each.complete(card) end
   if card.promote ~= false then card.meeting = meeting(card) end
+  if card.native then card.meeting[1].native = " | ml__native_dtypes()" end
   return card
 end
 

@@ -98,4 +98,4 @@ function conv.conv_transpose(x, w, b, o)
     groups_of(o, name))
 end
 
-return conv
+return { methods = conv }

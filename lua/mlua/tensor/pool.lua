@@ -129,4 +129,4 @@ function pool.upsample(x, o)
   return y
 end
 
-return pool
+return { methods = pool }
