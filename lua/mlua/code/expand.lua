@@ -10,6 +10,8 @@ local util = require "jit.util"
 
 local expand = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 local plain = leaf.plain
 
 local parsed, followed = {}, {} -- by dump: closures of one function share them

@@ -16,7 +16,10 @@ local effect = require "mlua.code.effect"
 
 local flow = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 local byte = string.byte
+local new_table = require "table.new"
 local does, path, use, join = effect.does, effect.path, effect.use, effect.join
 
 -- -- blocks --
@@ -54,8 +57,11 @@ end
 local function merge(entry, to, r, frame, at)
   local known, changed = entry[to], false
   if not known then
-    known = {}
-    for i = 0, frame do known[i] = r[i] end
+    known = new_table(frame + 1, 0)
+    for i = 0, frame do
+      local v = r[i]
+      if v then known[i] = v end
+    end
     entry[to] = known
     return true
   end
@@ -72,14 +78,19 @@ end
 local function run(m, proto, first, base)
   local code, targets, n = proto.code, proto.targets, proto.n
   local shared, frame = shared_of(proto), proto.frame
-  local entry, waiting, again = { first }, { true }, false
+  local entry, waiting = { first }, { true }
+  local again
   repeat -- in the order of the code: only loops come back to what was seen
-    again = false
+    again = nil
     for start = 1, n do
       if waiting[start] then
-        local pc, known, r, on = start, entry[start], {}, nil
+        local pc, known, r = start, entry[start], new_table(frame + 1, 0)
         waiting[start] = nil
-        for i = 0, frame do r[i] = known[i] end
+        for i = 0, frame do
+          local v = known[i]
+          if v then r[i] = v end
+        end
+        local on
         repeat
           local o, a, c, b = byte(code, 4 * pc - 3, 4 * pc)
           does[o](m, r, a, b, c, base + pc)

@@ -10,6 +10,8 @@ local sha256 = require "mlua.ffi.hash".sha256
 
 local graph = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 local known    -- nodes of finished walks, by value
 local current  -- the walk that goes on
 local busy = {} -- objects whose digest is being asked for

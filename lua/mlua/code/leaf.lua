@@ -4,6 +4,8 @@ local sha256 = require "mlua.ffi.hash".sha256
 
 local leaf = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 -- -- Lua's own --
 
 local BUILTIN = {} -- functions, tables and files of Lua's libraries, by value
@@ -129,9 +131,12 @@ local function tensor_text(v)
 end
 
 local function cdata_text(v)
-  local core = package.loaded["mlua.ffi"]
-  if core and core.is_tensor(v) then return tensor_text(v) end
-  local text = tostring(v)
+  local core, text = package.loaded["mlua.ffi"], tostring(v)
+  if text:match("^ctype<") and not text:match("%a %d+") then return text .. ";" end
+  if not text:match("^ctype<") and core and core.is_tensor(v) then
+    local there, bytes = pcall(tensor_text, v)
+    return there and bytes or "tensor;", not there and "is a tensor that was freed" or nil
+  end
   if text:match("^%-?%d+U?LL$") or text:match("^[^:]*%di$") then return "cdata " .. text .. ";" end
   return "cdata;", "is cdata other than a tensor, which counts by that alone"
 end

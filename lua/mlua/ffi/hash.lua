@@ -9,12 +9,13 @@ ffi.cdef [[
 void nettle_sha256_init(void *context);
 void nettle_sha256_update(void *context, size_t length, const void *data);
 void nettle_sha256_digest(void *context, size_t length, uint8_t *digest);
+void nettle_base16_encode_update(char *text, size_t length, const uint8_t *bytes);
 ]]
 
 local nettle = ffi.load "libnettle.so.8"
 local context = ffi.new "uint64_t[32]" -- struct sha256_ctx takes 112 bytes
 local out = ffi.new "uint8_t[32]"
-local text, digit = ffi.new "char[64]", ffi.new("const char[17]", "0123456789abcdef")
+local text = ffi.new "char[64]"
 
 --- The digest of a string's bytes, or of those at a pointer.
 -- @param s           a string, or a pointer
@@ -25,10 +26,7 @@ function hash.sha256(s, n)
   nettle.nettle_sha256_init(context)
   nettle.nettle_sha256_update(context, n or #s, s)
   nettle.nettle_sha256_digest(context, 32, out)
-  for i = 0, 31 do
-    local high = bit.rshift(out[i], 4)
-    text[2 * i], text[2 * i + 1] = digit[high], digit[out[i] - 16 * high]
-  end
+  nettle.nettle_base16_encode_update(text, 32, out)
   return ffi.string(text, 64)
 end
 
