@@ -31,7 +31,7 @@ local function code_of(f)
 end
 
 --- The file of a function as messages name it.
--- @tparam table info  what debug.getinfo(f, "S") says
+-- @tparam table info  what leaf.info(f) says
 -- @treturn string
 function expand.file(info)
   return info.source:match("^[@=](.*)") or info.short_src
@@ -81,7 +81,7 @@ local function place(f, paths, at)
   end
   local at_proto = f
   for _, slot in ipairs(slots) do at_proto = util.funck(at_proto, -1 - slot) end
-  return ("%s:%d"):format(expand.file(debug.getinfo(f, "S")),
+  return ("%s:%d"):format(expand.file(leaf.info(f)),
     util.funcinfo(at_proto, pc).currentline)
 end
 
@@ -98,13 +98,18 @@ local function index(t, key)
   end
 end
 
+local function numbers_first(a, b)
+  if type(a) ~= type(b) then return type(a) == "number" end
+  return a < b
+end
+
+local NONE = {}
+
 local function in_order(keys)
+  if not keys or not next(keys) then return NONE end
   local list = {}
-  for key in pairs(keys) do list[#list + 1] = key end
-  table.sort(list, function(a, b)
-    if type(a) ~= type(b) then return type(a) == "number" end
-    return a < b
-  end)
+  for key in next, keys do list[#list + 1] = key end
+  if list[2] then table.sort(list, numbers_first) end
   return list
 end
 
@@ -183,7 +188,7 @@ function follow(x, p, v, trail, label)
   local kind, out = type(v), x.node.out
   local builtin = leaf.builtin(v)
   if builtin == "require" then
-    for _, name in ipairs(in_order(p.called or {})) do follow_module(x, p.called[name], name) end
+    for _, name in ipairs(in_order(p.called)) do follow_module(x, p.called[name], name) end
   end
   if p.used and kind == "function" and UNSEEN[builtin] then
     remark(x.node, nil, ("%s (%s)"):format(UNSEEN[builtin], place(x.f, x.paths, p.used.at)))
@@ -222,7 +227,7 @@ local function expand_own(walk, node, f, at)
     if not name then break end
     local made = type(v) ~= "table" or not debug.getmetatable(v) and not leaf.module(v)
     for _, field in next, made and type(v) == "table" and v or {} do
-      if type(field) == "function" and leaf.own(debug.getinfo(field, "S")) then made = false end
+      if type(field) == "function" and leaf.own(leaf.info(field)) then made = false end
     end
     if made and type(v) ~= "cdata" and type(v) ~= "userdata" then count(walk, node, v, name) end
   end
@@ -281,7 +286,7 @@ function expand.node(walk, node, v)
   if type(v) == "table" then
     expand_table(walk, node, v)
   else
-    local info = debug.getinfo(v, "S")
+    local info = leaf.info(v)
     local at = leaf.own(info)
     if at then expand_own(walk, node, v, at) else expand_function(walk, node, v, info) end
   end

@@ -65,6 +65,7 @@ end
 -- @tparam table node
 -- @treturn string
 function graph.part(node)
+  if #node.kids == 0 then return graph.digest(node) end
   if not node.part then
     node.part = digest_of(node, function(kid) return not kid.file and not kid.pure end,
       function(kid) return kid.file and "function" or graph.digest(kid) end)

@@ -42,9 +42,10 @@ own[2] = "@" .. (package.searchpath("mlua.ffi.ops", package.path) or ""):match("
 -- @tparam table info  what debug.getinfo(f, "S") says
 -- @treturn ?string
 function leaf.own(info)
+  local source = info.source
   for i = 1, #own do
-    if info.source:sub(1, #own[i]) == own[i] then
-      return info.source:sub(#own[i] + 1) .. ":" .. info.linedefined
+    if source:sub(1, #own[i]) == own[i] then
+      return source:sub(#own[i] + 1) .. ":" .. info.linedefined
     end
   end
 end
@@ -141,8 +142,20 @@ local function cdata_text(v)
   return "cdata;", "is cdata other than a tensor, which counts by that alone"
 end
 
+local infos = setmetatable({}, { __mode = "k" })
+
+--- What debug.getinfo(f, "S") says.
+function leaf.info(f)
+  local info = infos[f]
+  if not info then
+    info = debug.getinfo(f, "S")
+    infos[f] = info
+  end
+  return info
+end
+
 local function function_text(f)
-  local info = debug.getinfo(f, "S")
+  local info = leaf.info(f)
   if info.what == "C" then return "function " .. (of_c[f] or "of C") .. ";" end
   local place = leaf.own(info)
   if place and exported[f] then return "mlua " .. exported[f] .. " " .. place .. ";" end
