@@ -139,7 +139,8 @@ local function follow_module(x, p, name)
       v and "it returns nothing" or "it is not loaded yet"))
   else
     node.out[#node.out + 1] = "missing;"
-    remark(node, nil, ("module '%s' is not found"):format(name))
+    remark(node, nil, ("module '%s' %s"):format(name,
+      path and "does not compile: " .. files[path][2] or "is not found"))
   end
 end
 
@@ -219,17 +220,37 @@ local function expand_function(walk, node, f, info)
   end
 end
 
--- A closure that a function of mlua made: where it is written, and what it was made with.
+local function is_own(f) return leaf.builtin(f) or leaf.own(leaf.info(f)) end
+
+-- Whether a closure of mlua's was given the table: it is no object or module, and holds no function
+-- of mlua's.
+local function given(t)
+  if debug.getmetatable(t) or leaf.module(t) then return false end
+  for _, v in next, t do
+    if type(v) == "function" and is_own(v) then return false end
+  end
+  return true
+end
+
+-- A closure that a function of mlua made: where it is written, and what it was made with; of an
+-- object (a captured step's record) the functions that are not mlua's.
 local function expand_own(walk, node, f, at)
   node.out[1] = "mlua " .. at .. ";"
   for i = 1, 255 do
     local name, v = debug.getupvalue(f, i)
     if not name then break end
-    local made = type(v) ~= "table" or not debug.getmetatable(v) and not leaf.module(v)
-    for _, field in next, made and type(v) == "table" and v or {} do
-      if type(field) == "function" and leaf.own(leaf.info(field)) then made = false end
+    local kind = type(v)
+    if kind == "table" and not given(v) then
+      local held = {}
+      for key, field in next, leaf.module(v) and NONE or v do
+        if type(key) == "string" and type(field) == "function" and not is_own(field) then
+          held[key] = field
+        end
+      end
+      for _, key in ipairs(in_order(held)) do count(walk, node, held[key], name .. "." .. key) end
+    elseif kind ~= "cdata" and kind ~= "userdata" then
+      count(walk, node, v, name)
     end
-    if made and type(v) ~= "cdata" and type(v) ~= "userdata" then count(walk, node, v, name) end
   end
 end
 

@@ -76,19 +76,21 @@ end
 -- The nodes of a group are complete: those after `from` on the stack.
 local function close(stack, from)
   local group = #stack > from and {} or nil
-  local pure = true
+  local pure, silent = true, true -- no functions in it; and nothing to note
   for i = from, #stack do
     local node = stack[i]
     node.open, node.done, node.group = nil, true, group
     pure = pure and not node.file
+    silent = silent and #node.notes == 0
     for _, kid in ipairs(node.kids) do
       if kid == node then node.group = node.group or {} end
-      if kid.done and kid.pure == false then pure = false end
+      pure = pure and kid.pure ~= false
+      silent = silent and kid.silent ~= false
     end
   end
   local first = stack[from]
   for i = #stack, from, -1 do
-    stack[i].pure, stack[i] = pure, nil
+    stack[i].pure, stack[i].silent, stack[i] = pure, pure and silent, nil
   end
   graph.digest(first)
 end
