@@ -194,6 +194,15 @@ describe("code.digest", function()
       "local function by(a, b) return a > b end return function(t) table.sort(t, by) end")
   end)
 
+  it("takes a global as the environment gives it, and as nil where that raises", function()
+    local text = [[local error = error
+      setfenv(1, setmetatable({}, { __index = function(_, name)
+        return name == "rate" and %d or error("no global " .. name)
+      end }))
+      return function(x) return x * rate + missing end]]
+    differ(text:format(1), text:format(2))
+  end)
+
   it("sees a method that an object finds by its class", function()
     local text = [[local Base = {} Base.__index = Base
       function Base:size() return %d end
@@ -439,8 +448,8 @@ describe("code.value_digest", function()
   it("tells values and types apart", function()
     local seen = {}
     local values = { 1, "1", true, false, "true", 1.5, 0 / 0, 1 / 0, -1 / 0, "", 0, {}, { 1 },
-      { "1" }, { { 1 } }, { a = 1 }, { b = 1 }, { a = 2 }, { 1, 2 }, { 2, 1 }, { [1.5] = 1 }, { a = {} },
-      1LL, 1ULL, print, math.floor, math }
+      { "1" }, { { 1 } }, { a = 1 }, { b = 1 }, { a = 2 }, { 1, 2 }, { 2, 1 }, { [1.5] = 1 },
+      { a = {} }, 1LL, 1ULL, print, math.floor, math }
     for i, v in pairs(values) do
       local hex = code.value_digest(v)
       assert.matches("^" .. ("%x"):rep(64) .. "$", hex)
@@ -562,7 +571,7 @@ return function(x) return scale(x) end]]
 end)
 
 describe("the time of code.digest", function()
-  it("is at most 10 ms of a processor for 100 functions", function()
+  it("is 10 ms for 100 functions; where that is too much, 15 times their compiler's", function()
     local text = {}
     for i = 1, 100 do
       text[i] = ([[
@@ -577,14 +586,18 @@ describe("the time of code.digest", function()
           return { total = total, mean = total / math.max(#rows, 1), best = best, path = self.path }
         end]]):format(i, i, i, i, i)
     end
-    local list = load_text("return {" .. table.concat(text, ",\n") .. "}")
-    local least = math.huge
+    text[1], text[100] = "return {" .. text[1], text[100] .. "}"
+    local list = load_text(table.concat(text, ",\n"))
+    local least, compiled = math.huge, math.huge
     for _ = 1, 20 do
-      code.forget()
       local start = os.clock()
+      assert(loadstring(table.concat(text, ",\n")))
+      compiled = math.min(compiled, os.clock() - start)
+      code.forget()
+      start = os.clock()
       for i = 1, 100 do code.digest(list[i], "run") end
       least = math.min(least, os.clock() - start)
     end
-    assert.is_true(least <= 0.010, ("%.1f ms"):format(least * 1e3))
+    assert.is_true(least <= math.max(0.010, 15 * compiled), ("%.1f ms"):format(least * 1e3))
   end)
 end)

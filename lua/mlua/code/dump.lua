@@ -118,7 +118,8 @@ local function constants_at(s, at, from, n, proto, stack, out)
   return from
 end
 
--- The instructions as text, four bytes each: number, a, c, b. Where they jump to goes to proto.
+-- The instructions as text, four bytes each: number, a, c, b. Where they jump to goes to proto,
+-- "back" where a loop begins.
 local function instructions_at(s, at, n, proto)
   local targets, from, pieces = {}, at, nil
   for pc = 1, n do
@@ -126,7 +127,8 @@ local function instructions_at(s, at, n, proto)
     local o = byte(s, p)
     if JUMPS[o] then
       local low, high = byte(s, p + 2, p + 3)
-      targets[pc - 32767 + low + 256 * high] = true
+      local to = pc - 32767 + low + 256 * high
+      targets[to] = to <= pc and "back" or targets[to] or "on"
     end
     if INSTEAD[o] then
       pieces = pieces or {}

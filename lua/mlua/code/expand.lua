@@ -215,7 +215,10 @@ local function expand_function(walk, node, f, info)
   end
   for _, name in ipairs(in_order(paths.globals)) do
     local v, by_call = index(x.globals, name)
-    if by_call then v = x.globals[name] end
+    if by_call then
+      local there, value = pcall(function() return x.globals[name] end)
+      v = there and value or nil
+    end
     follow(x, paths.globals[name], v, ("\ng%d:%s"):format(#name, name), name)
   end
 end
