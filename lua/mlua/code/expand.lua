@@ -217,7 +217,7 @@ local function expand_function(walk, node, f, info)
     local v, by_call = index(x.globals, name)
     if by_call then
       local there, value = pcall(function() return x.globals[name] end)
-      v = there and value or nil
+      if there then v = value end
     end
     follow(x, paths.globals[name], v, ("\ng%d:%s"):format(#name, name), name)
   end
