@@ -59,6 +59,9 @@ describe("code.value_digest", function()
     assert.not_equal(of { 1, 2, 3, 4 }, of { 1, 2, 3, 5 })
     assert.not_equal(of { 1, 2, 3, 4 }, of { { 1, 2 }, { 3, 4 } })
     assert.not_equal(of { 1, 2 }, of({ 1, 2 }, { dtype = "f64" }))
+    assert.matches("^%x+$", code.value_digest(ml.scope(function()
+      return { require("ffi").typeof(ml.zeros(1)) } -- the type of tensors, which is none
+    end)))
     assert.equal(code.value_digest(ml.tensor { { 1, 2 }, { 3, 4 } }:transpose(1, 2)),
       code.value_digest(ml.tensor { { 1, 3 }, { 2, 4 } }))
   end)

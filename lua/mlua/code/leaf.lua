@@ -38,6 +38,18 @@ local of_c = {}      -- other modules' functions in C
 local own = { debug.getinfo(1, "S").source:match("^(@.*/)code/leaf%.lua$") }
 own[2] = "@" .. (package.searchpath("mlua.ffi.ops", package.path) or ""):match("^(.-)ffi/ops%.lua$")
 
+local infos = setmetatable({}, { __mode = "k" })
+
+--- What debug.getinfo(f, "S") says.
+function leaf.info(f)
+  local info = infos[f]
+  if not info then
+    info = debug.getinfo(f, "S")
+    infos[f] = info
+  end
+  return info
+end
+
 --- A function's file and line where the file is one of mlua's, "tensor.lua:12"; else nil.
 -- @tparam table info  what debug.getinfo(f, "S") says
 -- @treturn ?string
@@ -98,7 +110,7 @@ function leaf.class(t)
   local first
   for key, v in next, t do
     if type(v) == "function" then
-      local place = leaf.own(debug.getinfo(v, "S"))
+      local place = leaf.own(leaf.info(v))
       if not place then return nil end
       place = tostring(key) .. " " .. place
       first = first and first < place and first or place
@@ -132,26 +144,17 @@ local function tensor_text(v)
 end
 
 local function cdata_text(v)
-  local core, text = package.loaded["mlua.ffi"], tostring(v)
-  if text:match("^ctype<") and not text:match("%a %d+") then return text .. ";" end
-  if not text:match("^ctype<") and core and core.is_tensor(v) then
-    local there, bytes = pcall(tensor_text, v)
-    return there and bytes or "tensor;", not there and "is a tensor that was freed" or nil
+  local core = package.loaded["mlua.ffi"]
+  if core and core.is_tensor(v) then -- or the type of tensors, or one that was freed
+    local there, text = pcall(tensor_text, v)
+    if there then return text end
   end
-  if text:match("^%-?%d+U?LL$") or text:match("^[^:]*%di$") then return "cdata " .. text .. ";" end
+  local shown, text = pcall(tostring, v)
+  if shown and (text:match("^%-?%d+U?LL$") or text:match("^[^:]*%di$")
+    or text:match("^ctype<") and not text:match("%a %d+")) then
+    return "cdata " .. text .. ";"
+  end
   return "cdata;", "is cdata other than a tensor, which counts by that alone"
-end
-
-local infos = setmetatable({}, { __mode = "k" })
-
---- What debug.getinfo(f, "S") says.
-function leaf.info(f)
-  local info = infos[f]
-  if not info then
-    info = debug.getinfo(f, "S")
-    infos[f] = info
-  end
-  return info
 end
 
 local function function_text(f)
