@@ -6,13 +6,13 @@
 --     end
 --
 -- A digest takes in the function's code, the values that it reads of its upvalues and of globals,
--- and the functions that it reaches, recursively: of a module those that are called, the module as a
--- whole only where it is passed on or indexed by a computed name. It does not see comments, spaces,
--- names of locals, or where a definition is. Lua's libraries and mlua's own functions count by
--- name. An object counts by what `__digest` of its metatable, a function of it, returns, where
--- there is one.
+-- and the functions that it reaches, recursively: of a module those that are called, the module as
+-- a whole only where it is passed on or indexed by a computed name. It does not see comments,
+-- spaces, names of locals, or where a definition is. Lua's libraries and mlua's own functions count
+-- by name. An object whose metatable has `__digest`, a function of the object, counts by what that
+-- returns. docs/design.md, "Code digests", has the limits.
 --
--- What is found is remembered until `code.forget()`: call that after values or modules have changed.
+-- What is found is remembered until `code.forget()`: call that after values or modules changed.
 -- @module mlua.code
 local check = require "mlua.check"
 local dump = require "mlua.code.dump"
@@ -56,14 +56,14 @@ end
 
 -- -- digests --
 
--- All nodes from one on, each with the name of the first way to it.
+-- All nodes from one on that have something to say, each with the name of the first way to it.
 local function each_node(root, name, f)
   local queue, names, at = { root }, { [root] = name }, 1
   while queue[at] do
     local node = queue[at]
     f(node, names[node])
     for i, kid in ipairs(node.kids) do
-      if not names[kid] then
+      if not names[kid] and not kid.silent then
         local label = node.labels[i]
         names[kid] = label:find("^[.%[]") and names[node] .. label
           or label == "" and names[node] or label

@@ -14,11 +14,13 @@ local NAMES = [[
 ISLT ISGE ISLE ISGT ISEQV ISNEV ISEQS ISNES ISEQN ISNEN ISEQP ISNEP ISTC ISFC IST ISF ISTYPE ISNUM
 MOV NOT UNM LEN ADDVN SUBVN MULVN DIVVN MODVN ADDNV SUBNV MULNV DIVNV MODNV ADDVV SUBVV MULVV DIVVV
 MODVV POW CAT KSTR KCDATA KSHORT KNUM KPRI KNIL UGET USETV USETS USETN USETP UCLO FNEW TNEW TDUP
-GGET GSET TGETV TGETS TGETB TGETR TSETV TSETS TSETB TSETM TSETR CALLM CALL CALLMT CALLT ITERC ITERN VARG
-ISNEXT RETM RET RET0 RET1 FORI JFORI FORL IFORL JFORL ITERL IITERL JITERL LOOP ILOOP JLOOP JMP FUNCF
-IFUNCF JFUNCF FUNCV IFUNCV JFUNCV FUNCC FUNCCW]]
+GGET GSET TGETV TGETS TGETB TGETR TSETV TSETS TSETB TSETM TSETR CALLM CALL CALLMT CALLT ITERC ITERN
+VARG ISNEXT RETM RET RET0 RET1 FORI JFORI FORL IFORL JFORL ITERL IITERL JITERL LOOP ILOOP JLOOP JMP
+FUNCF IFUNCF JFUNCF FUNCV IFUNCV JFUNCV FUNCC FUNCCW]]
 
 local dump = {}
+
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
 
 --- The name of each instruction by its number.
 dump.name = {}
@@ -66,67 +68,58 @@ local function number_at(s, at)
   end
 end
 
--- One key or value of a template table as text, and the position after it.
-local function item_at(s, at)
-  local start = at
+-- The position after one key or value of a template table.
+local function after_item(s, at)
   local kind
   kind, at = number_at(s, at)
-  if kind >= 5 then
-    at = at + kind - 5
-  else
-    for _ = 3, kind do at = select(2, number_at(s, at)) end
-  end
-  return sub(s, start, at - 1), at
-end
-
--- A template table as text, its keys in order.
-local function template_at(s, at)
-  local array, hash
-  array, at = number_at(s, at)
-  hash, at = number_at(s, at)
-  local start = at
-  for _ = 1, array do at = select(2, item_at(s, at)) end
-  local list = {}
-  for i = 1, hash do
-    local after = select(2, item_at(s, at))
-    local stop = select(2, item_at(s, after))
-    list[i], at = sub(s, at, stop - 1), stop
-  end
-  local values = sub(s, start, at - 1)
-  if hash > 0 then
-    values = sub(s, start, at - 1 - #concat(list))
-    table.sort(list)
-  end
-  return ("%d %d:%s%s"):format(array, hash, values, concat(list)), at
-end
-
--- The constants that are objects; a child is on top of the stack. Texts go to `out`.
-local function constants_at(s, at, n, proto, stack, out)
-  for i = 1, n do
-    local slot, kind = n - i
-    kind, at = number_at(s, at)
-    if kind >= 5 then
-      local text = sub(s, at, at + kind - 6)
-      proto.strings[slot], at = text, at + kind - 5
-      out[#out + 1] = ("s%d:%s"):format(#text, text)
-    elseif kind == 0 then
-      local child = table.remove(stack)
-      proto.children[slot], child.parent, child.slot = child, proto, slot
-      out[#out + 1] = ("f%d:%s"):format(#child.text, child.text)
-    elseif kind == 1 then
-      local text
-      text, at = template_at(s, at)
-      out[#out + 1] = ("t%d:%s"):format(#text, text)
-    else
-      local start = at
-      for _ = 1, kind == 4 and 4 or 2 do at = select(2, number_at(s, at)) end
-      out[#out + 1] = ("c%d,%d:%s"):format(kind, at - start, sub(s, start, at - 1))
-    end
-  end
+  if kind >= 5 then return at + kind - 5 end
+  for _ = 3, kind do at = select(2, number_at(s, at)) end
   return at
 end
 
--- The instructions as text, four bytes each: number, a, c, b. Where they jump to goes to proto.
+-- A template table as text, its keys in order, and the position after it.
+local function template_at(s, at)
+  local start = at
+  local array, hash
+  array, at = number_at(s, at)
+  hash, at = number_at(s, at)
+  for _ = 1, array do at = after_item(s, at) end
+  local list, keys = {}, at
+  for i = 1, hash do
+    local stop = after_item(s, after_item(s, at))
+    list[i], at = sub(s, at, stop - 1), stop
+  end
+  table.sort(list)
+  return sub(s, start, keys - 1) .. concat(list), at
+end
+
+-- The constants that are objects; a child is on top of the stack. Texts go to `out`, also what
+-- precedes from `from` on; returns where the rest begins.
+local function constants_at(s, at, from, n, proto, stack, out)
+  for slot = n - 1, 0, -1 do
+    local kind
+    kind, at = number_at(s, at)
+    if kind >= 5 then
+      proto.strings[slot], at = sub(s, at, at + kind - 6), at + kind - 5
+    elseif kind > 1 then
+      for _ = 1, kind == 4 and 4 or 2 do at = select(2, number_at(s, at)) end
+    else
+      out[#out + 1] = sub(s, from, at - 1)
+      if kind == 0 then -- where it finds its upvalues is this function's text
+        local child = table.remove(stack)
+        proto.children[slot], child.parent, child.slot = child, proto, slot
+        out[#out + 1] = child.text .. child.shape
+      else
+        out[#out + 1], at = template_at(s, at)
+      end
+      from = at
+    end
+  end
+  return from
+end
+
+-- The instructions as text, four bytes each: number, a, c, b. Where they jump to goes to proto,
+-- "back" where a loop begins.
 local function instructions_at(s, at, n, proto)
   local targets, from, pieces = {}, at, nil
   for pc = 1, n do
@@ -134,7 +127,8 @@ local function instructions_at(s, at, n, proto)
     local o = byte(s, p)
     if JUMPS[o] then
       local low, high = byte(s, p + 2, p + 3)
-      targets[pc - 32767 + low + 256 * high] = true
+      local to = pc - 32767 + low + 256 * high
+      targets[to] = to <= pc and "back" or targets[to] or "on"
     end
     if INSTEAD[o] then
       pieces = pieces or {}
@@ -145,47 +139,37 @@ local function instructions_at(s, at, n, proto)
   local code = sub(s, from, at + 4 * n - 1)
   if pieces then code = concat(pieces) .. code end
   proto.code, proto.n, proto.targets = code, n, targets
-  return code, at + 4 * n
+  return code
 end
 
--- The upvalues: slot or index each, and where they are found.
+-- The upvalues: slot or index each, and where they are found; the same as text.
 local function upvalues_at(s, at, n)
-  local list = {}
+  local list, shape = {}, {}
   for i = 0, n - 1 do
     local low, high = byte(s, at + 2 * i, at + 2 * i + 1)
     list[i] = { index = low, here = high >= 128, constant = high % 128 >= 64 }
+    shape[i + 1] = (high >= 128 and "l" or "u") .. low
   end
-  return list, at + 2 * n
+  return list, concat(shape)
 end
 
-local function proto_at(s, at, stack)
-  local flags, params, frame, upvalues = byte(s, at, at + 3)
-  local objects, numbers, n
-  objects, at = number_at(s, at + 4)
-  numbers, at = number_at(s, at)
-  n, at = number_at(s, at)
-  local proto = { params = params, frame = frame, strings = {}, children = {} }
-  local out = { ("%d %d %d %d:"):format(flags, params, frame, n) }
-  out[2], at = instructions_at(s, at, n, proto)
-  proto.upvalues, at = upvalues_at(s, at, upvalues)
-  at = constants_at(s, at, objects, proto, stack, out)
+-- The function from `at` to before `stop`. Its own upvalues' places are no part of its text.
+local function proto_at(s, at, stop, stack)
   local start = at
-  for _ = 1, numbers do
-    local wide = byte(s, at) % 2 == 1
-    at = select(2, number_at(s, at))
-    if wide then at = select(2, number_at(s, at)) end
-  end
-  out[#out + 1] = ("n%d:"):format(numbers) .. sub(s, start, at - 1)
-  -- Where a child finds its upvalues is its parent's text; where the outermost does is nobody's.
-  for slot = 0, objects - 1 do
-    local child = proto.children[slot]
-    for i = 0, child and #child.upvalues or -1 do
-      local up = child.upvalues[i]
-      if up then out[#out + 1] = ("%s%d"):format(up.here and "l" or "u", up.index) end
-    end
-  end
+  local _, params, frame, upvalues = byte(s, at, at + 3)
+  local objects, n
+  objects, at = number_at(s, at + 4)
+  n, at = number_at(s, select(2, number_at(s, at)))
+  local proto = { params = params, frame = frame, strings = {}, children = {} }
+  local out = { sub(s, start, at - 1), instructions_at(s, at, n, proto) }
+  at = at + 4 * n
+  proto.upvalues, proto.shape = upvalues_at(s, at, upvalues)
+  at = at + 2 * upvalues
+  local rest = constants_at(s, at, at, objects, proto, stack, out)
+  if rest > stop then error("mlua.code: a dump that does not read as expected") end
+  out[#out + 1] = sub(s, rest, stop - 1)
   proto.text = concat(out)
-  return proto, at
+  return proto
 end
 
 --- Take the dump of a Lua function apart.
@@ -202,10 +186,9 @@ function dump.take(s)
     local length
     length, at = number_at(s, at)
     if length == 0 then break end
-    local proto, stop = proto_at(s, at, stack)
-    if stop ~= at + length then error("mlua.code: a dump that does not read as expected") end
+    local proto = proto_at(s, at, at + length, stack)
     proto.wide = wide
-    stack[#stack + 1], at = proto, stop
+    stack[#stack + 1], at = proto, at + length
   end
   return stack[#stack]
 end

@@ -4,6 +4,8 @@ local dump = require "mlua.code.dump"
 
 local effect = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 local DEEPEST, MOST = 8, 16 -- longer paths and larger sets count as used
 
 -- -- paths and sets of them --
@@ -83,7 +85,9 @@ local function each(names, f)
 end
 
 local function clear(r, from, to)
-  for i = from, to do r[i] = nil end
+  for i = from, to do
+    if r[i] then r[i] = nil end
+  end
 end
 
 -- A call with arguments in the registers first to last.
@@ -113,9 +117,10 @@ each("ISLT ISGE ISLE ISGT ISEQV ISNEV", function(_, r, a, b, c, at)
   use(r[a], at, "value")
   use(r[c + 256 * b], at, "value")
 end)
-each("ISEQS ISNES ISEQN ISNEN ISTYPE ISNUM USETV GSET RET1", function(_, r, a, _, _, at)
+each("ISEQS ISNES ISEQN ISNEN ISTYPE ISNUM GSET RET1", function(_, r, a, _, _, at)
   use(r[a], at, "value")
 end)
+each("USETV", function(_, r, _, b, c, at) use(r[c + 256 * b], at, "value") end)
 each("ISEQP ISNEP", function(_, r, a) note(r[a], "tested") end)
 each("IST ISF", function(_, r, _, b, c) note(r[c + 256 * b], "tested") end)
 each("ISTC ISFC", function(_, r, a, b, c, at)

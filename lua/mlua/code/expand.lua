@@ -10,6 +10,8 @@ local util = require "jit.util"
 
 local expand = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 local plain = leaf.plain
 
 local parsed, followed = {}, {} -- by dump: closures of one function share them
@@ -29,7 +31,7 @@ local function code_of(f)
 end
 
 --- The file of a function as messages name it.
--- @tparam table info  what debug.getinfo(f, "S") says
+-- @tparam table info  what leaf.info(f) says
 -- @treturn string
 function expand.file(info)
   return info.source:match("^[@=](.*)") or info.short_src
@@ -79,7 +81,7 @@ local function place(f, paths, at)
   end
   local at_proto = f
   for _, slot in ipairs(slots) do at_proto = util.funck(at_proto, -1 - slot) end
-  return ("%s:%d"):format(expand.file(debug.getinfo(f, "S")),
+  return ("%s:%d"):format(expand.file(leaf.info(f)),
     util.funcinfo(at_proto, pc).currentline)
 end
 
@@ -96,13 +98,18 @@ local function index(t, key)
   end
 end
 
+local function numbers_first(a, b)
+  if type(a) ~= type(b) then return type(a) == "number" end
+  return a < b
+end
+
+local NONE = {}
+
 local function in_order(keys)
+  if not keys or not next(keys) then return NONE end
   local list = {}
-  for key in pairs(keys) do list[#list + 1] = key end
-  table.sort(list, function(a, b)
-    if type(a) ~= type(b) then return type(a) == "number" end
-    return a < b
-  end)
+  for key in next, keys do list[#list + 1] = key end
+  if list[2] then table.sort(list, numbers_first) end
   return list
 end
 
@@ -132,7 +139,8 @@ local function follow_module(x, p, name)
       v and "it returns nothing" or "it is not loaded yet"))
   else
     node.out[#node.out + 1] = "missing;"
-    remark(node, nil, ("module '%s' is not found"):format(name))
+    remark(node, nil, ("module '%s' %s"):format(name,
+      path and "does not compile: " .. files[path][2] or "is not found"))
   end
 end
 
@@ -181,7 +189,7 @@ function follow(x, p, v, trail, label)
   local kind, out = type(v), x.node.out
   local builtin = leaf.builtin(v)
   if builtin == "require" then
-    for _, name in ipairs(in_order(p.called or {})) do follow_module(x, p.called[name], name) end
+    for _, name in ipairs(in_order(p.called)) do follow_module(x, p.called[name], name) end
   end
   if p.used and kind == "function" and UNSEEN[builtin] then
     remark(x.node, nil, ("%s (%s)"):format(UNSEEN[builtin], place(x.f, x.paths, p.used.at)))
@@ -207,22 +215,45 @@ local function expand_function(walk, node, f, info)
   end
   for _, name in ipairs(in_order(paths.globals)) do
     local v, by_call = index(x.globals, name)
-    if by_call then v = x.globals[name] end
+    if by_call then
+      local there, value = pcall(function() return x.globals[name] end)
+      if there then v = value end
+    end
     follow(x, paths.globals[name], v, ("\ng%d:%s"):format(#name, name), name)
   end
 end
 
--- A closure that a function of mlua made: where it is written, and what it was made with.
+local function is_own(f) return leaf.builtin(f) or leaf.own(leaf.info(f)) end
+
+-- Whether a closure of mlua's was given the table: it is no object or module, and holds no function
+-- of mlua's.
+local function given(t)
+  if debug.getmetatable(t) or leaf.module(t) then return false end
+  for _, v in next, t do
+    if type(v) == "function" and is_own(v) then return false end
+  end
+  return true
+end
+
+-- A closure that a function of mlua made: where it is written, and what it was made with; of an
+-- object (a captured step's record) the functions that are not mlua's.
 local function expand_own(walk, node, f, at)
   node.out[1] = "mlua " .. at .. ";"
   for i = 1, 255 do
     local name, v = debug.getupvalue(f, i)
     if not name then break end
-    local made = type(v) ~= "table" or not debug.getmetatable(v) and not leaf.module(v)
-    for _, field in next, made and type(v) == "table" and v or {} do
-      if type(field) == "function" and leaf.own(debug.getinfo(field, "S")) then made = false end
+    local kind = type(v)
+    if kind == "table" and not given(v) then
+      local held = {}
+      for key, field in next, leaf.module(v) and NONE or v do
+        if type(key) == "string" and type(field) == "function" and not is_own(field) then
+          held[key] = field
+        end
+      end
+      for _, key in ipairs(in_order(held)) do count(walk, node, held[key], name .. "." .. key) end
+    elseif kind ~= "cdata" and kind ~= "userdata" then
+      count(walk, node, v, name)
     end
-    if made and type(v) ~= "cdata" and type(v) ~= "userdata" then count(walk, node, v, name) end
   end
 end
 
@@ -279,7 +310,7 @@ function expand.node(walk, node, v)
   if type(v) == "table" then
     expand_table(walk, node, v)
   else
-    local info = debug.getinfo(v, "S")
+    local info = leaf.info(v)
     local at = leaf.own(info)
     if at then expand_own(walk, node, v, at) else expand_function(walk, node, v, info) end
   end

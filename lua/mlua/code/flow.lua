@@ -16,7 +16,10 @@ local effect = require "mlua.code.effect"
 
 local flow = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 local byte = string.byte
+local new_table = require "table.new"
 local does, path, use, join = effect.does, effect.path, effect.use, effect.join
 
 -- -- blocks --
@@ -50,36 +53,51 @@ local function shared_of(proto)
   return shared
 end
 
--- Joins the registers into what is known at an instruction; whether that changed anything.
+-- Joins the registers into what is known at an instruction: that, and whether it changed.
 local function merge(entry, to, r, frame, at)
   local known, changed = entry[to], false
   if not known then
-    known = {}
-    for i = 0, frame do known[i] = r[i] end
+    known = new_table(frame + 1, 0)
+    for i = 0, frame do
+      local v = r[i]
+      if v then known[i] = v end
+    end
     entry[to] = known
-    return true
+    return known, true
   end
   for i = 0, frame do
-    local v, w = known[i], r[i]
-    if w and v ~= w then
-      w = join(v, w, at)
-      if v ~= w then known[i], changed = w, true end
+    local w = r[i]
+    if w then
+      local v = known[i]
+      if v ~= w then
+        w = join(v, w, at)
+        if v ~= w then known[i], changed = w, true end
+      end
     end
   end
-  return changed
+  return known, changed
 end
 
 local function run(m, proto, first, base)
   local code, targets, n = proto.code, proto.targets, proto.n
   local shared, frame = shared_of(proto), proto.frame
-  local entry, waiting, again = { first }, { true }, false
+  local entry, waiting = { first }, { true }
+  for i, v in pairs(first) do
+    if shared and shared[i] then use(v, base, "value") end
+  end
+  local again
   repeat -- in the order of the code: only loops come back to what was seen
-    again = false
+    again = nil
     for start = 1, n do
       if waiting[start] then
-        local pc, known, r, on = start, entry[start], {}, nil
+        local pc, r = start, entry[start]
+        if targets[start] == "back" then
+          r = merge({}, 1, r, frame)
+        else
+          entry[start] = nil -- what comes here again is another state, and may be followed alone
+        end
         waiting[start] = nil
-        for i = 0, frame do r[i] = known[i] end
+        local on
         repeat
           local o, a, c, b = byte(code, 4 * pc - 3, 4 * pc)
           does[o](m, r, a, b, c, base + pc)
@@ -89,21 +107,18 @@ local function run(m, proto, first, base)
           pc = pc + 1
           if way and way ~= "stop" then
             local to = pc - 32768 + c + 256 * b
-            if merge(entry, to, r, frame, base + to) then
+            if select(2, merge(entry, to, r, frame, base + to)) then
               waiting[to], again = true, again or to <= start
             end
           end
           if on and targets[pc] then
             on = false
-            waiting[pc] = merge(entry, pc, r, frame, base + pc) or waiting[pc]
+            waiting[pc] = select(2, merge(entry, pc, r, frame, base + pc)) or waiting[pc]
           end
         until not on
       end
     end
   until not again
-  for i, v in pairs(first) do
-    if shared and shared[i] then use(v, base, "value") end
-  end
 end
 
 -- -- functions --

@@ -10,6 +10,8 @@ local sha256 = require "mlua.ffi.hash".sha256
 
 local graph = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 local known    -- nodes of finished walks, by value
 local current  -- the walk that goes on
 local busy = {} -- objects whose digest is being asked for
@@ -63,6 +65,7 @@ end
 -- @tparam table node
 -- @treturn string
 function graph.part(node)
+  if #node.kids == 0 then return graph.digest(node) end
   if not node.part then
     node.part = digest_of(node, function(kid) return not kid.file and not kid.pure end,
       function(kid) return kid.file and "function" or graph.digest(kid) end)
@@ -73,19 +76,21 @@ end
 -- The nodes of a group are complete: those after `from` on the stack.
 local function close(stack, from)
   local group = #stack > from and {} or nil
-  local pure = true
+  local pure, silent = true, true -- no functions in it; and nothing to note
   for i = from, #stack do
     local node = stack[i]
     node.open, node.done, node.group = nil, true, group
     pure = pure and not node.file
+    silent = silent and #node.notes == 0
     for _, kid in ipairs(node.kids) do
       if kid == node then node.group = node.group or {} end
-      if kid.done and kid.pure == false then pure = false end
+      pure = pure and kid.pure ~= false
+      silent = silent and kid.silent ~= false
     end
   end
   local first = stack[from]
   for i = #stack, from, -1 do
-    stack[i].pure, stack[i] = pure, nil
+    stack[i].pure, stack[i].silent, stack[i] = pure, pure and silent, nil
   end
   graph.digest(first)
 end

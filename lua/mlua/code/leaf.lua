@@ -4,6 +4,8 @@ local sha256 = require "mlua.ffi.hash".sha256
 
 local leaf = {}
 
+jit.off(true, true) -- most functions are seen once: compiling this would take longer
+
 -- -- Lua's own --
 
 local BUILTIN = {} -- functions, tables and files of Lua's libraries, by value
@@ -36,13 +38,26 @@ local of_c = {}      -- other modules' functions in C
 local own = { debug.getinfo(1, "S").source:match("^(@.*/)code/leaf%.lua$") }
 own[2] = "@" .. (package.searchpath("mlua.ffi.ops", package.path) or ""):match("^(.-)ffi/ops%.lua$")
 
+local infos = setmetatable({}, { __mode = "k" })
+
+--- What debug.getinfo(f, "S") says.
+function leaf.info(f)
+  local info = infos[f]
+  if not info then
+    info = debug.getinfo(f, "S")
+    infos[f] = info
+  end
+  return info
+end
+
 --- A function's file and line where the file is one of mlua's, "tensor.lua:12"; else nil.
 -- @tparam table info  what debug.getinfo(f, "S") says
 -- @treturn ?string
 function leaf.own(info)
+  local source = info.source
   for i = 1, #own do
-    if info.source:sub(1, #own[i]) == own[i] then
-      return info.source:sub(#own[i] + 1) .. ":" .. info.linedefined
+    if source:sub(1, #own[i]) == own[i] then
+      return source:sub(#own[i] + 1) .. ":" .. info.linedefined
     end
   end
 end
@@ -95,7 +110,7 @@ function leaf.class(t)
   local first
   for key, v in next, t do
     if type(v) == "function" then
-      local place = leaf.own(debug.getinfo(v, "S"))
+      local place = leaf.own(leaf.info(v))
       if not place then return nil end
       place = tostring(key) .. " " .. place
       first = first and first < place and first or place
@@ -130,14 +145,20 @@ end
 
 local function cdata_text(v)
   local core = package.loaded["mlua.ffi"]
-  if core and core.is_tensor(v) then return tensor_text(v) end
-  local text = tostring(v)
-  if text:match("^%-?%d+U?LL$") or text:match("^[^:]*%di$") then return "cdata " .. text .. ";" end
+  if core and core.is_tensor(v) then -- or the type of tensors, or one that was freed
+    local there, text = pcall(tensor_text, v)
+    if there then return text end
+  end
+  local shown, text = pcall(tostring, v)
+  if shown and (text:match("^%-?%d+U?LL$") or text:match("^[^:]*%di$")
+    or text:match("^ctype<") and not text:match("%a %d+")) then
+    return "cdata " .. text .. ";"
+  end
   return "cdata;", "is cdata other than a tensor, which counts by that alone"
 end
 
 local function function_text(f)
-  local info = debug.getinfo(f, "S")
+  local info = leaf.info(f)
   if info.what == "C" then return "function " .. (of_c[f] or "of C") .. ";" end
   local place = leaf.own(info)
   if place and exported[f] then return "mlua " .. exported[f] .. " " .. place .. ";" end

@@ -12,7 +12,7 @@ return {
   ["mlua.tensor.draw"] = { methods = "bernoulli multinomial", functions = "bernoulli permutation" },
   ["mlua.tensor.order"] = {
     methods = "argsort bincount bucketize histc histogram kthvalue median searchsorted sort topk "
-      .. "unique",
+      .. "unique unique_consecutive",
   },
   ["mlua.tensor.pool"] = {
     methods = "adaptive_avg_pool adaptive_max_pool avg_pool max_pool upsample",
