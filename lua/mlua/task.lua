@@ -30,7 +30,7 @@ Task.__index = Task
 local Variant = {}
 Variant.__index = Variant
 
-local by_name = setmetatable({}, { __mode = "v" })
+local defined = setmetatable({}, { __mode = "v" }) -- tasks by name, the last of each
 local node_module -- mlua.task.node, which requires this one
 
 local FIELDS = {
@@ -165,7 +165,7 @@ function task.define(name, def)
       check.what(other))
   end
   self:parameters() -- refuses what does not fit, here
-  by_name[name] = self
+  defined[name] = self
   return self
 end
 
@@ -234,6 +234,6 @@ function Task:__digest() return "task " .. self.name end
 --- The task that was defined last under a name; nil for none.
 -- @tparam string name
 -- @treturn ?Task
-function task.named(name) return by_name[name] end
+function task.named(name) return defined[name] end
 
 return setmetatable(task, { __call = function(_, ...) return task.define(...) end })

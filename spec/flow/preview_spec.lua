@@ -37,7 +37,8 @@ end
 
 -- Standard output of the recipe, ages and estimates left out.
 local function run(...)
-  local got = process.run({ mlua, "recipe.lua", ... }, { cwd = dir, env = { MLUA_STORE = dir .. "/s" } })
+  local got = process.run({ mlua, "recipe.lua", ... },
+    { cwd = dir, env = { MLUA_STORE = dir .. "/s" } })
   assert.equal(0, got.status, got.err)
   return (got.out:gsub(", [%d.]+ [^ ]+ ago", ""):gsub(", about [%d.]+ [^ \n]+", "")
     :gsub("%s+$", ""))
@@ -87,7 +88,8 @@ Train      lr=0.1           run?  after Clicks
     recipe()
     run()
     recipe { ["x * 2"] = "x * 3" }
-    assert.matches("Train      lr=0.1           run    scale %(recipe.lua:3%) changed\n", run "--preview")
+    assert.matches("Train      lr=0.1           run    scale %(recipe.lua:3%) changed\n",
+      run "--preview")
     assert.equal("output: 1485", run())
   end)
 
@@ -119,7 +121,8 @@ Train      lr=0.1           run?  after Clicks
       end
     end
     assert.matches("nothing to run", run "--preview")
-    assert.matches("Clicks +rows=100 seed=1 +run +output train is damaged", run("--preview", "--verify"))
+    assert.matches("Clicks +rows=100 seed=1 +run +output train is damaged",
+      run("--preview", "--verify"))
   end)
 
   it("says when an input comes out otherwise, and when it comes out equal", function()
@@ -127,8 +130,8 @@ Train      lr=0.1           run?  after Clicks
     run()
     local got = process.run({ mlua, "recipe.lua", "--seed", "5" },
       { cwd = dir, env = { MLUA_STORE = dir .. "/s" } })
-    assert.matches("1/2  Clicks%(seed=5%)  seed 1 → 5 %(command line%)\n2/2  Train%(seed=5%)  unchanged\n",
-      got.err)
+    assert.matches("1/2  Clicks%(seed=5%)  seed 1 → 5 %(command line%)\n"
+      .. "2/2  Train%(seed=5%)  unchanged\n", got.err)
   end)
 
   it("shows a ladder of diamonds with each node once", function()
@@ -138,7 +141,8 @@ Train      lr=0.1           run?  after Clicks
       for level = 1, 30 do
         local below = last
         local left = ml.task("L" .. level, { requires = below, run = function() return level end })
-        local right = ml.task("R" .. level, { requires = below, run = function() return -level end })
+        local right = ml.task("R" .. level, { requires = below,
+                                              run = function() return -level end })
         last = ml.task("Join" .. level, { requires = { left, right },
                                           run = function(_, i) return i[1] + i[2] end })
       end
@@ -175,13 +179,14 @@ describe("a flow at the shell", function()
   it("runs a grid, and compares", function()
     recipe()
     assert.equal("rows    lr   value\n  10   0.1       9\n  20   0.1      38\n  10   0.2      18\n"
-      .. "  20   0.2      76", (run("--grid", "lr=0.1,0.2", "--grid=rows=10,20", "--jobs", "2"):gsub("   10", "  10")))
+      .. "  20   0.2      76", run("--grid", "lr=0.1,0.2", "--grid=rows=10,20", "--jobs", "2"))
   end)
 
   it("forgets results with all that stands on them, after saying so", function()
     recipe()
     run()
-    assert.equal("Clicks\nTrain\n2 results would be forgotten", run("--invalidate", "Clicks", "--dry-run"))
+    assert.equal("Clicks\nTrain\n2 results would be forgotten",
+      run("--invalidate", "Clicks", "--dry-run"))
     assert.equal("Train\n1 result forgotten", run("--invalidate", "Train"))
     assert.matches("Train +lr=0.1 +run +never run", run "--preview")
   end)

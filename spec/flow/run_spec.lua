@@ -3,10 +3,10 @@ local ml = require "mlua"
 local files = require "spec.support.files"
 local param, flow = ml.param, ml.flow
 
-local dir, before, runs
+local dir, before
 
 before_each(function()
-  dir, before, runs = files.folder(), flow.dir, {}
+  dir, before = files.folder(), flow.dir
   flow.store(dir .. "/store")
 end)
 
@@ -100,7 +100,10 @@ describe("a flow", function()
   it("counts a file by its contents", function()
     local path = files.write(dir .. "/in.txt", "one")
     local Read = ml.task("Read", { params = { from = param.file {} },
-                                   run = function(self) count "Read" return files.read(self.from) end })
+                                   run = function(self)
+                                     count "Read"
+                                     return files.read(self.from)
+                                   end })
     assert.equal("one", Read { from = path }:run():output())
     files.write(dir .. "/other.txt", "one")
     Read { from = dir .. "/other.txt" }:run() -- the same contents elsewhere
@@ -130,7 +133,7 @@ describe("a flow", function()
     assert.equal("Make(rows=9): has to run first, and --only leaves it out", e.user_error)
   end)
 
-  it("keeps tensors, states, tables, rows, text, files and folders, and what is in memory", function()
+  it("keeps tensors, states, tables, rows, text, files, folders, and what is in memory", function()
     local All = ml.task("All", {
       outputs = { tensor = "tensor", state = "state", table = "json", rows = "csv", text = "text",
                   file = "file", folder = "folder", memory = "memory", number = "json" },
@@ -140,7 +143,8 @@ describe("a flow", function()
         require "lfs".mkdir(self:path "folder" .. "/sub")
         files.write(self:path "folder" .. "/sub/a", "A")
         files.write(self:path "folder" .. "/b", "B")
-        return { tensor = ml.arange(4), state = ml.nn.Linear.new { inputs = 2, outputs = 1 }, table = { a = { 1, 2 } },
+        return { tensor = ml.arange(4), table = { a = { 1, 2 } },
+                 state = ml.nn.Linear.new { inputs = 2, outputs = 1 },
                  rows = { columns = { "x", "y" }, { 1, "a" } }, text = "words\n",
                  memory = function() return "kept" end, number = 0.1 }
       end })
@@ -162,7 +166,8 @@ describe("a flow", function()
   it("hands over one input, a list of them, or a table by name, loaded when asked for", function()
     local One = ml.task("One", { params = { i = param.int { 1 } },
                                  run = function(self) return self.i end })
-    local Two = ml.task("Two", { outputs = { "a", "b" }, run = function() return { a = 1, b = 2 } end })
+    local Two = ml.task("Two", { outputs = { "a", "b" },
+                                 run = function() return { a = 1, b = 2 } end })
     local List = ml.task("List", {
       requires = function() return { One { i = 1 }, One { i = 2 }, One { i = 3 } } end,
       run = function(_, input)
@@ -177,7 +182,7 @@ describe("a flow", function()
     assert.equal(1, Single():run():output())
   end)
 
-  it("finds requirements while it runs, and runs again when they would come out otherwise", function()
+  it("finds requirements while it runs, and runs again when they come out otherwise", function()
     local factor = 10
     local function found()
       local by = factor
@@ -217,8 +222,14 @@ describe("a flow", function()
 
   it("runs what lives in memory only where something that runs needs it", function()
     local Big = ml.task("Big", { outputs = "memory", params = { n = param.int { 3 } },
-                                 run = function(self) count "Big" return { n = self.n, f = print } end })
-    local Use = ml.task("Use", { requires = Big, run = function(_, big) count "Use" return big.n end })
+                                 run = function(self)
+                                   count "Big"
+                                   return { n = self.n, f = print }
+                                 end })
+    local Use = ml.task("Use", { requires = Big, run = function(_, big)
+      count "Use"
+      return big.n
+    end })
     assert.equal(3, Use():run():output())
     assert.same({ Big = 1, Use = 1 }, counted())
     require "mlua.flow.plan".memory = {}
@@ -230,9 +241,8 @@ describe("a flow", function()
   it("makes a damaged or missing output again", function()
     local Sum, Make = pair()
     Sum():run()
-    local store, text = flow.store(), nil
-    local id = Make():id()
-    text = store:results():get(id)
+    local store = flow.store()
+    local text = store:results():get(Make():id())
     local digest = text:match "train\t%w+\t(%x+)"
     counted()
     files.write(store:path(digest), "short")
@@ -352,8 +362,10 @@ describe("several jobs", function()
   it("find what they require while they run, and end at a time limit", function()
     local Part = ml.task("Part", { params = { i = param.int { 1 } },
                                    run = function(self) count "Part" return self.i end })
-    local Found = ml.task("Found", { params = { n = param.int { 1 } },
-                                     run = function(self) return self:require(Part, { i = 5 }) + self.n end })
+    local Found = ml.task("Found", {
+      params = { n = param.int { 1 } },
+      run = function(self) return self:require(Part, { i = 5 }) + self.n end,
+    })
     flow.run({ Found(), Found { n = 2 } }, { jobs = 2 })
     assert.same({ 6, 7 }, { Found():output(), Found { n = 2 }:output() })
     assert.same({ Part = 1 }, counted())

@@ -82,8 +82,8 @@ describe("a task", function()
     local A = ml.task("A", { params = { size = param.int { 1 } }, run = numbers })
     local B = ml.task("B", { params = { size = param.string { "s" } }, run = numbers })
     local message = mistake(function() ml.task("C", { requires = { A, B }, run = numbers }) end)
-    assert.matches("task C: parameter 'size' has two types, in A %(int, .*task_spec.lua:%d+%) and in B "
-      .. "%(string, .*task_spec.lua:%d+%)", message)
+    assert.matches("task C: parameter 'size' has two types, in A %(int, .*task_spec.lua:%d+%) "
+      .. "and in B %(string, .*task_spec.lua:%d+%)", message)
     ml.task("D", { requires = { A, B:with { size = "x" } }, run = numbers })
   end)
 
@@ -104,7 +104,8 @@ describe("a task", function()
   end)
 
   it("clones another task with the parameters that both have", function()
-    assert.equal("Clicks{rows=9 seed=2}", graph(Train { rows = 9, lr = 3 }:clone(Clicks, { seed = 2 })))
+    local node = Train { rows = 9, lr = 3 }
+    assert.equal("Clicks{rows=9 seed=2}", graph(node:clone(Clicks, { seed = 2 })))
   end)
 
   it("names the path of a cycle", function()
@@ -114,11 +115,13 @@ describe("a task", function()
     Odd = ml.task("Odd", { params = { i = param.int { 0 } }, run = numbers,
                            requires = function(self) return Even { i = self.i } end })
     local ok, e = pcall(node_module.graph, { Even { i = 3 } })
-    assert.same({ false, "a cycle of tasks: Even(i=3) → Odd(i=3) → Even(i=3)" }, { ok, e.user_error })
+    assert.same({ false, "a cycle of tasks: Even(i=3) → Odd(i=3) → Even(i=3)" },
+      { ok, e.user_error })
   end)
 
   it("keeps the names of its methods to itself", function()
-    local _ = ml.flow.run, require "mlua.task.work"
+    assert.is_function(ml.flow.run)
+    assert.is_function(require "mlua.task.work".run)
     for name in pairs(node_module.methods) do
       if name:sub(1, 1) ~= "_" then assert.is_true(node_module.reserved[name], name) end
     end
@@ -160,9 +163,8 @@ describe("a task", function()
     ["bad argument #2 to 'with' (seed: expected an integer, got 'x')"] = function()
       Clicks:with { seed = "x" }
     end,
-    ["bad argument #1 to 'Clicks' (Clicks has no parameter 'row', did you mean 'rows'?)"] = function()
-      Clicks { row = 1 }
-    end,
+    ["bad argument #1 to 'Clicks' (Clicks has no parameter 'row', did you mean 'rows'?)"] =
+      function() Clicks { row = 1 } end,
     ["bad argument #1 to 'Clicks' (rows: 0 is out of range (at least 1))"] = function()
       Clicks { rows = 0 }
     end,

@@ -1,7 +1,7 @@
 --- What a run function writes, kept beside what it shows: the last words of one that fails.
 --
--- While it is on, `print`, `io.write` and the `write` of standard output and error keep a copy. What
--- C writes by itself is not seen; a task in a process of its own is read through a pipe instead.
+-- While it is on, `print`, `io.write` and the `write` of standard output and error keep a copy.
+-- What C writes by itself is not seen; a task in a process of its own is read through a pipe.
 -- @module mlua.task.log
 local log = {}
 
@@ -39,7 +39,7 @@ function log.of(f)
     keep(joined("\t", ...) .. "\n")
     print_before(...)
   end
-  io.write = function(...)
+  io.write = function(...) -- luacheck: ignore
     keep(joined("", ...))
     return write_before(...)
   end

@@ -381,7 +381,8 @@ end
 -- @tparam ?table given
 -- @treturn Node
 function Node:clone(class, given)
-  core.expect(require "mlua.task".is(class), 2, "clone", "expected a task, got %s", check.what(class))
+  core.expect(require "mlua.task".is(class), 2, "clone", "expected a task, got %s",
+    check.what(class))
   local before = building
   building = self
   local ok, node = pcall(M.new, class, given)
