@@ -175,6 +175,20 @@ describe("param", function()
       select(2, spec:read { "--data", "sinthetic" }))
   end)
 
+  it("takes days that there are, within bounds", function()
+    local spec = param.spec { from = param.date { "2024-02-29", min = "2000-01-01" } }
+    assert.equal("2026-11-21", spec:read({ "--from", "2026-11-21" }).from)
+    for text, message in pairs {
+      ["2023-02-29"] = "--from: expected a date as 2026-11-21, got '2023-02-29'",
+      ["2023-13-01"] = "--from: expected a date as 2026-11-21, got '2023-13-01'",
+      ["1.2.2023"] = "--from: expected a date as 2026-11-21, got '1.2.2023'",
+      ["1999-12-31"] = "--from: 1999-12-31 is out of range (from 2000-01-01)",
+    } do
+      assert.same({ n = 2, [2] = message }, { n = select("#", spec:read { "--from", text }),
+        [2] = select(2, spec:read { "--from", text }) })
+    end
+  end)
+
   it("lets an alias speak another language, and say more than one thing", function()
     local spec = param.spec {
       dim = param.int { 16 },

@@ -130,6 +130,16 @@ function M.invalidate(nodes, options)
   return require "mlua.flow.invalidate".run(roots_of(nodes, "invalidate"), M.store(), options or {})
 end
 
+--- An output of each of several nodes.
+-- @tparam {Node,...} nodes  that have run
+-- @tparam ?string name
+-- @treturn {any,...}  in the same order
+function M.outputs(nodes, name)
+  local values = {}
+  for i, node in ipairs(roots_of(nodes, "outputs")) do values[i] = node:output(name) end
+  return values
+end
+
 --- Nodes for all combinations of values.
 -- @tparam Flow|Task what
 -- @tparam table grid    name → list of values

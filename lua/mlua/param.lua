@@ -248,6 +248,31 @@ end
 param.kind("string", { meta = "TEXT", read = check_string, check = check_string })
 param.kind("path", { meta = "PATH", read = check_string, check = check_string })
 
+local DAYS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
+
+-- A day as 2026-11-21; text in that order compares as days do.
+param.kind("date", {
+  meta = "YYYY-MM-DD", one = "a date as 2026-11-21", fields = { min = "string", max = "string" },
+  range = function(p)
+    if p.min and p.max then return p.min .. " to " .. p.max end
+    return p.min and "from " .. p.min or p.max and "to " .. p.max or nil
+  end,
+  read = function(p, text) return p.kind.check(p, text) end,
+  check = function(p, value)
+    local y, m, d = tostring(value):match "^(%d%d%d%d)%-(%d%d)%-(%d%d)$"
+    y, m, d = tonumber(y), tonumber(m), tonumber(d)
+    local days = DAYS[m]
+    if m == 2 and y % 4 == 0 and (y % 100 ~= 0 or y % 400 == 0) then days = 29 end
+    if type(value) ~= "string" or not days or d < 1 or d > days then
+      return nil, "expected a date as 2026-11-21, got " .. check.what(value)
+    end
+    if p.min and value < p.min or p.max and value > p.max then
+      return nil, ("%s is out of range (%s)"):format(value, p:range())
+    end
+    return value
+  end,
+})
+
 -- A file whose contents count; `literals` are words taken in place of a path.
 param.kind("file", {
   meta = "FILE", fields = { literals = "table" },

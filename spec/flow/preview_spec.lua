@@ -176,6 +176,21 @@ Part  ×1,000  1,000 run  in memory, for All
 end)
 
 describe("a flow at the shell", function()
+  it("that is interrupted says how far it came, and goes on from there", function()
+    recipe { ["return { train"] = "io.stderr:write 'made\\n' return { train",
+             ["return scale"] = "require 'mlua.ffi.process'.sleep(20) return scale" }
+    local command = ("cd %s && MLUA_STORE=%s/s timeout -s INT 1 %s recipe.lua --jobs %d 2>&1")
+    for jobs = 1, 2 do
+      local pipe = io.popen(command:format(dir, dir, mlua, jobs))
+      local text = pipe:read "*a"
+      pipe:close()
+      assert.matches("\nmlua: interrupted with 1 of 2 tasks done; the next call goes on from there\n$",
+        text)
+      assert.matches("Clicks +rows=100 seed=1 +ready", run "--preview")
+      run("--invalidate", "Clicks")
+    end
+  end)
+
   it("runs a grid, and compares", function()
     recipe()
     assert.equal("rows    lr   value\n  10   0.1       9\n  20   0.1      38\n  10   0.2      18\n"

@@ -435,6 +435,7 @@ describe("a grid", function()
     local nodes = flow.grid(flow(Sum), { lr = { 1, 2 }, rows = { 2, 3 } })
     flow.run(nodes)
     assert.same({ Make = 2, Sum = 4 }, counted())
+    assert.same({ 3, 6, 6, 12 }, flow.outputs(nodes))
     local table_of = flow.compare(nodes)
     assert.equal("rows,lr,value\n2,1,3\n3,1,6\n2,2,6\n3,2,12\n", table_of:csv())
     assert.equal("rows   lr   value\n   2    1       3\n   3    1       6\n   2    2       6\n"

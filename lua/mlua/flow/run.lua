@@ -196,6 +196,7 @@ local function in_a_child(run, node, id)
   if ok then
     child, why = process.start(function()
       local own
+      core.C.ml_set_threads(math.max(1, math.floor(core.C.ml_threads() / run.options.jobs)))
       own, why = store:forked()
       if not own then error(why, 0) end
       local row, failure = work.run(node, id, states, store, run.memory)
