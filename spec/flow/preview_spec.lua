@@ -184,8 +184,8 @@ describe("a flow at the shell", function()
       local pipe = io.popen(command:format(dir, dir, mlua, jobs))
       local text = pipe:read "*a"
       pipe:close()
-      assert.matches("\nmlua: interrupted with 1 of 2 tasks done; the next call goes on from there\n$",
-        text)
+      assert.matches("\nmlua: interrupted with 1 of 2 tasks done; the next call goes on from "
+        .. "there\n$", text)
       assert.matches("Clicks +rows=100 seed=1 +ready", run "--preview")
       run("--invalidate", "Clicks")
     end
