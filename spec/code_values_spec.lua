@@ -136,3 +136,28 @@ return function(x) return scale(x) end]]
       parts "\n\nlocal function b(x) return x * 2 end\nreturn function(x) return b(x) end"))
   end)
 end)
+
+describe("an upvalue that a function assigns", function()
+  local function counter(start)
+    return load_text(("local n = %d return function() n = n + 1 return n end"):format(start))
+  end
+
+  it("is state: neither its value nor a run changes the digest, and a note says so", function()
+    local f = counter(1)
+    local before = code.digest(f)
+    f()
+    code.forget()
+    assert.equal(before.digest, code.digest(f).digest)
+    assert.equal(before.digest, code.digest(counter(5)).digest)
+    assert.same({ "the value of 'n' does not count: a function at recipes/x.lua:1 assigns it" },
+      before.notes)
+  end)
+
+  it("is one also where an inner function assigns it", function()
+    local f = load_text "local n = 0 return function() return (function() n = 1 end) end"
+    local before = code.digest(f).digest
+    f()()
+    code.forget()
+    assert.equal(before, code.digest(f).digest)
+  end)
+end)

@@ -130,13 +130,42 @@ function M.invalidate(nodes, options)
   return require "mlua.flow.invalidate".run(roots_of(nodes, "invalidate"), M.store(), options or {})
 end
 
+local function state_of(plan, node)
+  local state = plan.states[node]
+  if state.status ~= "ready" and state.status ~= "needed" and state.status ~= "memory" then
+    fail.run("%s has not run yet, or not since what it stands on changed: node:run() first",
+      tostring(node))
+  end
+  return state
+end
+
+local function plan_of(nodes) return require "mlua.flow.plan".new(nodes, M.store()) end
+
+-- The value of a node's output; its only one where no name is given.
+local function value_of(plan, node, name)
+  local declared = node._task.outputs
+  if name == nil and #declared == 1 then name = declared[1][1] end
+  local state = state_of(plan, node)
+  for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
+    if output.name == name and output.format ~= "found" then
+      return require "mlua.task.work".load(plan.store, node, output,
+        require "mlua.flow.plan".memory, state.paths)
+    end
+  end
+  local names = {}
+  for i, output in ipairs(declared) do names[i] = output[1] end
+  core.bad(2, "output", "%s has no output '%s'%s", node._task.name, tostring(name),
+    name and require "mlua.text".did_you_mean(tostring(name), names) or "")
+end
+
 --- An output of each of several nodes.
 -- @tparam {Node,...} nodes  that have run
 -- @tparam ?string name
 -- @treturn {any,...}  in the same order
 function M.outputs(nodes, name)
-  local values = {}
-  for i, node in ipairs(roots_of(nodes, "outputs")) do values[i] = node:output(name) end
+  local values, list = {}, roots_of(nodes, "outputs")
+  local plan = plan_of(list)
+  for i, node in ipairs(list) do values[i] = value_of(plan, node, name) end
   return values
 end
 
@@ -172,40 +201,17 @@ function Node:preview(options) return M.preview(self, options) end
 --- As flow.invalidate of this node.
 function Node:invalidate(options) return M.invalidate(self, options) end
 
-local function ready_state(node)
-  local plan = require "mlua.flow.plan".new({ node }, M.store())
-  local state = plan.states[node]
-  if state.status ~= "ready" and state.status ~= "needed" and state.status ~= "memory" then
-    fail.run("%s has not run yet, or not since what it stands on changed: node:run() first",
-      tostring(node))
-  end
-  return state, plan
-end
-
 --- An output of a node that has run.
 -- @tparam ?string name  of the output; the only one where none is given
 -- @return its value
 -- @raise where it has not run, or has no such output
-function Node:output(name)
-  local declared = self._task.outputs
-  if name == nil and #declared == 1 then name = declared[1][1] end
-  local state, plan = ready_state(self)
-  for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
-    if output.name == name and output.format ~= "found" then
-      return require "mlua.task.work".load(plan.store, self, output,
-        require "mlua.flow.plan".memory, state.paths)
-    end
-  end
-  local names = {}
-  for i, output in ipairs(declared) do names[i] = output[1] end
-  core.expect(false, 2, "output", "%s has no output '%s'%s", self._task.name, tostring(name),
-    name and require "mlua.text".did_you_mean(tostring(name), names) or "")
-end
+function Node:output(name) return value_of(plan_of { self }, self, name) end
 
 --- What is known of a result: time, seconds, params, code, meta (what `self:note` kept).
 -- @treturn table
 function Node:record()
-  local state, plan = ready_state(self)
+  local plan = plan_of { self }
+  local state = state_of(plan, self)
   local detail = state.id and plan.store:results() and plan.store:results():detail(state.id) or {}
   detail.id = state.id
   return detail
@@ -214,8 +220,7 @@ end
 --- The SHA-256 that a result is known by; nil where an input is not there yet.
 -- @treturn ?string
 function Node:id()
-  local plan = require "mlua.flow.plan".new({ self }, M.store())
-  return plan.states[self].id
+  return plan_of({ self }).states[self].id
 end
 
 return setmetatable(M, { __call = function(_, ...) return M.new(...) end })

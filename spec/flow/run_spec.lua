@@ -444,3 +444,15 @@ describe("a grid", function()
       ml.json.decode(table_of:json())[4])
   end)
 end)
+
+describe("a function that changed at the prompt", function()
+  it("is seen by the next run", function()
+    local env = setmetatable({}, { __index = _G })
+    function env.helper(x) return x + 1 end
+    local body = setfenv(function() return helper(1) end, env) -- luacheck: ignore
+    local T = ml.task("T", { run = body })
+    assert.equal(2, T():run():output())
+    function env.helper(x) return x + 2 end
+    assert.equal(3, T():run():output())
+  end)
+end)

@@ -211,7 +211,14 @@ local function expand_function(walk, node, f, info)
   node.file, node.line = expand.file(info), info.linedefined
   for _, i in ipairs(in_order(paths.upvalues)) do
     local name, v = debug.getupvalue(f, i + 1)
-    follow(x, paths.upvalues[i], v, "\nu" .. i, name ~= "" and name or "upvalue " .. i + 1)
+    local p, label = paths.upvalues[i], name ~= "" and name or "upvalue " .. i + 1
+    if p.assigned then -- state: what a run leaves behind is not what the code is
+      node.out[#node.out + 1] = "\nu" .. i .. "=assigned;"
+      remark(node, nil, ("the value of '%s' does not count: a function at %s:%d assigns it"):format(
+        label, node.file, node.line))
+    else
+      follow(x, p, v, "\nu" .. i, label)
+    end
   end
   for _, name in ipairs(in_order(paths.globals)) do
     local v, by_call = index(x.globals, name)

@@ -77,17 +77,16 @@ end
 --- See mlua.flow.compare.
 function M.compare(nodes, output)
   local parameters, columns, seen, rows = varied(nodes), {}, {}, {}
+  local outputs = require "mlua.flow".outputs
+  local names, lists = output and { output } or {}, {}
+  for i, declared in ipairs(output and {} or nodes[1]._task.outputs) do
+    if declared[2] ~= "memory" then names[i] = declared[1] end
+  end
+  for _, name in pairs(names) do lists[#lists + 1] = outputs(nodes, name) end
   for i, node in ipairs(nodes) do
     local found = {}
-    if output then
-      found = numbers(node:output(output), "", {})
-    else
-      for _, declared in ipairs(node._task.outputs) do
-        if next(found) == nil and declared[2] ~= "memory" then
-          local value = node:output(declared[1])
-          found = numbers(value, "", {})
-        end
-      end
+    for _, values in ipairs(lists) do
+      if next(found) == nil then found = numbers(values[i], "", {}) end
     end
     for name in pairs(found) do
       if not seen[name] then

@@ -4,6 +4,7 @@
 -- stands on the contents of its inputs: below one that has to run nothing is known yet, and what
 -- comes out equal ends it there.
 -- @module mlua.flow.plan
+local code = require "mlua.code"
 local hash = require "mlua.ffi.hash"
 local identity = require "mlua.task.identity"
 local node_module = require "mlua.task.node"
@@ -147,11 +148,24 @@ local function need_memory(plan)
   end
 end
 
+-- Functions may have been edited at the prompt, or what they stand on.
+local function forget_code(order)
+  code.forget()
+  local seen = {}
+  for _, node in ipairs(order) do
+    if not seen[node._task] then
+      seen[node._task] = true
+      identity.forget(node._task)
+    end
+  end
+end
+
 --- Make a plan.
 -- @tparam {Node,...} roots
 -- @tparam Store store
 -- @tparam ?table options  force: true or a set of names; verify: read all outputs; only: a set of
---   names, the rest is as it is; till: a set of names, nothing that needs them
+--   names, the rest is as it is; till: a set of names, nothing that needs them; inside: within a
+--   run, whose digests of code stay
 -- @treturn Plan  fields: order, states
 function M.new(roots, store, options)
   local plan = setmetatable({ store = store, options = options or {}, states = {}, done = {},
@@ -167,6 +181,7 @@ function M.new(roots, store, options)
     for _, root in ipairs(targets) do plan.roots[root] = true end
   end
   M.check_given(plan)
+  if not plan.options.inside then forget_code(plan.order) end
   if plan.results then plan.results.db:exec "begin" end
   local ok, why = pcall(function()
     for _, node in ipairs(plan.order) do

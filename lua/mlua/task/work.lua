@@ -287,7 +287,7 @@ end
 --- Compute what a node keeps in memory, and what it needs for that; for children, and the prompt.
 -- @treturn string  its identity
 function M.make_in_memory(node, store, memory)
-  local plan = require "mlua.flow.plan".new({ node }, store)
+  local plan = require "mlua.flow.plan".new({ node }, store, { inside = true })
   for _, each in ipairs(plan.order) do
     local state = plan.states[each]
     if (state.status == "needed" or state.status == "memory") and not memory[state.id] then
@@ -343,7 +343,7 @@ end
 function Node:require(class, given)
   local work = at_work(self, "require")
   local node = self:clone(class, given)
-  local plan = require "mlua.flow.plan".new({ node }, work.store)
+  local plan = require "mlua.flow.plan".new({ node }, work.store, { inside = true })
   local outcome = require "mlua.flow.run".run(plan, { inside = true })
   if #outcome.failed > 0 then
     error(outcome.failed[1].failure.trace or outcome.failed[1].failure.message, 0)
