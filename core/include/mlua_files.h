@@ -65,8 +65,9 @@ ml_err ml_publish(const char *const *from, const char *const *to, int64_t n);
  * the file or ended, however they do.
  */
 ml_err ml_locks_open(int *fd, const char *path);
-/* ML_END: another one has it, and wait is false. */
-ml_err ml_lock(int fd, int64_t at, bool wait);
+/* Shared or alone. ML_END: another one has it, and wait is false. One that is held already changes
+ * to what is asked for. */
+ml_err ml_lock(int fd, int64_t at, bool shared, bool wait);
 ml_err ml_unlock(int fd, int64_t at);
 
 #ifdef __cplusplus

@@ -106,8 +106,8 @@ static int range(int fd, int64_t at, short type, int command) {
   return err;
 }
 
-ml_err ml_lock(int fd, int64_t at, bool wait) {
-  int err = range(fd, at, F_WRLCK, wait ? F_OFD_SETLKW : F_OFD_SETLK);
+ml_err ml_lock(int fd, int64_t at, bool shared, bool wait) {
+  int err = range(fd, at, shared ? F_RDLCK : F_WRLCK, wait ? F_OFD_SETLKW : F_OFD_SETLK);
   if (!err) return ML_OK;
   if (!wait && (err == EAGAIN || err == EACCES)) return ML_END;
   return ml_fail(ML_EIO, "lock: %s", strerror(err));

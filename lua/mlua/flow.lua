@@ -111,8 +111,14 @@ end
 -- @raise the first failure, with its traceback
 function M.run(nodes, options)
   options = core.options(options, RUN, 2, "run")
-  local plan = require "mlua.flow.plan".new(roots_of(nodes, "run"), M.store(), options)
-  local outcome = require "mlua.flow.run".run(plan, options)
+  local roots, store = roots_of(nodes, "run"), M.store()
+  store:hold()
+  local ok, outcome = pcall(function()
+    local plan = require "mlua.flow.plan".new(roots, store, options)
+    return require "mlua.flow.run".run(plan, options)
+  end)
+  store:let_go()
+  if not ok then error(outcome, 0) end
   local first = outcome.failed[1]
   if first then
     error(fail.value(("%s: %s"):format(tostring(first.node),

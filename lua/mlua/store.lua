@@ -7,6 +7,11 @@
 --
 -- Objects are written in a scratch folder, and become durable in groups, before the rows that name
 -- them: a row that is there has its objects whole. Failures of the world are nil, message.
+--
+-- Two more locks keep a collection (mlua.flow.invalidate) from taking what a run stands on, or is
+-- about to record: USED is shared by all that run a flow, from their plan to their end, and while
+-- anyone has it no rows are cleared away; PUBLISHED is shared from the renaming of a group's
+-- objects until their rows are there, and objects are cleared away by who has it alone.
 -- @module mlua.store
 local check = require "mlua.check"
 local files = require "mlua.ffi.files"
@@ -18,6 +23,8 @@ local M = {}
 local Store = {}
 Store.__index = Store
 
+local USED, PUBLISHED = hash.sha256 "lock used", hash.sha256 "lock published"
+local TURN = hash.sha256 "lock turn" -- whoever waits for PUBLISHED: the next one waits behind it
 local GROUP, PATIENCE = 64, 0.1 -- a group of results is made durable at this many, or seconds
 
 --- Where the results of a script are: $MLUA_STORE, else the nearest `.mlua` from the working folder
@@ -70,25 +77,73 @@ end
 function M.open(dir)
   check.type(dir, 1, "store.open", "dir", "string|nil")
   return setmetatable({ dir = dir or M.find(), known = {}, pending = { from = {}, to = {} },
-                        waiting = {} }, Store)
+                        waiting = {}, uses = 0 }, Store)
 end
 
 --- Whether there is anything in it yet.
 -- @treturn boolean
 function Store:exists()
-  return self.locks ~= nil or files.look(self.dir .. "/results.db") == "file"
+  return self.prepared or files.look(self.dir .. "/results.db") == "file"
+end
+
+local function open_locks(store)
+  local why
+  if not store.locks then
+    store.locks, why = files.locks(store.dir .. "/locks")
+    if not store.locks then return nil, why end
+  end
+  if store.uses > 0 then return store.locks:take(USED, true, true) end
+  return true
+end
+
+--- Hold on to all results that are there, and will be, until `let_go` is called as often.
+function Store:hold()
+  self.uses = self.uses + 1
+  -- Where it can't be written to, nothing can be cleared away; a new one is held by `prepare`.
+  if self.uses == 1 and self:exists() then open_locks(self) end
+end
+
+--- See `hold`.
+function Store:let_go()
+  self.uses = self.uses - 1
+  if self.uses == 0 and self.locks then self.locks:give(USED) end
+end
+
+-- Takes PUBLISHED in turn.
+local function take_published(store, shared)
+  local ok, why = store.locks:take(TURN, true, shared)
+  if ok then ok, why = store.locks:take(PUBLISHED, true, shared) end
+  store.locks:give(TURN)
+  return ok, why
+end
+
+--- Call a function while no result is recorded.
+-- @tparam function f  takes whether no flow runs, so that rows may be removed, too
+-- @return what f returns; or nil, message
+function Store:alone(f)
+  local ok, why = self:prepare()
+  if not ok then return nil, why end
+  local unused
+  unused, why = self.locks:take(USED)
+  if unused == nil then return nil, why end
+  ok, why = take_published(self)
+  if not ok then return nil, why end
+  local done = { pcall(f, unused) }
+  self.locks:give(PUBLISHED)
+  if unused then self.locks:give(USED) end
+  if not done[1] then error(done[2], 0) end
+  return unpack(done, 2)
 end
 
 --- Make it ready to be written to.
 -- @treturn boolean  true; or nil, message
 function Store:prepare()
-  if self.locks then return true end
+  if self.prepared then return true end
   local ok, why = files.make_folders(self.dir .. "/tmp")
   if ok then ok, why = files.make_folders(self.dir .. "/objects") end
-  local locks
-  if ok then locks, why = files.locks(self.dir .. "/locks") end
-  if not locks then return nil, why end
-  self.locks = locks
+  if ok then ok, why = open_locks(self) end
+  if not ok then return nil, why end
+  self.prepared = true
   if not files.look(self.dir .. "/.gitignore") then
     require "mlua.ffi.store".put(self.dir .. "/.gitignore", "*\n")
   end
@@ -163,13 +218,9 @@ function Store:adopt(path)
     files.remove(path)
     return digest, size
   end
-  local to = self:path(digest)
-  if files.size(to) == size then
-    files.remove(path)
-    return digest, size
-  end
+  -- One that is there is replaced: it may be damaged, or be cleared away before this is recorded.
   local pending = self.pending
-  pending.from[#pending.from + 1], pending.to[#pending.to + 1] = path, to
+  pending.from[#pending.from + 1], pending.to[#pending.to + 1] = path, self:path(digest)
   self.known[digest] = path
   return digest, size
 end
@@ -314,7 +365,8 @@ end
 
 --- Put a result on the list of those that become durable together.
 -- @tparam table row          as Results:add takes it
--- @tparam function recorded  called when it is there for all to see
+-- @tparam function recorded  called when it is there for all to see; or with a message and its
+--   position in its group where it could not be recorded
 -- @treturn boolean  true; or nil, message
 function Store:record(row, recorded)
   self.since = self.since or require "mlua.ffi".C.ml_clock()
@@ -329,15 +381,10 @@ function Store:due()
   return self.since ~= nil and require "mlua.ffi".C.ml_clock() - self.since > PATIENCE
 end
 
---- Make durable what waits: objects, then rows.
--- @treturn boolean  true; or nil, message, and what waited is not recorded
-function Store:flush()
-  local waiting, pending = self.waiting, self.pending
-  self.waiting, self.pending, self.since = {}, { from = {}, to = {} }, nil
-  if #waiting == 0 then return true end
-  local stage, made = M.stage, self.made_folders or {}
-  self.made_folders = made
-  if stage then stage "renaming" end
+-- Objects under their names, durable.
+local function publish(store, pending)
+  local made = store.made_folders or {}
+  store.made_folders = made
   for _, to in ipairs(pending.to) do
     local folder = to:match "^(.*)/"
     if not made[folder] then
@@ -346,25 +393,40 @@ function Store:flush()
       made[folder] = true
     end
   end
-  local ok, why = files.publish(pending.from, pending.to)
-  for _, to in ipairs(pending.to) do
-    self.known[to:sub(-65, -64) .. to:sub(-62)] = nil
-  end
-  if not ok then return nil, why end
-  if stage then stage "manifest" end
-  if not self.rows then
-    self.rows, why = require "mlua.store.results".open(self.dir .. "/results.db")
-    if not self.rows then return nil, why end
+  return files.publish(pending.from, pending.to)
+end
+
+local function add_rows(store, waiting)
+  if not store.rows then
+    local why
+    store.rows, why = require "mlua.store.results".open(store.dir .. "/results.db")
+    if not store.rows then return nil, why end
   end
   local rows = {}
   for i, item in ipairs(waiting) do rows[i] = item[1] end
-  ok, why = self.rows:add(rows)
-  if not ok then return nil, why end
-  if stage then stage "running" end
-  for _, item in ipairs(waiting) do
-    if item[2] then item[2]() end
+  return store.rows:add(rows)
+end
+
+--- Make durable what waits: objects, then rows.
+-- @treturn boolean  true; or nil, message, and what waited is not recorded
+function Store:flush()
+  local waiting, pending, stage = self.waiting, self.pending, M.stage
+  if #waiting == 0 then return true end
+  self.waiting, self.pending, self.since = {}, { from = {}, to = {} }, nil
+  if stage then stage "renaming" end
+  local ok, why = take_published(self, true)
+  if ok then ok, why = publish(self, pending) end
+  for _, to in ipairs(pending.to) do
+    self.known[to:sub(-65, -64) .. to:sub(-62)] = nil
   end
-  return true
+  if stage then stage "manifest" end
+  if ok then ok, why = add_rows(self, waiting) end
+  self.locks:give(PUBLISHED)
+  if stage then stage "running" end
+  for i, item in ipairs(waiting) do
+    if item[2] then item[2](not ok and why or nil, i) end
+  end
+  return ok, why
 end
 
 --- Digest of a file that is a parameter; read again only where its stamp has changed.
@@ -384,7 +446,9 @@ function Store:file_digest(path)
   return digest
 end
 
--- For tests: called with the name of each stage that a result goes through.
-M.stage = nil
+-- Called with the name of each stage that a result goes through: running, writing, renaming,
+-- manifest.
+local watched = os.getenv "MLUA_FLOW_STAGE"
+if watched and watched ~= "" then M.stage = require "mlua.store.stage".teller(watched) end
 
 return M

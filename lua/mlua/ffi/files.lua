@@ -96,6 +96,20 @@ function files.publish(from, to)
   return from ~= nil and to ~= nil -- both lists, and so their strings, were needed until here
 end
 
+ffi.cdef [[
+int open(const char *path, int flags, ...);
+long pwrite(int fd, const void *from, size_t n, long at);
+]]
+
+--- A file whose bytes are set one by one, made where it is missing.
+-- @tparam string path
+-- @treturn function  takes a place, from 0, and a character
+function files.bytes(path)
+  local fd = ffi.C.open(path, 0x80041, ffi.cast("int", 438)) -- write, create, close on exec; 0666
+  if fd < 0 then return nil, path .. ": cannot be written to" end
+  return function(at, character) ffi.C.pwrite(fd, character, 1, at) end
+end
+
 -- -- objects --
 
 local Objects = {}
@@ -146,10 +160,11 @@ end
 
 --- Take the lock of a digest.
 -- @tparam string digest  hexadecimal
--- @tparam ?boolean wait  until it is free
+-- @tparam ?boolean wait    until it is free
+-- @tparam ?boolean shared  with all who take it so
 -- @treturn boolean  false: another process has it
-function Locks:take(digest, wait)
-  local code = C.ml_lock(self.fd, place(digest), wait or false)
+function Locks:take(digest, wait, shared)
+  local code = C.ml_lock(self.fd, place(digest), shared or false, wait or false)
   if code < 0 then return failed(code) end
   return code == 0
 end

@@ -8,7 +8,7 @@ local lib = require "mlua.ffi"
 
 ffi.cdef [[
 int fork(void);
-int pipe(int fds[2]);
+int pipe2(int fds[2], int flags);
 long read(int fd, void *to, size_t n);
 long write(int fd, const void *from, size_t n);
 int close(int fd);
@@ -16,6 +16,7 @@ int dup2(int from, int to);
 int waitpid(int pid, int *status, int options);
 int kill(int pid, int signal);
 int getpid(void);
+int getppid(void);
 int prctl(int option, ...);
 void _exit(int status);
 int execvp(const char *file, const char *const *arguments);
@@ -28,6 +29,7 @@ int poll(struct pollfd *fds, unsigned long n, int timeout);
 local process = {}
 
 local C = ffi.C
+local CLOSE_ON_EXEC = 0x80000 -- what a child starts does not keep its pipes open
 local NO_HANG, DEATH_SIGNAL, KILL, READABLE, INTERRUPTED = 1, 1, 9, 1, 4
 
 local function failed(what)
@@ -36,7 +38,7 @@ end
 
 local function new_pipe()
   local fds = ffi.new "int[2]"
-  if C.pipe(fds) ~= 0 then return failed "pipe" end
+  if C.pipe2(fds, CLOSE_ON_EXEC) ~= 0 then return failed "pipe" end
   return fds[0], fds[1]
 end
 
@@ -69,7 +71,7 @@ function process.start(f)
   if pid < 0 then return failed "fork" end
   if pid == 0 then
     C.prctl(DEATH_SIGNAL, ffi.cast("unsigned long", KILL))
-    if C.kill(parent, 0) ~= 0 then C._exit(1) end
+    if C.getppid() ~= parent then C._exit(1) end -- it ended before that was asked for
     lib.C.ml_last_words(nil)
     C.close(answer)
     C.close(said)
@@ -104,6 +106,20 @@ local function drain(child, name)
   end
 end
 
+-- All that it has said by its end. What it started and left may say more: nobody waits for that.
+local function drain_rest(child)
+  local polled = ffi.new "struct pollfd"
+  while child.fds.said do
+    polled.fd, polled.events = child.fds.said, READABLE
+    if C.poll(polled, 1, 0) > 0 then
+      drain(child, "said")
+    else
+      C.close(child.fds.said)
+      child.fds.said = nil
+    end
+  end
+end
+
 --- Wait until a child says something or ends, or for so many seconds.
 -- @tparam {Child,...} children
 -- @tparam number seconds
@@ -133,7 +149,7 @@ function Child:ended()
   local status = ffi.new "int[1]"
   local got = C.waitpid(self.pid, status, self.fds.said and NO_HANG or 0)
   if got == 0 then return nil end
-  while self.fds.said do drain(self, "said") end
+  drain_rest(self)
   if got < 0 then return false, "its process is gone" end
   local signal = status[0] % 128
   if signal ~= 0 then return false, "its process was ended by signal " .. signal end
@@ -152,6 +168,17 @@ function Child:kill()
   end
 end
 
+--- Become another program, found as a shell finds it; where it can't be, end with status 127.
+-- @tparam {string,...} arguments  the program first
+function process.become(arguments)
+  local list = ffi.new("const char *[?]", #arguments + 1)
+  for i, argument in ipairs(arguments) do list[i - 1] = argument end
+  C.execvp(arguments[1], list)
+  io.stderr:write(ffi.string(C.strerror(ffi.errno())))
+  io.stderr:flush()
+  C._exit(127)
+end
+
 --- Run a program without a shell, some text on its standard input.
 -- @tparam {string,...} arguments  the program first
 -- @tparam[opt=""] string input
@@ -163,12 +190,7 @@ function process.run(arguments, input)
   local child, why = process.start(function()
     C.close(given_end)
     C.dup2(given, 0)
-    local list = ffi.new("const char *[?]", #arguments + 1)
-    for i, argument in ipairs(arguments) do list[i - 1] = argument end
-    C.execvp(arguments[1], list)
-    io.stderr:write(ffi.string(C.strerror(ffi.errno())))
-    io.stderr:flush()
-    C._exit(127)
+    process.become(arguments)
   end)
   C.close(given)
   if not child then return nil, why end

@@ -193,10 +193,13 @@ end
 local function do_gc(o)
   local invalidate, format = require "mlua.flow.invalidate", require "mlua.ui.format"
   local store = require "mlua.flow".store()
-  local found = invalidate.garbage(store, o.older_than > 0 and o.older_than or nil)
+  local clear = o.dry_run and invalidate.garbage or invalidate.collect
+  local found = fail.assert(clear(store, o.older_than > 0 and o.older_than or nil))
+  if found.in_use then
+    io.stderr:write "a flow is running in this store: all results are kept until it has ended\n"
+  end
   io.stdout:write(("%d results and %d objects of %s that no flow stands on%s\n"):format(#found.ids,
     #found.objects, format.bytes(found.bytes), o.dry_run and "" or ": cleared away"))
-  if not o.dry_run then fail.assert(invalidate.collect(store, found)) end
 end
 
 local function flow_name(flow, node)
@@ -206,6 +209,7 @@ end
 local function run(flow, nodes, o)
   local flow_module, show = require "mlua.flow", require "mlua.flow.show"
   local store = flow_module.store()
+  store:hold() -- to this program's end
   local force = set_of(o.force)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
                     verify = o.verify }

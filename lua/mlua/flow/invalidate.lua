@@ -82,14 +82,15 @@ end
 -- result names. A flow is remembered with its parameters, from each time it was run.
 -- @tparam Store store
 -- @tparam ?number days  forget flows that were not run for so long
+-- @tparam ?boolean all  keep all results
 -- @treturn table  ids, flows (names), objects ({ path, size }), bytes
-function M.garbage(store, days)
+function M.garbage(store, days, all)
   local found = { ids = {}, flows = {}, objects = {}, bytes = 0 }
   local results = store:results()
   if not results then return found end
   local reached = {}
   for _, flow in ipairs(assert(results:flows())) do
-    if days and os.time() - flow.time > days * 86400 then
+    if days and not all and os.time() - flow.time > days * 86400 then
       found.flows[#found.flows + 1] = flow.name
     else
       for _, id in ipairs(flow.ids) do reached[id] = true end
@@ -97,7 +98,7 @@ function M.garbage(store, days)
   end
   local kept = {}
   for _, row in ipairs(assert(results:every())) do
-    if reached[row.id] then kept[#kept + 1] = row else found.ids[#found.ids + 1] = row.id end
+    if all or reached[row.id] then kept[#kept + 1] = row else found.ids[#found.ids + 1] = row.id end
   end
   local keep = named(store, kept)
   for _, part in ipairs(files.list(store.dir .. "/objects") or {}) do
@@ -113,27 +114,31 @@ function M.garbage(store, days)
   return found
 end
 
---- Clear it away: rows first, so that none names an object that is gone.
--- @tparam Store store
--- @tparam table found  as `garbage` gave it
--- @treturn boolean  true; or nil, message
-function M.collect(store, found)
+local function clear_away(store, found)
   local results = store:results()
-  if not results then return true end
-  local ok, why = store:prepare()
-  if not ok then return nil, why end
   for _, name in ipairs(found.flows) do results:remove_flow(name) end
-  ok, why = results:remove(found.ids)
+  local ok, why = results:remove(found.ids) -- first, so that none names an object that is gone
   if not ok then return nil, why end
-  local keep = named(store, assert(results:every())) -- what came meanwhile
   for _, object in ipairs(found.objects) do
-    if not keep[object[3]] then
-      ok, why = files.remove(object[1])
-      if not ok then return nil, why end
-      files.remove(store.dir .. "/folders/" .. object[3])
-    end
+    ok, why = files.remove(object[1])
+    if ok then ok, why = files.remove(store.dir .. "/folders/" .. object[3]) end
+    if not ok then return nil, why end
   end
-  return true
+  return found
+end
+
+--- Clear it away. While a flow runs in the store, in any process, all results are kept: it may stand
+-- on them. Then only objects go that no result names.
+-- @tparam Store store
+-- @tparam ?number days  as for `garbage`
+-- @treturn table  what went, as `garbage` gives it; `in_use`, where a flow runs; or nil, message
+function M.collect(store, days)
+  if not store:exists() then return M.garbage(store, days) end
+  return store:alone(function(unused)
+    local found = M.garbage(store, days, not unused)
+    found.in_use = not unused
+    return clear_away(store, found)
+  end)
 end
 
 return M

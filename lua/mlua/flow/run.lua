@@ -123,14 +123,27 @@ local function give_lock(run, id)
   end
 end
 
+-- What ran could not be recorded: its objects are not in the store, and nothing may stand on it.
+local function lose(run, node, id, why, position)
+  local plan = run.plan
+  if plan.done[node] then run.counts.ran = run.counts.ran - 1 end
+  plan.states[node], plan.done[node], run.made[id] = { status = "run", id = id }, nil, nil
+  local failure = { message = why }
+  run.failed[#run.failed + 1] = { node = node, failure = failure }
+  if position == 1 and run.on_event then run.on_event("failed", node, failure, run) end
+  if not run.options.keep_going then run.stopping = true end
+end
+
 local function record(run, node, row)
-  local ok, why = run.store:record(row, function() give_lock(run, row.id) end)
-  if ok then
+  local lost
+  run.store:record(row, function(why, position)
+    give_lock(run, row.id)
+    lost = why
+    if why then lose(run, node, row.id, why, position) end
+  end)
+  if not lost then
     run:finish(node, { status = "ready", id = row.id, text = row.outputs, fresh = true }, "ran",
       row.seconds)
-  else
-    give_lock(run, row.id)
-    run:fail(node, { message = why })
   end
 end
 
@@ -175,8 +188,8 @@ end
 local function in_this_process(run, node, id)
   local last = run.durations[node._task]
   if run.store.since and (run.store:due() or not last or last > SHORT) then
-    local ok, why = run.store:flush()
-    if not ok then return run:fail(node, { message = why }) end
+    run.store:flush()
+    if run.stopping then return give_lock(run, id) end
   end
   local row, failure
   local said = log.of(function()
@@ -348,10 +361,7 @@ function M.run(plan, options)
     if run.n_children > 0 then look_after_children(run, run.store.since and 0.02 or 0.1)
     elseif queued(run) then process.sleep(0.005) end
   end
-  local ok, why = run.store:flush()
-  if not ok then
-    run.failed[#run.failed + 1] = { node = plan.list[1], failure = { message = why } }
-  end
+  run.store:flush()
   for id in pairs(run.held) do give_lock(run, id) end
   run.ran, run.same = run.counts.ran or 0, run.counts.same or 0
   run.seconds = clock() - run.began
