@@ -39,7 +39,11 @@ end
 --   don't go together
 -- @treturn Flow
 function M.new(task, info)
-  check.arg(require "mlua.task".is(task), 1, "flow", "expected a task, got %s", check.what(task))
+  if not require "mlua.task".is(task) then -- a recipe's `return ml.flow(x)` leaves no line behind
+    local level = require "mlua.task.trace".level()
+    if not level then fail.run("%s: ml.flow: expected a task, got %s", arg[0], check.what(task)) end
+    check.arg_at(level, false, 1, "flow", "expected a task, got %s", check.what(task))
+  end
   info = check.options(info, { name = "string", doc = "string", check = "function" }, 2, "flow")
   return setmetatable({ task = task, info = info, place = task.place }, Flow)
 end
@@ -187,7 +191,7 @@ function Node:output(name)
   end
   local names = {}
   for i, output in ipairs(declared) do names[i] = output[1] end
-  check.arg(false, 2, "output", "%s has no output '%s'%s", self._task.name, tostring(name),
+  check.arg(false, 1, "output", "%s has no output '%s'%s", self._task.name, tostring(name),
     name and require "mlua.text".did_you_mean(tostring(name), names) or "")
 end
 

@@ -69,10 +69,10 @@ local function edges_of(requires, name, level)
     return type(a) == "number"
   end)
   for _, key in ipairs(keys) do
-    check.arg_at(level + 1, is_required(requires[key]), 2, "task",
+    check.arg_at(level, is_required(requires[key]), 2, "task",
       "%s: requires: expected a task as '%s', got %s", name, tostring(key),
       check.what(requires[key]))
-    check.arg_at(level + 1, shape == "named" or type(key) == "number", 2, "task",
+    check.arg_at(level, shape == "named" or type(key) == "number", 2, "task",
       "%s: requires: expected a list or a table of names, got both", name)
     list[#list + 1] = edge(key, requires[key])
   end
@@ -90,15 +90,15 @@ local function outputs_of(outputs, name, level)
     local list, names = {}, {}
     for key, value in pairs(outputs) do
       local by_name = type(key) == "string"
-      check.arg_at(level + 1, type(value) == "string", 2, "task",
+      check.arg_at(level, type(value) == "string", 2, "task",
         "%s: outputs: expected names, or formats by name, got %s", name, check.what(value))
       names[#names + 1] = { by_name and key or value, by_name and value or nil }
     end
     table.sort(names, function(a, b) return a[1] < b[1] end)
     for i, output in ipairs(names) do
-      check.arg_at(level + 1, output[1]:find "^[%a_][%w_.-]*$", 2, "task",
+      check.arg_at(level, output[1]:find "^[%a_][%w_.-]*$", 2, "task",
         "%s: outputs: '%s' is not a name", name, output[1])
-      check.arg_at(level + 1, not list[i - 1] or list[i - 1][1] ~= output[1], 2, "task",
+      check.arg_at(level, not list[i - 1] or list[i - 1][1] ~= output[1], 2, "task",
         "%s: outputs: '%s' is there twice", name, output[1])
       list[i] = output
     end
@@ -107,7 +107,7 @@ local function outputs_of(outputs, name, level)
   for _, output in ipairs(outputs) do
     local known, why = output[2] == nil or format.get(output[2]), nil
     if not known then known, why = format.get(output[2]) end
-    check.arg_at(level + 1, known, 2, "task", "%s: outputs: %s", name, why)
+    check.arg_at(level, known, 2, "task", "%s: outputs: %s", name, why)
   end
   return outputs
 end
@@ -155,7 +155,7 @@ function task.define(name, def)
   for key, p in pairs(self.own) do
     check.arg(type(key) == "string" and param.is(p), 2, "task",
       "%s: params: expected parameters by name, got %s as '%s'", name, check.what(p), tostring(key))
-    check.arg(not require "mlua.task.node".methods[key], 2, "task",
+    check.arg(not require "mlua.task.node".all_methods()[key], 2, "task",
       "%s: params: '%s' is a method of every task", name, key)
   end
   for i, other in ipairs(self.inherits) do
@@ -219,6 +219,12 @@ function Task:__call(values)
 end
 
 function Task:__tostring() return "task " .. self.name end
+
+--- What the program does with a script that returns a task: a flow was meant.
+function Task:__main()
+  require "mlua.fail".usage("%s: returns a task, where a recipe ends with: return ml.flow(%s)",
+    arg and arg[0] or self.place, self.name)
+end
 
 -- In digests of code, a task counts by its name: what it does counts where it is required.
 function Task:__digest() return "task " .. self.name end

@@ -25,7 +25,7 @@ local function facts_of(class)
   if class.facts then return class.facts end
   if not method_names then
     method_names = {}
-    for name in pairs(node_module.methods) do method_names[name] = true end
+    for name in pairs(node_module.all_methods()) do method_names[name] = true end
   end
   local f = class.run or class.external
   local digest = code.digest(f)

@@ -9,11 +9,20 @@ local fail = require "mlua.fail"
 local json = require "mlua.json"
 local params = require "mlua.task.params"
 local text = require "mlua.text"
+local trace = require "mlua.task.trace"
 
 local M = {}
 
 local Node = {} -- methods, for all tasks
 M.methods = Node
+
+--- The same, with those that other modules add when they are loaded.
+-- @treturn table  name → function
+function M.all_methods()
+  require "mlua.task.work"
+  require "mlua.flow"
+  return Node
+end
 
 local metatables = setmetatable({}, { __mode = "k" }) -- by task
 local nodes = setmetatable({}, { __mode = "v" })      -- by task and values
@@ -42,18 +51,19 @@ end
 -- What was given in a call, sorted into values for all tasks and for single ones.
 local function new_context(class, given)
   local context = { given = {}, origins = {}, single = {} }
+  local level = trace.level() or 2
   for name, value in pairs(given or {}) do
-    check.arg_at(3, type(name) == "string", 1, class.name, "expected values by name, got %s",
+    check.arg_at(level, type(name) == "string", 1, class.name, "expected values by name, got %s",
       check.what(name))
     local origin
     if type(value) == "table" and value.origin then value, origin = value.value, value.origin end
     if class:parameters().by[name] then
       local checked, why = params.check(class:parameters().by[name], value)
-      check.arg_at(3, checked ~= nil, 1, class.name, "%s: %s", name, why)
+      check.arg_at(level, checked ~= nil, 1, class.name, "%s: %s", name, why)
       context.given[name] = checked
     else
       local task_name = name:match "^([%a][%w_]*)%."
-      check.arg_at(3, task_name, 1, class.name, "%s", unknown(class, name))
+      check.arg_at(level, task_name, 1, class.name, "%s", unknown(class, name))
       context.single[name] = value
       context.unused = context.unused or {}
       context.unused[name] = true
@@ -89,6 +99,8 @@ local function new_metatable(class)
       local method = Node[name]
       if method then return method end
       if type(name) ~= "string" or name:sub(1, 1) == "_" then return nil end
+      method = M.all_methods()[name]
+      if method then return method end
       local found = rest_of_name(node, name, by)
       return found
     end,
@@ -98,6 +110,7 @@ local function new_metatable(class)
     end,
     __tostring = function(node) return node:_describe() end,
     __digest = function() return "task " .. class.name end,
+    __main = function() class:__main() end,
     __class = class,
   }
   metatables[class] = meta
@@ -214,7 +227,8 @@ function M.new(class, given)
     local entries = class:parameters().by
     for name in pairs(given or {}) do
       if not entries[name] then
-        check.arg_at(2, false, 1, class.name, "%s", unknown(class, tostring(name)))
+        local _, place = trace.level()
+        fail.usage("%s: %s", place or building._task.place, unknown(class, tostring(name)))
       end
     end
     return required(class, building._context, building, given or {})
@@ -264,13 +278,14 @@ end
 local function called(class, node)
   local before = building
   building = node
-  local ok, given = xpcall(function() return class.require_function(node) end, function(e)
-    return fail.is_user(e) and e or debug.traceback(tostring(e), 2)
-  end)
+  local ok, given = xpcall(function() return class.require_function(node) end, trace.handler)
   local inputs, shape
   if ok then inputs, shape = nodes_of(given, node) end
   building = before
-  if not ok then error(given, 0) end
+  if not ok then
+    if fail.is_user(given) then error(given, 0) end
+    fail.run("task %s: requires: %s", class.name, given.trace or tostring(given))
+  end
   return inputs, shape
 end
 
@@ -293,6 +308,8 @@ function M.expand(node)
   node._shape, node._inputs = shape, inputs
   return inputs
 end
+
+local DEEPEST = 2e5 -- tasks that stand one on another
 
 --- A graph: all nodes that some need, each after what it requires.
 -- @tparam {Node,...} roots
@@ -324,12 +341,13 @@ function M.graph(roots)
           for _, item in ipairs(stack) do path[#path + 1] = tostring(item[1]) end
           path[#path + 1] = tostring(input.node)
           while path[1] ~= path[#path] do table.remove(path, 1) end
-          fail.usage("a cycle of tasks: %s", table.concat(path, " → "))
+          fail.usage("%s: a cycle of tasks: %s", input.node._task.place, table.concat(path, " → "))
         elseif not state[input.node] then
           state[input.node] = "open"
           stack[#stack + 1] = { input.node, M.expand(input.node), 0 }
-          if #stack > 1e6 then
-            fail.usage("task %s: requirements without an end", root._task.name)
+          if #stack > DEEPEST then
+            fail.usage("%s: requirements without an end: %s → %s → %s → …", root._task.place,
+              tostring(stack[1][1]), tostring(stack[2][1]), tostring(stack[3][1]))
           end
         end
       end
