@@ -78,13 +78,16 @@ local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
                param = "mlua.param", metric = "mlua.metric", safetensors = "mlua.safetensors",
                npy = "mlua.npy", json = "mlua.json", data = "mlua.data", linalg = "mlua.linalg",
                einsum = "mlua.tensor.einsum",
-               format = "mlua.format", task = "mlua.task", flow = "mlua.flow" }
+               format = "mlua.format", task = "mlua.task", flow = "mlua.flow",
+               load = "mlua.flow", run = "mlua.flow", preview = "mlua.flow",
+               compare = "mlua.flow", grid = "mlua.flow", invalidate = "mlua.flow" }
 
 return setmetatable(ml, {
   __index = function(t, name)
     local module = lazy[name]
     if not module then return nil end
     local loaded = require(module)
+    if module == "mlua.flow" and name ~= "flow" then loaded = loaded[name] end -- ml.flow.run
     rawset(t, name, loaded)
     return loaded
   end,

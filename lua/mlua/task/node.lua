@@ -109,6 +109,8 @@ local function new_metatable(class)
         tostring(name)), 2)
     end,
     __tostring = function(node) return node:_describe() end,
+    __shown = function(node) return require "mlua.flow.show".node(node) end,
+    __fields = function() return by, M.all_methods() end,
     __digest = function() return "task " .. class.name end,
     __main = function() class:__main() end,
     __class = class,
