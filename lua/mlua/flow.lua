@@ -40,7 +40,11 @@ end
 --   don't go together
 -- @treturn Flow
 function M.new(task, info)
-  core.expect(require "mlua.task".is(task), 1, "flow", "expected a task, got %s", check.what(task))
+  if not require "mlua.task".is(task) then -- a recipe's `return ml.flow(x)` leaves no line behind
+    local level = require "mlua.task.trace".level()
+    if not level then fail.run("%s: ml.flow: expected a task, got %s", arg[0], check.what(task)) end
+    core.expect(false, 1, "flow", "expected a task, got %s", check.what(task))
+  end
   info = core.options(info, { name = "string", doc = "string", check = "function" }, 2, "flow")
   return setmetatable({ task = task, info = info, place = task.place }, Flow)
 end

@@ -16,7 +16,9 @@ local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
                param = "mlua.param", metric = "mlua.metric", safetensors = "mlua.safetensors",
                npy = "mlua.npy", json = "mlua.json", data = "mlua.data", linalg = "mlua.linalg",
                einsum = "mlua.tensor.einsum", print_options = "mlua.tensor.text",
-               format = "mlua.format", task = "mlua.task", flow = "mlua.flow" }
+               format = "mlua.format", task = "mlua.task", flow = "mlua.flow",
+               load = "mlua.flow", run = "mlua.flow", preview = "mlua.flow",
+               compare = "mlua.flow", grid = "mlua.flow", invalidate = "mlua.flow" }
 local of_tensor = {} -- names of `lazy` that are functions of tensors, not modules
 for module, list in pairs(require "mlua.tensor.later") do
   for name in (list.methods .. " " .. (list.functions or "")):gmatch "%S+" do
@@ -90,6 +92,7 @@ return setmetatable(ml, {
     if not module then return nil end
     local loaded = of_tensor[name] and tensor[name] or require(module)
     if name == "print_options" then loaded = loaded.options end
+    if module == "mlua.flow" and name ~= "flow" then loaded = loaded[name] end -- ml.flow.run
     rawset(t, name, loaded)
     return loaded
   end,

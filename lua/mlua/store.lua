@@ -37,7 +37,7 @@ function M.find()
   local here = folder
   while folder do
     if files.look(folder .. "/.mlua") == "folder" then
-      return folder == here and ".mlua" or folder .. "/.mlua"
+      return folder == here and ".mlua" or folder:gsub("/$", "") .. "/.mlua"
     end
     folder = folder ~= "/" and (folder:match "^(.+)/[^/]*$" or folder ~= "" and "/") or nil
   end

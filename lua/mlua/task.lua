@@ -228,6 +228,12 @@ end
 
 function Task:__tostring() return "task " .. self.name end
 
+--- What the program does with a script that returns a task: a flow was meant.
+function Task:__main()
+  require "mlua.fail".usage("%s: returns a task, where a recipe ends with: return ml.flow(%s)",
+    arg and arg[0] or self.place, self.name)
+end
+
 -- In digests of code, a task counts by its name: what it does counts where it is required.
 function Task:__digest() return "task " .. self.name end
 

@@ -40,7 +40,8 @@ local function run(...)
   local got = process.run({ mlua, "recipe.lua", ... },
     { cwd = dir, env = { MLUA_STORE = dir .. "/s" } })
   assert.equal(0, got.status, got.err)
-  return (got.out:gsub(", [%d.]+ [^ ]+ ago", ""):gsub(", about [%d.]+ [^ \n]+", "")
+  return (got.out:gsub(", [%d.]+ [^ ]+ ago", ""):gsub(", just now", "")
+    :gsub(", about [%d.]+ [^ \n]+", "")
     :gsub("%s+$", ""))
 end
 

@@ -1,6 +1,7 @@
 --- A flow at the shell: its parameters as options, and what to do with it.
 -- @module mlua.flow.cli
 local fail = require "mlua.fail"
+local node_module = require "mlua.task.node"
 local param = require "mlua.param"
 local text = require "mlua.text"
 
@@ -154,13 +155,20 @@ local function set_of(list)
   return set
 end
 
-local function check_names(plan, set, option)
-  local names = {}
-  for _, node in ipairs(plan.order) do names[node._task.name] = true end
-  for name in pairs(set or {}) do
-    if not names[name] and name ~= "all" then
-      fail.usage("--%s: no task '%s' in this flow%s", option, name,
-        text.did_you_mean(name, text.keys(names)))
+-- Names of tasks that options give must be there.
+local function check_names(nodes, o)
+  local names
+  for _, option in ipairs { "force", "only", "until", "invalidate" } do
+    for _, name in ipairs(o[option]) do
+      if not names then
+        names = {}
+        for _, node in ipairs(node_module.graph(nodes)) do names[node._task.name] = true end
+      end
+      local all = name == "all" and (option == "force" or option == "invalidate")
+      if not names[name] and not all then
+        fail.usage("--%s: no task '%s' in this flow%s", option, name,
+          text.did_you_mean(name, text.keys(names)))
+      end
     end
   end
 end
@@ -213,8 +221,8 @@ local function run(flow, nodes, o)
   local force = set_of(o.force)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
                     verify = o.verify }
+  local resources = resources_of(o.resources)
   local plan = require "mlua.flow.plan".new(nodes, store, options)
-  for _, option in ipairs { "force", "only" } do check_names(plan, set_of(o[option]), option) end
   if o.preview then return io.stdout:write(show.text(plan), "\n") end
   if o.dot then return io.stdout:write(show.dot(plan), "\n") end
   if o.mermaid then return io.stdout:write(show.mermaid(plan), "\n") end
@@ -222,7 +230,7 @@ local function run(flow, nodes, o)
   if not plan:finished() then
     local outcome = require "mlua.flow.run".run(plan, {
       jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
-      resources = resources_of(o.resources),
+      resources = resources,
       on_event = require "mlua.flow.report".events(o, plan, store),
     })
     require "mlua.ffi.process".last_words(nil)
@@ -264,6 +272,7 @@ function M.main(flow, args)
   local problem = flow.info.check and flow.info.check(o)
   if problem then fail.usage("%s", problem) end
   local nodes = #axes > 0 and require "mlua.flow".grid(flow, axes, given) or { flow(given) }
+  check_names(nodes, o)
   if #o.invalidate > 0 then return do_invalidate(nodes, o) end
   run(flow, nodes, o)
 end

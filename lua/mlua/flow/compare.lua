@@ -28,8 +28,8 @@ function M.grid(what, grid, fixed)
       return
     end
     local name, values = axes[i][1], axes[i][2]
-    check.arg(type(values) == "table" and #values > 0, 2, "grid", "%s: expected a list of values",
-      tostring(name))
+    check.arg_at(require "mlua.task.trace".level() or 1, type(values) == "table" and #values > 0,
+      2, "grid", "%s: expected a list of values", tostring(name))
     for _, value in ipairs(values) do
       given[name] = value
       fill(i + 1, given)

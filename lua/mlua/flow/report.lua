@@ -9,7 +9,8 @@ local M = {}
 
 local function failure_text(node, failure)
   local lines = { ("%s failed: %s"):format(tostring(node), failure.trace or failure.message) }
-  lines[#lines + 1] = "parameters: " .. node:_words(true)
+  local words = node:_words(true)
+  if words ~= "" then lines[#lines + 1] = "parameters: " .. words end
   if failure.log then
     lines[#lines + 1] = "its last words:"
     local log = {}

@@ -44,7 +44,7 @@ local function prepare(run)
       run.waits[node] = n
       if n == 0 then run.queue[#run.queue + 1] = node end
     elseif status == "absent" then
-      run:fail(node, { message = "made elsewhere, and not there" })
+      run:fail(node, { message = plan.states[node].why[2] .. " (made elsewhere)" })
     end
   end
 end

@@ -30,7 +30,8 @@ local function size_of(state)
 end
 
 local function ago(time)
-  return format.duration(math.max(0, os.time() - time)) .. " ago"
+  local seconds = os.time() - time
+  return seconds < 1 and "just now" or format.duration(seconds) .. " ago"
 end
 
 -- "12.4 MB, 3 min ago", or why it runs.
@@ -178,6 +179,15 @@ function M.text(plan)
   return table.concat(lines, "\n")
 end
 M.summary = summary
+
+--- A node on one line, as the prompt shows it: task, parameters, status.
+-- @tparam Node node
+-- @treturn string
+function M.node(node)
+  local plan = require "mlua.flow.plan".new({ node }, require "mlua.flow".store())
+  local status = WORDS[plan.states[node].status]
+  return aligned({ { node._task.name, node:_words(true), status, remark(plan, node) } })[1]
+end
 
 --- The plan, printing as its text.
 function M.printable(plan)

@@ -5,15 +5,17 @@ local text = require "mlua.text"
 
 local M = {}
 
-local function spellings(spec, kind)
+-- Of options that help does not show, where `hidden`: else of those that it does.
+local function spellings(spec, kind, hidden)
   local list = {}
   for _, entry in ipairs(spec.list) do
-    if not entry.param.hidden and (not kind or entry.param.kind.name == kind) then
+    local shown = not entry.param.hidden ~= (hidden or false)
+    if shown and (not kind or entry.param.kind.name == kind) then
       list[#list + 1] = entry.name:gsub("_", "-")
       for _, alias in ipairs(entry.aliases) do list[#list + 1] = alias:gsub("_", "-") end
     end
   end
-  if not kind then list[#list + 1] = "help" end
+  if not kind and not hidden then list[#list + 1] = "help" end
   return list
 end
 
@@ -25,6 +27,7 @@ local function unknown(spec, word)
   if hint == "" and negated then
     hint = text.did_you_mean(negated, spellings(spec, "bool"), "--no-")
   end
+  if hint == "" then hint = text.did_you_mean(name, spellings(spec, nil, true), "--") end
   return ("unknown option '%s'%s"):format(word, hint)
 end
 

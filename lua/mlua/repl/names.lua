@@ -75,6 +75,14 @@ local function lazy_names(f)
   return {}
 end
 
+-- Tables whose keys are the fields of a value whose metatable says so: a node's.
+local function own_fields(v)
+  local meta = getmetatable(v)
+  local fields = type(meta) == "table" and rawget(meta, "__fields")
+  if not is_own(fields) then return nil, nil end
+  return fields(v)
+end
+
 --- The fields of a value that are names, sorted.
 -- @param v
 -- @treturn {string,...}
@@ -89,7 +97,10 @@ function names.fields(v)
     end
   end
   for _ = 1, 20 do
-    if type(v) == "table" then add(v) end
+    if type(v) == "table" then
+      add(v)
+      for _, fields in ipairs { own_fields(v) } do add(fields) end
+    end
     local index = index_of(v)
     if type(index) == "function" then add(lazy_names(index)) end
     if type(index) ~= "table" or index == v then break end

@@ -49,12 +49,18 @@ local function function_text(f)
   return place and ("function(%s) <%s>"):format(value.parameters(f), place) or "function <built in>"
 end
 
--- What a value's own __tostring makes of it; nil without one, or where it fails.
+-- What a value's own __shown, for the prompt alone, or __tostring makes of it; nil without one, or
+-- where it fails.
 local function own_text(v)
   local meta = debug.getmetatable(v)
-  if type(meta) ~= "table" or rawget(meta, "__tostring") == nil then return nil end
-  local ok, text = pcall(tostring, v)
-  return ok and text or nil
+  if type(meta) ~= "table" then return nil end
+  for _, name in ipairs { "__shown", "__tostring" } do
+    local f = rawget(meta, name)
+    if f ~= nil then
+      local ok, text = pcall(name == "__shown" and f or tostring, v)
+      if ok and type(text) == "string" then return text end
+    end
+  end
 end
 
 local function scalar(v, inside)

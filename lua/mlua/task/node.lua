@@ -10,6 +10,7 @@ local fail = require "mlua.fail"
 local json = require "mlua.json"
 local params = require "mlua.task.params"
 local text = require "mlua.text"
+local trace = require "mlua.task.trace"
 
 local M = {}
 
@@ -21,6 +22,14 @@ M.reserved = {}
 for name in ([[clone invalidate id meta note output params path preview record require run
   save]]):gmatch "%a+" do
   M.reserved[name] = true
+end
+
+--- All methods, with those that other modules add when they are loaded.
+-- @treturn table  name → function
+function M.all_methods()
+  require "mlua.task.work"
+  require "mlua.flow"
+  return Node
 end
 
 local metatables = setmetatable({}, { __mode = "k" }) -- by task
@@ -97,6 +106,8 @@ local function new_metatable(class)
       local method = Node[name]
       if method then return method end
       if type(name) ~= "string" or name:sub(1, 1) == "_" then return nil end
+      method = M.all_methods()[name]
+      if method then return method end
       local found = rest_of_name(node, name, by)
       return found
     end,
@@ -105,7 +116,10 @@ local function new_metatable(class)
         tostring(name)), 2)
     end,
     __tostring = function(node) return node:_describe() end,
+    __shown = function(node) return require "mlua.flow.show".node(node) end,
+    __fields = function() return by, M.all_methods() end,
     __digest = function() return "task " .. class.name end,
+    __main = function() class:__main() end,
     __class = class,
   }
   metatables[class] = meta
@@ -222,7 +236,8 @@ function M.new(class, given)
     local entries = class:parameters().by
     for name in pairs(given or {}) do
       if not entries[name] then
-        core.expect(false, 1, class.name, "%s", unknown(class, tostring(name)))
+        local _, place = trace.level()
+        fail.usage("%s: %s", place or building._task.place, unknown(class, tostring(name)))
       end
     end
     return required(class, building._context, building, given or {})
@@ -272,13 +287,14 @@ end
 local function called(class, node)
   local before = building
   building = node
-  local ok, given = xpcall(function() return class.require_function(node) end, function(e)
-    return fail.is_user(e) and e or debug.traceback(tostring(e), 2)
-  end)
+  local ok, given = xpcall(function() return class.require_function(node) end, trace.handler)
   local inputs, shape
   if ok then inputs, shape = nodes_of(given, node) end
   building = before
-  if not ok then error(given, 0) end
+  if not ok then
+    if fail.is_user(given) then error(given, 0) end
+    fail.run("task %s: requires: %s", class.name, given.trace or tostring(given))
+  end
   return inputs, shape
 end
 
@@ -301,6 +317,8 @@ function M.expand(node)
   node._shape, node._inputs = shape, inputs
   return inputs
 end
+
+local DEEPEST = 2e5 -- tasks that stand one on another
 
 --- A graph: all nodes that some need, each after what it requires.
 -- @tparam {Node,...} roots
@@ -332,12 +350,13 @@ function M.graph(roots)
           for _, item in ipairs(stack) do path[#path + 1] = tostring(item[1]) end
           path[#path + 1] = tostring(input.node)
           while path[1] ~= path[#path] do table.remove(path, 1) end
-          fail.usage("a cycle of tasks: %s", table.concat(path, " → "))
+          fail.usage("%s: a cycle of tasks: %s", input.node._task.place, table.concat(path, " → "))
         elseif not state[input.node] then
           state[input.node] = "open"
           stack[#stack + 1] = { input.node, M.expand(input.node), 0 }
-          if #stack > 1e6 then
-            fail.usage("task %s: requirements without an end", root._task.name)
+          if #stack > DEEPEST then
+            fail.usage("%s: requirements without an end: %s → %s → %s → …", root._task.place,
+              tostring(stack[1][1]), tostring(stack[2][1]), tostring(stack[3][1]))
           end
         end
       end

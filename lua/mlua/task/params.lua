@@ -3,7 +3,7 @@
 -- Equal names of equal types are one parameter, whose default is that of whoever is nearest; of
 -- unequal types they are refused, with both places. What is pinned is not inherited.
 -- @module mlua.task.params
-local core = require "mlua.ffi"
+local fail = require "mlua.fail"
 
 local M = {}
 
@@ -27,9 +27,9 @@ local function add(all, entry, class)
     all.by[entry.name] = entry
   elseif before.param ~= entry.param then
     if not same_type(before.param, entry.param) then
-      core.misuse(("task %s: parameter '%s' has two types, in %s and in %s; pin one with "
-        .. "T:with { … } or tell them apart with T:apart \"name\""):format(class.name, entry.name,
-        described(before), described(entry)))
+      fail.usage("%s: task %s: parameter '%s' has two types, in %s and in %s; pin one with "
+        .. "T:with { … } or tell them apart with T:apart \"name\"", class.place, class.name,
+        entry.name, described(before), described(entry))
     end
     before.also = before.also or {}
     before.also[#before.also + 1] = entry.param -- whose bounds hold, too

@@ -7,6 +7,7 @@ local formats = require "mlua.format"
 local hash = require "mlua.ffi.hash"
 local node_module = require "mlua.task.node"
 local outputs = require "mlua.task.outputs"
+local trace = require "mlua.task.trace"
 
 local M = {}
 
@@ -93,36 +94,33 @@ local function input_of(store, node, states, memory)
   if node._shape == "one" then
     return M.result(store, edges[1].node, states[edges[1].node], memory)
   end
-  local input = {}
+  local input, lazy = {}, {}
   for _, edge in ipairs(edges) do
     if node._shape == "named" and edge.node._task.outputs.single then
-      -- loaded when it is asked for, too
-      local pending = edge
-      local meta = getmetatable(input)
-      if not meta then
-        meta = { lazy = {}, __index = function(t, key)
-          local later = getmetatable(t).lazy[key]
-          if not later then
-            local names = {}
-            for _, one in ipairs(edges) do names[#names + 1] = one.key end
-            error(("%s requires nothing as '%s'%s"):format(node._task.name, tostring(key),
-              require "mlua.text".did_you_mean(tostring(key), names)), 2)
-          end
-          local value = M.result(store, later.node, states[later.node], memory)
-          rawset(t, key, value)
-          return value
-        end }
-        setmetatable(input, meta)
-      end
-      meta.lazy[edge.key] = pending
+      lazy[edge.key] = edge -- loaded when it is asked for, too
     else
       input[edge.key] = M.result(store, edge.node, states[edge.node], memory)
     end
   end
-  return input
+  if node._shape == "list" then return input end
+  return setmetatable(input, { __index = function(t, key)
+    local later = lazy[key]
+    if not later then
+      local names = {}
+      for _, one in ipairs(edges) do names[#names + 1] = one.key end
+      error(("%s requires nothing as '%s'%s"):format(node._task.name, tostring(key),
+        require "mlua.text".did_you_mean(tostring(key), names)), 2)
+    end
+    local value = M.result(store, later.node, states[later.node], memory)
+    rawset(t, key, value)
+    return value
+  end })
 end
 
 -- -- outputs -----------------------------------------------------------------------------------
+
+-- A node with the place of its task, for messages.
+local function where(node) return ("%s (%s)"):format(tostring(node), node._task.place) end
 
 -- A path where the task wrote a file or folder itself, or nil.
 local function written_path(work, name)
@@ -132,7 +130,7 @@ end
 local function format_for(node, name, declared, value)
   if declared then return assert(formats.get(declared)) end
   local format, why = formats.of(value)
-  if not format then fail.run("%s: output '%s': %s", tostring(node), name, why) end
+  if not format then fail.run("%s: output '%s': %s", where(node), name, why) end
   return format
 end
 
@@ -144,26 +142,26 @@ local function save(work, name, declared, value)
   local node, store = work.node, work.store
   local path = written_path(work, name)
   if value == nil and path then value = path end
-  if value == nil then fail.run("%s: output '%s' is nil", tostring(node), name) end
+  if value == nil then fail.run("%s: output '%s' is nil", where(node), name) end
   local format = format_for(node, name, declared, value)
   if format.memory then
     work.in_memory[name] = value
     return outputs.line(name, "memory", work.id, 0)
   end
   local problem = format.check and format.check(value)
-  if problem then fail.run("%s: output '%s': %s", tostring(node), name, problem) end
+  if problem then fail.run("%s: output '%s': %s", where(node), name, problem) end
   local to, ok, why = path, true, nil
   if not to or to ~= value then
     to, why = store:scratch()
-    if not to then fail.run("%s: output '%s': %s", tostring(node), name, why) end
+    if not to then fail.run("%s: output '%s': %s", where(node), name, why) end
     if format.folder then ok, why = move(value, to)
     else ok, why = format.save(value, to) end
   end
-  if not ok then fail.run("%s: output '%s': %s", tostring(node), name, tostring(why)) end
+  if not ok then fail.run("%s: output '%s': %s", where(node), name, tostring(why)) end
   local digest, size
   if format.folder then digest, size = store:adopt_folder(to)
   else digest, size = store:adopt(to) end
-  if not digest then fail.run("%s: output '%s': %s", tostring(node), name, size) end
+  if not digest then fail.run("%s: output '%s': %s", where(node), name, size) end
   return outputs.line(name, format.name, digest, size)
 end
 
@@ -175,25 +173,23 @@ local function collect(work, returned)
     if values.output == nil then values.output = returned end
   elseif returned ~= nil then
     if type(returned) ~= "table" then
-      fail.run("%s: run: expected a table of outputs, got %s", tostring(node), check.what(returned))
+      fail.run("%s: run: expected a table of outputs, got %s", where(node), check.what(returned))
     end
     for name, value in pairs(returned) do values[name] = value end
   end
-  local expected, text = {}, {}
-  for i, output in ipairs(declared) do
-    expected[output[1]] = true
-    if values[output[1]] == nil and not written_path(work, output[1]) then
-      fail.run("%s (%s): run gave no output '%s'", tostring(node), node._task.place, output[1])
-    end
-    text[i] = false
-  end
+  local expected, names, text = {}, {}, {}
+  for i, output in ipairs(declared) do expected[output[1]], names[i] = true, output[1] end
   for name in pairs(values) do
     if not expected[name] then
-      local names = {}
-      for i, output in ipairs(declared) do names[i] = output[1] end
-      fail.run("%s (%s): run gave an output '%s' that is not declared%s", tostring(node),
-        node._task.place, tostring(name), require "mlua.text".did_you_mean(tostring(name), names))
+      fail.run("%s: run gave an output '%s' that is not declared%s", where(node), tostring(name),
+        require "mlua.text".did_you_mean(tostring(name), names))
     end
+  end
+  for i, name in ipairs(names) do
+    if values[name] == nil and not written_path(work, name) then
+      fail.run("%s: run gave no output '%s'", where(node), name)
+    end
+    text[i] = false
   end
   for i, output in ipairs(declared) do
     text[i] = save(work, output[1], output[2], values[output[1]])
@@ -202,25 +198,6 @@ local function collect(work, returned)
 end
 
 -- -- the run itself ----------------------------------------------------------------------------
-
--- The calls of the user alone, down to the run function.
-local function trace(message)
-  if type(message) == "table" then return message end
-  local lines, level = { tostring(message), "stack traceback:" }, 2
-  while true do
-    local info = debug.getinfo(level, "nSlf")
-    if not info or info.func == M.run then break end
-    if info.what ~= "C" and not core.is_own(info.source) then
-      local name = info.func == running.node._task.body and "in the task's run function"
-        or info.name and ("in function '%s'"):format(info.name)
-        or ("in function <%s:%d>"):format(info.short_src, info.linedefined)
-      lines[#lines + 1] = ("\t%s:%d: %s"):format(info.short_src, info.currentline, name)
-    end
-    level = level + 1
-  end
-  if #lines == 2 then lines[2] = nil end
-  return { message = tostring(message), trace = table.concat(lines, "\n") }
-end
 
 local function parameters_of(node)
   local all = {}
@@ -249,11 +226,12 @@ function M.run(node, id, states, store, memory)
   local ok, why = xpcall(function()
     local input = input_of(store, node, states, memory)
     local stage = require "mlua.store".stage
-    local returned = class.body(node, input)
+    local run = class.body -- tracebacks name it so
+    local returned = run(node, input)
     if stage then stage "writing" end
     text = collect(work, returned)
     if stage then stage "running" end
-  end, trace)
+  end, trace.handler)
   running = outer
   local seconds = core.C.ml_clock() - clock
   if not ok then
