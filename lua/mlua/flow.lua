@@ -15,6 +15,10 @@ local fail = require "mlua.fail"
 local node_module = require "mlua.task.node"
 local store_module = require "mlua.store"
 
+-- Of what a start runs, most runs once or a few times: compiling it would take longer. From the
+-- first task on (mlua.task.work) loops are compiled as ever.
+require "jit.opt".start("hotloop=1000", "hotexit=200")
+
 local M = {}
 
 local Flow = {}
@@ -37,7 +41,7 @@ end
 --- A flow, whose last task is given.
 -- @tparam Task task
 -- @tparam ?table info  name, for help; doc, a sentence; check(values) → a line where parameters
---   don't go together
+--   don't go together; done(node), called at the shell when all has run or was there
 -- @treturn Flow
 function M.new(task, info)
   if not require "mlua.task".is(task) then -- a recipe's `return ml.flow(x)` leaves no line behind
@@ -45,7 +49,8 @@ function M.new(task, info)
     if not level then fail.run("%s: ml.flow: expected a task, got %s", arg[0], check.what(task)) end
     core.expect(false, 1, "flow", "expected a task, got %s", check.what(task))
   end
-  info = core.options(info, { name = "string", doc = "string", check = "function" }, 2, "flow")
+  info = core.options(info, { name = "string", doc = "string", check = "function",
+                              done = "function" }, 2, "flow")
   return setmetatable({ task = task, info = info, place = task.place }, Flow)
 end
 

@@ -37,7 +37,7 @@ local FIELDS = {
   params = "table", requires = "table|function", inherits = "table", outputs = "table|string",
   run = "function", external = "function", doc = "string", priority = "number",
   resources = "table", retries = "number", timeout = "number", on_start = "function",
-  on_success = "function", on_failure = "function", report = "function",
+  on_success = "function", on_failure = "function", report = "function", json = "function",
 }
 
 local function place(level)
@@ -114,12 +114,29 @@ local function outputs_of(outputs, name)
   return outputs
 end
 
+-- -- parameters --------------------------------------------------------------------------------
+
+-- Parameters by name; those of a group carry its title.
+local function ungrouped(params)
+  local all = {}
+  for key, value in pairs(params or {}) do
+    local group = type(value) == "table" and not param.is(value) and value.entries
+    for name, p in pairs(group or { [key] = value }) do
+      core.expect(all[name] == nil, 2, "task", "params: '%s' is there twice", tostring(name))
+      if group and param.is(p) then p.group = p.group or value.group end
+      all[name] = p
+    end
+  end
+  return all
+end
+
 -- -- definition --------------------------------------------------------------------------------
 
 --- Define a task.
 -- @tparam string name  a word; it names the task at the shell, too: --Clicks.seed 3
 -- @tparam table def    fields:
---   params     name → parameter (mlua.param); `significant = false` for what changes no result
+--   params     name → parameter (mlua.param), and groups of them (param.group) for help;
+--              `significant = false` for what changes no result
 --   requires   a task, a list or a table of them, each as it is, `T:with { seed = 5 }` (a
 --              parameter pinned) or `T:apart "left"` (its parameters under left.…); or a function
 --              of the node that gives such a value, of nodes, too:
@@ -131,6 +148,7 @@ end
 --   doc; priority (0, higher first); resources ({ gpu = 1, memory = "4G" }); retries (0); timeout,
 --   in seconds; on_start(self), on_success(self), on_failure(self, message);
 --   report     function(outputs, self) → text that a flow shows at its end
+--   json       function(outputs, self) → what its --json prints, a table
 -- @treturn Task
 function task.define(name, def)
   check.type(name, 1, "task", "name", "string")
@@ -143,7 +161,8 @@ function task.define(name, def)
     name = name, place = place(2), body = def.run, external = def.external, doc = def.doc,
     priority = def.priority or 0, retries = def.retries or 0, timeout = def.timeout,
     on_start = def.on_start, on_success = def.on_success, on_failure = def.on_failure,
-    report = def.report, own = def.params or {}, inherits = def.inherits or {},
+    report = def.report, json = def.json, own = ungrouped(def.params),
+    inherits = def.inherits or {},
     resources = require "mlua.task.resources".of(def.resources, name),
     require_function = type(def.requires) == "function" and def.requires or nil,
   }, Task)

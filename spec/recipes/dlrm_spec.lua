@@ -3,8 +3,10 @@ local json = require "mlua.json"
 local process = require "spec.support.process"
 
 local folder -- a cache and all that runs write
+local stores = 0
 
-local function run(...)
+-- A store of its own for each run, so that none finds what another made; or the one given.
+local function run_in(store, ...)
   local words = { "recipes/dlrm.lua", "--cache", folder .. "/cache", ... }
   local threads = false
   for _, word in ipairs(words) do threads = threads or word == "--threads" end
@@ -12,7 +14,12 @@ local function run(...)
     words[#words + 1] = "--threads"
     words[#words + 1] = "1"
   end
-  return process.mlua(words, { timeout = 300 })
+  return process.mlua(words, { timeout = 300, env = { MLUA_STORE = store } })
+end
+
+local function run(...)
+  stores = stores + 1
+  return run_in(folder .. "/store" .. stores, ...)
 end
 
 -- What --json says of a run that must succeed.
@@ -62,12 +69,12 @@ describe("recipes/dlrm.lua", function()
     assert.equal(0, got.status, got.err)
     assert.matches("^ +test +planted model\nAUC +0%.%d%d%d%d +0%.%d%d%d%d\nlog loss +", got.out)
     assert.matches("\ntraining loss +0%.%d%d%d%d\n", got.out)
-    assert.matches("^epoch 1/1  1,200 samples  .*  loss 0%.%d%d%d%d\n$", got.err)
+    assert.matches("\nepoch 1/1  1,200 samples  .*  loss 0%.%d%d%d%d\n", got.err)
   end)
 
   it("gives the same weights with 0, 1 and 4 loaders", function()
     local seen
-    for _, loaders in ipairs { "0", "1", "4" } do
+    for _, loaders in ipairs { "0", "1", "4" } do -- each trains: run gives it a store of its own
       local path = folder .. "/loaders" .. loaders
       result(small("--loaders", loaders, "--save-model", path, "--epochs", "2"))
       seen = seen or files.read(path)
@@ -102,7 +109,7 @@ describe("recipes/dlrm.lua", function()
 
   it("refuses a saved model of another shape, naming the tensor", function()
     result(small("--save-model", folder .. "/narrow"))
-    assert.equal("mlua: --load-model: " .. folder .. "/narrow: state: 'bottom.1.weight': "
+    assert.equal("mlua: Build: --load-model: " .. folder .. "/narrow: state: 'bottom.1.weight': "
       .. "expected [9, 13], got [8, 13]", refusal(1, "--rows", "1400", "--dim", "4",
       "--bottom", "9", "--top", "8", "--load-model", folder .. "/narrow"))
   end)
@@ -169,6 +176,146 @@ describe("recipes/dlrm.lua", function()
     local _, got = result(small("--batch", "100", "--print-freq", "3"))
     assert.equal(5, select(2, got.err:gsub("epoch 1/1 ", "")))
   end)
+
+  -- -- as a flow ------------------------------------------------------------------------------
+
+  local store
+
+  -- The tasks that ran, "Clicks Train Evaluate", and what was printed.
+  local function ran(...)
+    local got = run_in(store, small("--batch", "64", ...))
+    assert.equal(0, got.status, got.err)
+    local names = {}
+    for name in got.err:gmatch "%d/%d  (%a+)[^\n]*\n" do names[#names + 1] = name end
+    return table.concat(names, " "), got
+  end
+
+  -- A store where all has run.
+  local function fresh(name)
+    store = folder .. "/" .. name
+    assert.equal("Clicks Train Evaluate", (ran()))
+  end
+
+  it("runs nothing the second time, and prints the same table", function()
+    store = folder .. "/twice"
+    local _, first = ran()
+    local names, second = ran()
+    assert.equal("", names)
+    assert.equal("", second.err)
+    assert.equal(first.out, second.out)
+    local _, as_json = ran "--json"
+    local r = json.decode(as_json.out)
+    assert.equal(19, r.train.steps)
+    assert.is_true(r.train.seconds > 0)
+    assert.equal(64, r.options.batch)
+    assert.equal(first.out, as_json.err)
+  end)
+
+  it("runs nothing again for options that change no result", function()
+    fresh "insignificant"
+    assert.equal("", (ran("--print-freq", "3", "--loaders", "0", "--threads", "2", "--test-batch",
+      "10", "--device", "cpu", "--deterministic", "--timing", "--save-model", folder .. "/kept")))
+    assert.is_true(#files.read(folder .. "/kept") > 1000)
+  end)
+
+  it("runs again what an option concerns, and no more", function()
+    fresh "significant"
+    assert.equal("Train Evaluate", (ran("--lr", "0.05")))
+    assert.equal("Train Evaluate", (ran("--batch", "32")))
+    assert.equal("Train Evaluate", (ran("--dim", "5"))) -- what Build gives is never stored
+    assert.equal("Evaluate", (ran "--test-only"))
+    assert.equal("Clicks Train Evaluate", (ran("--seed", "9")))
+    assert.equal("", (ran()))
+  end)
+
+  it("trains no more where data made otherwise turn out the same", function()
+    fresh "cut"
+    assert.equal("Clicks", (ran("--lookups", "3"))) -- of random data alone
+  end)
+
+  it("writes the weights from the store as training wrote them", function()
+    fresh "weights"
+    local trained, kept = folder .. "/trained", folder .. "/from-store"
+    result(small("--batch", "64", "--save-model", trained))
+    assert.equal("", (ran("--save-model", kept)))
+    assert.is_true(files.read(trained) == files.read(kept))
+  end)
+
+  it("counts a model to load by its contents", function()
+    store = folder .. "/contents"
+    local path = folder .. "/start"
+    result(small("--save-model", path))
+    local first = "Clicks Train Evaluate"
+    assert.equal(first, (ran("--load-model", path)))
+    files.write(folder .. "/copy", files.read(path))
+    assert.equal("", (ran("--load-model", folder .. "/copy")))
+    result(small("--save-model", path, "--lr", "0.1"))
+    assert.equal("Train Evaluate", (ran("--load-model", path)))
+  end)
+
+  it("makes data again whose cache was removed", function()
+    fresh "uncached"
+    files.remove(folder .. "/cache")
+    assert.equal("Train Evaluate", (ran("--lr", "0.05")))
+    assert.equal("", (ran()))
+  end)
+
+  it("keeps predictions beside their labels, from which the metrics follow", function()
+    fresh "predictions"
+    local script = [[
+      local ml = require "mlua"
+      local node = ml.flow.load "recipes/dlrm.lua" { rows = 1400, dim = 4, bottom = { 8 },
+        top = { 8 }, batch = 64 }
+      local kept = node:output "predictions"
+      print(ml.json.encode { kept = ml.metric.binary and (function()
+        local meter = ml.metric.binary()
+        meter:add(kept.prediction, kept.label)
+        return meter:result()
+      end)(), metrics = node:output "metrics", planted = ml.metric.auc(kept.planted, kept.label) })
+    ]]
+    local got = process.mlua({ "-e", script }, { env = { MLUA_STORE = store } })
+    assert.equal(0, got.status, got.err)
+    local r = json.decode(got.out)
+    assert.equal(r.planted, r.metrics.planted.auc)
+    r.metrics.planted = nil
+    assert.same(r.metrics, r.kept)
+  end)
+
+  it("compares variants, which share one model's first weights", function()
+    store = folder .. "/grid"
+    local _, alone = ran("--json", "--lr", "0.05")
+    store = folder .. "/grid2"
+    local names, got = ran("--grid", "lr=0.02,0.05", "--json")
+    assert.equal("Clicks Train Train Evaluate Evaluate", names)
+    local rows = json.decode(got.out)
+    assert.equal(json.decode(alone.out).metrics.auc, rows[2].values.auc)
+  end)
+
+  it("previews what would run, and why", function()
+    fresh "preview"
+    local _, got = ran("--preview", "--lr", "0.05")
+    local text = got.out:gsub(" +", " ")
+    assert.matches("Train [^\n]*lr=0%.05 … run lr 0%.02 → 0%.05 %(command line%)\n", text)
+    assert.matches("Clicks rows=1400 … ready %d+ B, ", text)
+    assert.is_nil(text:find("note:", 1, true))
+  end)
+
+  it("trains the same in processes of their own", function()
+    local one = result(small())
+    local two = result(small("--jobs", "2"))
+    assert.same(one.metrics, two.metrics)
+  end)
+
+  it("ends after --max-steps without a result", function()
+    store = folder .. "/steps"
+    local names, got = ran("--max-steps", "2", "--timing")
+    assert.equal("Clicks Train", names)
+    assert.equal("", got.out)
+    assert.matches("epoch 1/1  128 samples", got.err)
+    assert.matches(" ms  first step\n", got.err)
+  end)
+
+  -- --------------------------------------------------------------------------------------------
 
   it("reads a file in the Criteo format", function()
     local census = files.data "clicks/census.tsv"
@@ -259,13 +406,13 @@ describe("recipes/dlrm.lua", function()
 
     it("a row that is not well formed", function()
       local path = files.write(folder .. "/bad.tsv", "1\t2\n")
-      assert.equal(("mlua: %s:1: expected 40 columns, got 2"):format(path),
+      assert.equal(("mlua: Clicks: %s:1: expected 40 columns, got 2"):format(path),
         refusal(1, "--data", path))
     end)
 
     it("a model file that is damaged", function()
       local path = files.write(folder .. "/damaged", "\255\255\255\255\255\255\255\255")
-      assert.matches("^mlua: %-%-load%-model: " .. path:gsub("%p", "%%%0") .. ": ",
+      assert.matches("^mlua: Build: %-%-load%-model: " .. path:gsub("%p", "%%%0") .. ": ",
         refusal(1, small("--load-model", path)))
     end)
   end)

@@ -128,6 +128,10 @@ local function follow_module(x, p, name)
   local v, label = package.loaded[name], name:match("[^.]+$") or name
   if v ~= nil and v ~= true then return follow(x, p, v, trail, label) end
   local path, f = package.searchpath(name, package.path), package.preload[name]
+  if path and leaf.own { source = "@" .. path, linedefined = 0 } then -- as if it were loaded
+    node.out[#node.out + 1] = trail .. "=mlua " .. name .. ";"
+    return
+  end
   if not f and path then
     files[path] = files[path] or { loadfile(path) }
     f = files[path][1]

@@ -235,7 +235,8 @@ local function run(flow, nodes, o)
     })
     require "mlua.ffi.process".last_words(nil)
     if #outcome.failed > 0 then
-      fail.run("%d of %d tasks failed; what is done is kept", #outcome.failed, outcome.total)
+      fail.run("%s", require "mlua.flow.report".mistake(outcome.failed)
+        or ("%d of %d tasks failed; what is done is kept"):format(#outcome.failed, outcome.total))
     end
   end
   local results = store:results()
@@ -248,7 +249,9 @@ local function run(flow, nodes, o)
       if known ~= table.concat(ids, "\n") then results:add_flow(name, ids) end
     end
   end
-  if not options.till then require "mlua.flow.report".results(plan, nodes, o) end
+  if options.till then return end
+  for _, node in ipairs(flow.info.done and nodes or {}) do flow.info.done(node) end
+  require "mlua.flow.report".results(plan, nodes, o)
 end
 
 --- Read a command line and do what it says.

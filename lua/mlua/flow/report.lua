@@ -20,6 +20,16 @@ local function failure_text(node, failure)
   return table.concat(lines, "\n")
 end
 
+--- The line that a failure is where it is all that failed and a mistake of the user's, which needs
+-- no traceback; else nil.
+-- @tparam table failed  of an outcome
+-- @treturn ?string
+function M.mistake(failed)
+  local failure = #failed == 1 and failed[1].failure
+  if not failure or failure.trace or failure.log then return nil end
+  return ("%s: %s"):format(failed[1].node._task.name, failure.message)
+end
+
 --- What tells a terminal how a run goes, for run's on_event.
 -- @tparam table o     the options: jobs
 -- @tparam Plan plan
@@ -59,6 +69,8 @@ function M.events(o, plan, store)
       say(("%s failed, and is tried again: %s"):format(name, detail.message))
     elseif what == "damaged" then
       say(detail.message .. ": it runs again")
+    elseif what == "failed" and o.jobs == 1 and not o.keep_going and M.mistake(run.failed) then
+      return -- it is the program's last line
     elseif what == "failed" then
       local whole = failure_text(node, detail)
       say(whole)
@@ -91,13 +103,14 @@ local function value_of(node, state, output)
     require "mlua.flow.plan".memory, state.paths)
 end
 
+local function outputs_of(node, state)
+  return require "mlua.task.work".result(require "mlua.flow".store(), node, state,
+    require "mlua.flow.plan".memory)
+end
+
 -- What a flow's last task gave, as text.
 local function result_text(node, state)
-  local class = node._task
-  if class.report then
-    return class.report(require "mlua.task.work".result(require "mlua.flow".store(), node, state,
-      require "mlua.flow.plan".memory), node)
-  end
+  if node._task.report then return node._task.report(outputs_of(node, state), node) end
   local lines = {}
   for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
     if output.format == "json" or output.format == "text" or output.format == "memory" then
@@ -113,6 +126,7 @@ local function result_text(node, state)
 end
 
 local function result_json(node, state)
+  if node._task.json then return node._task.json(outputs_of(node, state), node) end
   local result = { task = node._task.name, params = node:params(), id = state.id, outputs = {} }
   for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
     if output.format == "json" then

@@ -9,18 +9,25 @@ local M = {}
 
 local MOST = 60 -- nodes that are shown one by one; beyond, tasks with their numbers of nodes
 
+local SHOWN = 6 -- values of a task, where it has no more
+
 local WORDS = { ready = "ready", run = "run", after = "run?", needed = "run", memory = "memory",
                 absent = "absent" }
 
+-- A task's own values, "batch=2 lr=0.1"; of many, those that count and are not defaults, and "…".
 local function own_words(node)
-  local words = {}
+  local words, changed = {}, {}
   for _, entry in ipairs(node._task:parameters().list) do
-    local value = node._values[entry.name]
-    if entry.own and value ~= nil and not entry.param.hidden then
-      words[#words + 1] = entry.name .. "=" .. entry.param:show(value)
+    local p, value = entry.param, node._values[entry.name]
+    if entry.own and value ~= nil and not p.hidden then
+      local word = entry.name .. "=" .. p:show(value)
+      words[#words + 1] = word
+      if p.significant and p:show(p.default) ~= p:show(value) then changed[#changed + 1] = word end
     end
   end
-  return table.concat(words, " ")
+  if #words <= SHOWN then return table.concat(words, " ") end
+  changed[#changed + 1] = "…"
+  return table.concat(changed, " ")
 end
 
 local function size_of(state)

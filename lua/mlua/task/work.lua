@@ -12,6 +12,7 @@ local trace = require "mlua.task.trace"
 local M = {}
 
 local Node = node_module.methods
+local started -- whether a task has run
 local running -- what the run function at work is given to know: node, store, memory, saved, …
 
 -- -- inputs ------------------------------------------------------------------------------------
@@ -215,6 +216,10 @@ end
 -- @tparam table memory
 -- @treturn ?table  a row for Store:record; or nil and the failure: message, trace
 function M.run(node, id, states, store, memory)
+  if not started then
+    started = true
+    require "jit.opt".start("hotloop=56", "hotexit=10") -- LuaJIT's own; mlua.flow sets others
+  end
   local class = node._task
   local outer = running
   local work = { node = node, id = id, store = store, memory = memory, saved = {}, in_memory = {},
@@ -265,6 +270,12 @@ end
 --- Compute what a node keeps in memory, and what it needs for that; for children, and the prompt.
 -- @treturn string  its identity
 function M.make_in_memory(node, store, memory)
+  local known = running and running.states[node] -- what the run knows may not be recorded yet
+  if known and known.id then
+    local row, failure = M.run(node, known.id, running.states, store, memory)
+    if not row then error(failure, 0) end
+    return known.id
+  end
   local plan = require "mlua.flow.plan".new({ node }, store, { inside = true })
   for _, each in ipairs(plan.order) do
     local state = plan.states[each]
