@@ -20,13 +20,13 @@ local function failure_text(node, failure)
   return table.concat(lines, "\n")
 end
 
---- The line that a failure is where it is all that failed and a mistake of the user's, which needs
--- no traceback; else nil.
+--- The line that a failure is where it is all that failed and the recipe says itself what is wrong
+-- (mlua.fail); else nil.
 -- @tparam table failed  of an outcome
 -- @treturn ?string
 function M.mistake(failed)
   local failure = #failed == 1 and failed[1].failure
-  if not failure or failure.trace or failure.log then return nil end
+  if not failure or not failure.user or failure.log then return nil end
   return ("%s: %s"):format(failed[1].node._task.name, failure.message)
 end
 

@@ -214,7 +214,7 @@ local function in_a_child(run, node, id)
       if not own then error(why, 0) end
       local row, failure = work.run(node, id, states, store, run.memory)
       if not row then
-        return json.encode { message = failure.message, trace = failure.trace,
+        return json.encode { message = failure.message, trace = failure.trace, user = failure.user,
           damaged = work.is_damaged(failure) and failure.node._key or nil, what = failure.what }
       end
       row.parts = nil -- the parent has them

@@ -15,6 +15,11 @@ local Node = node_module.methods
 local started -- whether a task has run
 local running -- what the run function at work is given to know: node, store, memory, saved, …
 
+-- A failure of the task at work, by its own doing.
+local function wrong(format, ...)
+  error({ message = format:format(...) }, 0)
+end
+
 -- -- inputs ------------------------------------------------------------------------------------
 
 --- The error that the damage of an input is: whoever made it has to run again.
@@ -48,7 +53,7 @@ function M.load(store, node, output, memory, paths)
   if output.format == "file" or output.format == "folder" then return path end
   local format
   format, why = formats.get(output.format)
-  if not format then fail.run("output '%s' of %s: %s", output.name, tostring(node), why) end
+  if not format then wrong("output '%s' of %s: %s", output.name, tostring(node), why) end
   local value
   value, why = format.load(path)
   if value == nil then
@@ -131,7 +136,7 @@ end
 local function format_for(node, name, declared, value)
   if declared then return assert(formats.get(declared)) end
   local format, why = formats.of(value)
-  if not format then fail.run("%s: output '%s': %s", where(node), name, why) end
+  if not format then wrong("%s: output '%s': %s", where(node), name, why) end
   return format
 end
 
@@ -143,26 +148,26 @@ local function save(work, name, declared, value)
   local node, store = work.node, work.store
   local path = written_path(work, name)
   if value == nil and path then value = path end
-  if value == nil then fail.run("%s: output '%s' is nil", where(node), name) end
+  if value == nil then wrong("%s: output '%s' is nil", where(node), name) end
   local format = format_for(node, name, declared, value)
   if format.memory then
     work.in_memory[name] = value
     return outputs.line(name, "memory", work.id, 0)
   end
   local problem = format.check and format.check(value)
-  if problem then fail.run("%s: output '%s': %s", where(node), name, problem) end
+  if problem then wrong("%s: output '%s': %s", where(node), name, problem) end
   local to, ok, why = path, true, nil
   if not to or to ~= value then
     to, why = store:scratch()
-    if not to then fail.run("%s: output '%s': %s", where(node), name, why) end
+    if not to then wrong("%s: output '%s': %s", where(node), name, why) end
     if format.folder then ok, why = move(value, to)
     else ok, why = format.save(value, to) end
   end
-  if not ok then fail.run("%s: output '%s': %s", where(node), name, tostring(why)) end
+  if not ok then wrong("%s: output '%s': %s", where(node), name, tostring(why)) end
   local digest, size
   if format.folder then digest, size = store:adopt_folder(to)
   else digest, size = store:adopt(to) end
-  if not digest then fail.run("%s: output '%s': %s", where(node), name, size) end
+  if not digest then wrong("%s: output '%s': %s", where(node), name, size) end
   return outputs.line(name, format.name, digest, size)
 end
 
@@ -174,7 +179,7 @@ local function collect(work, returned)
     if values.output == nil then values.output = returned end
   elseif returned ~= nil then
     if type(returned) ~= "table" then
-      fail.run("%s: run: expected a table of outputs, got %s", where(node), check.what(returned))
+      wrong("%s: run: expected a table of outputs, got %s", where(node), check.what(returned))
     end
     for name, value in pairs(returned) do values[name] = value end
   end
@@ -182,13 +187,13 @@ local function collect(work, returned)
   for i, output in ipairs(declared) do expected[output[1]], names[i] = true, output[1] end
   for name in pairs(values) do
     if not expected[name] then
-      fail.run("%s: run gave an output '%s' that is not declared%s", where(node), tostring(name),
+      wrong("%s: run gave an output '%s' that is not declared%s", where(node), tostring(name),
         require "mlua.text".did_you_mean(tostring(name), names))
     end
   end
   for i, name in ipairs(names) do
     if values[name] == nil and not written_path(work, name) then
-      fail.run("%s: run gave no output '%s'", where(node), name)
+      wrong("%s: run gave no output '%s'", where(node), name)
     end
     text[i] = false
   end
@@ -225,7 +230,7 @@ function M.run(node, id, states, store, memory)
   local work = { node = node, id = id, store = store, memory = memory, saved = {}, in_memory = {},
                  states = states }
   running = work
-  local started, clock = os.time(), core.C.ml_clock()
+  local began, clock = os.time(), core.C.ml_clock()
   if class.on_start then class.on_start(node) end
   local text
   local ok, why = xpcall(function()
@@ -240,7 +245,7 @@ function M.run(node, id, states, store, memory)
   running = outer
   local seconds = core.C.ml_clock() - clock
   if not ok then
-    local failure = fail.is_user(why) and { message = why.user_error } or why
+    local failure = fail.is_user(why) and { message = why.user_error, user = true } or why
     if class.on_failure then class.on_failure(node, failure.message) end
     return nil, failure
   end
@@ -260,7 +265,7 @@ function M.run(node, id, states, store, memory)
   end
   if class.on_success then class.on_success(node) end
   return {
-    id = id, task = class.name, time = started, seconds = seconds, outputs = text,
+    id = id, task = class.name, time = began, seconds = seconds, outputs = text,
     parts = facts.parts,
     detail = { code = facts.digest, params = values, counted = counted, inputs = inputs,
                meta = work.meta, found = work.found },
