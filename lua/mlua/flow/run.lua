@@ -98,7 +98,7 @@ function Run:finish(node, state, how, seconds)
   self.plan.states[node], self.plan.done[node] = state, true
   if state.id then self.made[state.id] = state end
   self.counts[how] = (self.counts[how] or 0) + 1
-  self.repairing[node] = nil
+  if self.repairing[node] then self.repairing[node] = "done" end
   if self.on_event then self.on_event(how, node, seconds, self) end
   release(self, node)
 end
@@ -183,14 +183,18 @@ function Run:repair(node, failure)
   if repaired[made_by] then return false end
   self.repaired[node], repaired[made_by] = repaired, true
   if self.repairing[made_by] then -- another one found it, too
-    await(self, node, made_by)
+    if self.repairing[made_by] == "done" then
+      self.queue[#self.queue + 1] = node
+    else
+      await(self, node, made_by)
+    end
     return true
   end
   if self.on_event then self.on_event("damaged", made_by, failure, self) end
   local before = plan.states[made_by]
   if before.id then self.made[before.id] = nil end
   plan.states[made_by] = { status = "run", why = { "output", failure.output, failure.what } }
-  self.repairing[made_by] = true
+  self.repairing[made_by] = "waits"
   self.waits[made_by], self.waits[node] = 0, 1
   self.needed_by[made_by] = { node }
   self.total = self.total + 1
@@ -275,7 +279,7 @@ local function start(run, node)
   if judged.status == "ready" then
     return run:finish(node, judged, "same")
   elseif judged.status == "after" then
-    if run.repairing[judged.why[2]] then return await(run, node, judged.why[2]) end
+    if run.repairing[judged.why[2]] == "waits" then return await(run, node, judged.why[2]) end
     return run:fail(node, { message = "an input is missing" })
   end
   local id = judged.id
