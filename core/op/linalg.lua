@@ -68,6 +68,6 @@ return {
     arg = { SQUARE }, out = { "y", "a", shape = 'packed("svd", a)' },
     grad = "svd_backward", keep = true, edges = "equal singular values leave their vectors free",
     sweep = { { a = square(1) }, { a = square(3) }, { a = { 2, 4, 3 } }, { a = { 2, 3, 4 } },
-              { a = { 3, 0 } } },
+              { a = { 7, 2 } }, { a = { 2, 7 } }, { a = { 3, 0 } } },
   }),
 }

@@ -14,6 +14,7 @@
 -- objects until their rows are there, and objects are cleared away by who has it alone.
 -- @module mlua.store
 local check = require "mlua.check"
+local fail = require "mlua.fail"
 local files = require "mlua.ffi.files"
 local hash = require "mlua.ffi.hash"
 local process = require "mlua.ffi.process"
@@ -156,7 +157,7 @@ end
 function Store:results()
   if self.rows == nil then
     if not self:exists() then return nil end
-    self.rows = assert(require "mlua.store.results".open(self.dir .. "/results.db"))
+    self.rows = fail.assert(require "mlua.store.results".open(self.dir .. "/results.db"))
   end
   return self.rows
 end
@@ -303,11 +304,8 @@ function Store:adopt_folder(path)
   local ok, why = walk(path, "")
   if not ok then return nil, why end
   local listing = self:scratch()
-  local file
-  file, why = io.open(listing, "wb")
-  if not file then return nil, why end
-  file:write("mlua folder 1\n", table.concat(lines, "\n"), #lines > 0 and "\n" or "")
-  ok, why = file:close()
+  ok, why = require "mlua.format.bytes".put(listing, "mlua folder 1\n" .. table.concat(lines, "\n")
+    .. (#lines > 0 and "\n" or ""))
   if not ok then return nil, why end
   return self:adopt(listing)
 end
@@ -332,27 +330,42 @@ function M.listing(path)
   return entries
 end
 
+-- Whether a folder has the objects that it was made of, and not what was in their places before.
+local function is_of(folder, entries, paths)
+  for i, entry in ipairs(entries) do
+    local _, _, stamp = files.look(paths[i])
+    local _, _, theirs = files.look(folder .. "/" .. entry[3])
+    if stamp ~= theirs then return false end
+  end
+  return true
+end
+
 --- A folder as it was, to be read: made of hard links to its objects, once.
 -- @tparam string digest  of its listing
 -- @treturn string        path; or nil, message, "missing" or "damaged"
 function Store:folder(digest)
   local listing, why, what = self:verified(digest)
   if not listing then return nil, why, what end
-  local to = self.dir .. "/folders/" .. digest
-  if files.look(to) then return to end
   local entries
   entries, why = M.listing(listing)
   if not entries then return nil, why, "damaged" end
+  local paths = {}
+  for i, entry in ipairs(entries) do
+    paths[i], why, what = self:verified(entry[1])
+    if not paths[i] then return nil, why, what end
+  end
+  local to = self.dir .. "/folders/" .. digest
+  if files.look(to) then
+    if is_of(to, entries, paths) then return to end
+    files.remove(to)
+  end
   local made = self:scratch()
   local ok
   ok, why = files.make_folders(made)
-  for _, entry in ipairs(ok and entries or {}) do
-    local from
-    from, why, what = self:verified(entry[1])
-    if not from then return nil, why, what end
+  for i, entry in ipairs(ok and entries or {}) do
     local folder = entry[3]:match "^(.*)/[^/]*$"
     if folder then files.make_folders(made .. "/" .. folder) end
-    ok, why = require "lfs".link(from, made .. "/" .. entry[3])
+    ok, why = require "lfs".link(paths[i], made .. "/" .. entry[3])
     if not ok then return nil, why end
   end
   if ok then ok, why = files.make_folders(self.dir .. "/folders") end

@@ -28,7 +28,9 @@ const char *sqlite3_column_text(sqlite3_stmt *s, int i);
 int sqlite3_column_bytes(sqlite3_stmt *s, int i);
 const char *sqlite3_errmsg(sqlite3 *db);
 int sqlite3_errcode(sqlite3 *db);
+int sqlite3_system_errno(sqlite3 *db);
 int sqlite3_changes(sqlite3 *db);
+char *strerror(int error);
 ]]
 
 local sqlite = {}
@@ -49,9 +51,15 @@ end
 local Database, Statement = {}, {}
 Database.__index, Statement.__index = Database, Statement
 
+local IO_ERROR, FULL, CANNOT_OPEN = 10, 13, 14
+
 local function failed(db)
-  return nil, db.path .. ": " .. ffi.string(lib.sqlite3_errmsg(db.handle)),
-    lib.sqlite3_errcode(db.handle)
+  local why, code = ffi.string(lib.sqlite3_errmsg(db.handle)), lib.sqlite3_errcode(db.handle)
+  local number = lib.sqlite3_system_errno(db.handle)
+  if number ~= 0 and (code == IO_ERROR or code == FULL or code == CANNOT_OPEN) then
+    why = ("%s (%s)"):format(why, ffi.string(ffi.C.strerror(number)))
+  end
+  return nil, db.path .. ": " .. why, code
 end
 
 --- Open a database, made where it is missing. Writers wait for each other for up to a minute.

@@ -214,6 +214,39 @@ local function flow_name(flow, node)
   return ("%s\n%s"):format(arg and arg[0] or flow.place, node._key)
 end
 
+-- Runs what a plan says has to run.
+local function complete(plan, o, store)
+  if plan:finished() then return end
+  local outcome = require "mlua.flow.run".run(plan, {
+    jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
+    resources = resources_of(o.resources),
+    on_event = require "mlua.flow.report".events(o, plan, store),
+  })
+  require "mlua.ffi.process".last_words(nil)
+  if #outcome.failed > 0 then
+    fail.run("%s", require "mlua.flow.report".mistake(outcome.failed)
+      or ("%d of %d tasks failed; what is done is kept"):format(#outcome.failed, outcome.total))
+  end
+end
+
+-- Shows the results. One that turns out to be damaged is out of the store now, and runs again.
+local function show_results(plan, nodes, o, store)
+  local function attempt()
+    return xpcall(require "mlua.flow.report".results, function(e)
+      return type(e) == "table" and e or debug.traceback(e, 2)
+    end, plan, nodes, o)
+  end
+  local ok, e = attempt()
+  while not ok and require "mlua.task.work".is_damaged(e) do
+    plan = require "mlua.flow.plan".new(nodes, store)
+    if plan:finished() then break end -- nothing is amiss with its bytes
+    io.stderr:write(e.message, ": it runs again\n")
+    complete(plan, o, store)
+    ok, e = attempt()
+  end
+  if not ok then error(type(e) == "table" and e.message and fail.value(e.message) or e, 0) end
+end
+
 local function run(flow, nodes, o)
   local flow_module, show = require "mlua.flow", require "mlua.flow.show"
   local store = flow_module.store()
@@ -227,18 +260,7 @@ local function run(flow, nodes, o)
   if o.dot then return io.stdout:write(show.dot(plan), "\n") end
   if o.mermaid then return io.stdout:write(show.mermaid(plan), "\n") end
   if o.graph then return fail.assert(show.picture(plan, o.graph)) end
-  if not plan:finished() then
-    local outcome = require "mlua.flow.run".run(plan, {
-      jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
-      resources = resources,
-      on_event = require "mlua.flow.report".events(o, plan, store),
-    })
-    require "mlua.ffi.process".last_words(nil)
-    if #outcome.failed > 0 then
-      fail.run("%s", require "mlua.flow.report".mistake(outcome.failed)
-        or ("%d of %d tasks failed; what is done is kept"):format(#outcome.failed, outcome.total))
-    end
-  end
+  complete(plan, o, store)
   local results = store:results()
   if results and not options.till then
     for _, node in ipairs(nodes) do
@@ -251,7 +273,7 @@ local function run(flow, nodes, o)
   end
   if options.till then return end
   for _, node in ipairs(flow.info.done and nodes or {}) do flow.info.done(node) end
-  require "mlua.flow.report".results(plan, nodes, o)
+  show_results(plan, nodes, o, store)
 end
 
 --- Read a command line and do what it says.

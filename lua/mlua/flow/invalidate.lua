@@ -127,8 +127,8 @@ local function clear_away(store, found)
   return found
 end
 
---- Clear it away. While a flow runs in the store, in any process, all results are kept: it may
--- stand on them. Then only objects go that no result names.
+--- Clear it away. While a flow runs in the store, in any process, all results are kept, since it
+-- may stand on them: then only objects go that no result names.
 -- @tparam Store store
 -- @tparam ?number days  as for `garbage`
 -- @treturn table  what went, as `garbage` gives it; `in_use`, where a flow runs; or nil, message

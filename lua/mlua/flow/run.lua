@@ -99,6 +99,7 @@ function Run:finish(node, state, how, seconds)
   self.plan.states[node], self.plan.done[node] = state, true
   if state.id then self.made[state.id] = state end
   self.counts[how] = (self.counts[how] or 0) + 1
+  if self.repairing[node] then self.repairing[node] = "done" end
   if self.on_event then self.on_event(how, node, seconds, self) end
   release(self, node)
 end
@@ -165,22 +166,41 @@ local function ended(run, node, id, row, failure)
     return
   end
   give_lock(run, id)
-  if work.is_damaged(failure) and not run.repaired[failure.node] then
-    run.repaired[failure.node] = true
-    return run:repair(node, failure)
-  end
+  if work.is_damaged(failure) and run:repair(node, failure) then return end
   run:fail(node, failure)
 end
 
--- An input turned out to be damaged: who made it runs again, then this one.
+-- Puts a node off until an input is repaired.
+local function await(run, node, input)
+  run.waits[node] = 1
+  table.insert(run.needed_by[input], node)
+end
+
+-- An input turned out to be damaged: who made it runs again, then this one. False where that was
+-- done before, for this one.
 function Run:repair(node, failure)
-  if self.on_event then self.on_event("damaged", failure.node, failure, self) end
   local plan, made_by = self.plan, failure.node
-  plan.states[made_by] = { status = "run", why = { "output", "", failure.what } }
+  local repaired = self.repaired[node] or {}
+  if repaired[made_by] then return false end
+  self.repaired[node], repaired[made_by] = repaired, true
+  if self.repairing[made_by] then -- another one found it, too
+    if self.repairing[made_by] == "done" then
+      self.queue[#self.queue + 1] = node
+    else
+      await(self, node, made_by)
+    end
+    return true
+  end
+  if self.on_event then self.on_event("damaged", made_by, failure, self) end
+  local before = plan.states[made_by]
+  if before.id then self.made[before.id] = nil end
+  plan.states[made_by] = { status = "run", why = { "output", failure.output, failure.what } }
+  self.repairing[made_by] = "waits"
   self.waits[made_by], self.waits[node] = 0, 1
   self.needed_by[made_by] = { node }
   self.total = self.total + 1
   self.queue[#self.queue + 1] = made_by
+  return true
 end
 
 -- -- starts ------------------------------------------------------------------------------------
@@ -215,7 +235,8 @@ local function in_a_child(run, node, id)
       local row, failure = work.run(node, id, states, store, run.memory)
       if not row then
         return json.encode { message = failure.message, trace = failure.trace, user = failure.user,
-          damaged = work.is_damaged(failure) and failure.node._key or nil, what = failure.what }
+          damaged = work.is_damaged(failure) and failure.node._key or nil, what = failure.what,
+          output = failure.output }
       end
       row.parts = nil -- the parent has them
       return json.encode { row = row, written = store:written() }
@@ -249,10 +270,9 @@ local function child_ended(run, child, ok, why)
     for _, node in ipairs(run.plan.order) do
       if node._key == failure.damaged then failure.node = node end
     end
-    if failure.node and not run.repaired[failure.node] then
+    if failure.node then
       give_lock(run, child.id)
-      run.repaired[failure.node] = true
-      return run:repair(child.node, failure)
+      if run:repair(child.node, failure) then return end
     end
   end
   ended(run, child.node, child.id, nil, failure)
@@ -265,6 +285,7 @@ local function start(run, node)
   if judged.status == "ready" then
     return run:finish(node, judged, "same")
   elseif judged.status == "after" then
+    if run.repairing[judged.why[2]] == "waits" then return await(run, node, judged.why[2]) end
     return run:fail(node, { message = "an input is missing" })
   end
   local id = judged.id
@@ -342,8 +363,8 @@ function M.run(plan, options)
   local run = setmetatable({
     plan = plan, store = plan.store, options = options, memory = require "mlua.flow.plan".memory,
     counts = {}, failed = {}, tries = {}, blocked = {}, used = {}, held = {}, children = {},
-    n_children = 0, total = 0, durations = {}, repaired = {}, on_event = options.on_event,
-    made = {}, began = clock(),
+    n_children = 0, total = 0, durations = {}, repaired = {}, repairing = {},
+    on_event = options.on_event, made = {}, began = clock(),
   }, Run)
   prepare(run)
   for _, node in ipairs(plan.order) do

@@ -28,32 +28,42 @@ local SCHEMA = [[
 ]]
 local VERSION = 1
 
+-- What to do about a database that was damaged: SQLite's codes 11 and 26, and 1 for its tables.
+local function described(why, code)
+  if code == 11 or code == 26 or code == 1 then
+    why = why .. "; remove it, and what it held runs again"
+  end
+  return nil, why
+end
+
 --- Open a database of results, made where it is missing.
 -- @tparam string path
 -- @treturn Results  or nil, message
 function M.open(path)
-  local db, why = sqlite.open(path)
+  local db, why, code = sqlite.open(path)
   if not db then return nil, why end
   local version
-  version, why = db:prepare "pragma user_version"
-  if not version then return nil, why end
-  version = version:one()
+  version, why, code = db:prepare "pragma user_version"
+  if not version then return described(why, code) end
+  version, why, code = version:one()
+  if not version then return described(why, code) end
   if version ~= VERSION then
-    if version and version > VERSION then
+    if version > VERSION then
       return nil, ("%s: written by a later mlua (format %d, this one knows %d)"):format(path,
         version, VERSION)
     end
     local wal = db:prepare "pragma journal_mode = wal"
     if wal then wal:one() end
     local ok
-    ok, why = db:exec(("begin immediate; %s pragma user_version = %d; commit"):format(SCHEMA,
+    ok, why, code = db:exec(("begin immediate; %s pragma user_version = %d; commit"):format(SCHEMA,
       VERSION))
-    if not ok then return nil, why end
+    if not ok then return described(why, code) end
   end
   db:exec "pragma synchronous = full; pragma mmap_size = 1073741824" -- reads without system calls
-  return setmetatable({
-    db = db, look = assert(db:prepare "select sealed, outputs from result where key = ?"),
-  }, Results)
+  local look
+  look, why, code = db:prepare "select sealed, outputs from result where key = ?"
+  if not look then return described(why, code) end
+  return setmetatable({ db = db, look = look }, Results)
 end
 
 -- 52 bits: a double holds them.

@@ -46,7 +46,7 @@ function M.load(store, node, output, memory, paths)
   elseif output.format == "folder" then path, why, what = store:folder(output.digest)
   else path, why, what = store:verified(output.digest) end
   if not path then
-    error(setmetatable({ node = node, what = what,
+    error(setmetatable({ node = node, what = what, output = output.name,
       message = ("output '%s' of %s is %s: %s"):format(output.name, tostring(node), what, why),
     }, Damaged), 0)
   end
@@ -57,7 +57,7 @@ function M.load(store, node, output, memory, paths)
   local value
   value, why = format.load(path)
   if value == nil then
-    error(setmetatable({ node = node, what = "damaged",
+    error(setmetatable({ node = node, what = "damaged", output = output.name,
       message = ("output '%s' of %s can't be read: %s"):format(output.name, tostring(node),
         tostring(why)) }, Damaged), 0)
   end
