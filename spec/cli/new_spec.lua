@@ -83,8 +83,8 @@ Train      lr=0.3 epochs=50            run?  after Points
                             ("x"):rep(65) } do
       local got = mlua { "new", name }
       assert.equal(2, got.status)
-      assert.truthy(got.err:find('^mlua: new: "[^\n]*" is no name for a project: letters, digits, _ '
-        .. 'and %-, first a letter, at most 64\n$'), got.err)
+      assert.truthy(got.err:find('^mlua: new: "[^\n]*" is no name for a project: letters, '
+        .. 'digits, _ and %-, first a letter, at most 64\n$'), got.err)
       assert.equal(1, select(2, got.err:gsub("\n", "")))
       assert.same({}, assert(require "mlua.ffi.files".list(folder)))
     end
