@@ -38,7 +38,8 @@ end
 
 local function ago(time)
   local seconds = os.time() - time
-  return seconds < 1 and "just now" or format.duration(seconds) .. " ago"
+  if seconds < 1 then return "just now" end
+  return (seconds < 60 and ("%d s"):format(seconds) or format.duration(seconds)) .. " ago"
 end
 
 -- "12.4 MB, 3 min ago", or why it runs.
