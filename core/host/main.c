@@ -2,12 +2,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "host.h"
 
 static const char *const usage_text =
     "usage: mlua [options] [script [args]]\n"
+    "       mlua [options] command [args]\n"
     "  -e chunk    run the string chunk\n"
     "  -l module   require module\n"
     "  -i          a prompt after the script\n"
@@ -16,14 +18,17 @@ static const char *const usage_text =
     "  -j cmd      control the compiler: on, off, flush, or jit.cmd's start\n"
     "  -O[opt]     the compiler's optimisations: a level 0 to 3, +flag, -flag, param=value\n"
     "  --          the end of options\n"
-    "  -           a script on standard input\n";
+    "  -           a script on standard input\n"
+    "  -h, --help  print this and end\n"
+    "commands; each has --help:\n"
+    "  new NAME    write a small project into a new folder\n";
 
 /* What the arguments ask for. */
 typedef struct request {
   int argc;
   char **argv;
   int script; /* index of the script in argv; argc: none */
-  bool interactive, version, chunks, ignore_env;
+  bool interactive, version, chunks, ignore_env, help;
   int status;
 } request;
 
@@ -38,6 +43,10 @@ static bool read_arguments(request *r) {
     if (strcmp(arg, "--") == 0) {
       i++;
       break;
+    }
+    if (strcmp(arg, "-h") == 0 || strcmp(arg, "--help") == 0) {
+      r->help = true;
+      continue;
     }
     switch (arg[1]) {
       case 'e': r->chunks = true; /* fall through */
@@ -172,11 +181,45 @@ static int run_result(lua_State *L) {
   return host_call(L, 2, 0);
 }
 
+/* Whether a script's name may be a command: a bare word, and no file. */
+static bool may_be_command(const char *name) {
+  struct stat s;
+  return !strpbrk(name, "/.") && *name != '-' && (stat(name, &s) || S_ISDIR(s.st_mode));
+}
+
+/* Pushes the function of a command; or text that ends the message on what was not found. */
+static void push_command(lua_State *L, const char *name) {
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "mlua.cli");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "find");
+  lua_remove(L, -2);
+  lua_pushstring(L, name);
+  lua_call(L, 1, 1);
+}
+
+static int run_command(lua_State *L, const request *r) {
+  lua_createtable(L, r->argc - r->script - 1, 0);
+  for (int i = r->script + 1; i < r->argc; i++) {
+    lua_pushstring(L, r->argv[i]);
+    lua_rawseti(L, -2, i - r->script);
+  }
+  return host_call(L, 1, 0) ? host_report(L, "mlua") : 0;
+}
+
 static int run_script(lua_State *L, const request *r) {
   const char *path = r->argv[r->script];
   bool input = strcmp(path, "-") == 0 && strcmp(r->argv[r->script - 1], "--") != 0;
+  lua_pushliteral(L, "");
+  if (!input && may_be_command(path)) {
+    push_command(L, path);
+    if (lua_isfunction(L, -1)) return run_command(L, r);
+  }
   int status = host_load_file(L, input ? NULL : path), n = r->argc - r->script - 1;
-  if (!status) {
+  if (status) {
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  } else {
     luaL_checkstack(L, n, "too many arguments");
     for (int i = 1; i <= n; i++) lua_pushstring(L, r->argv[r->script + i]);
     status = host_call(L, n, 1);
@@ -205,6 +248,10 @@ static int program(lua_State *L) {
 int main(int argc, char **argv) {
   request r = {.argc = argc, .argv = argv};
   if (argc < 1 || !read_arguments(&r)) return EXIT_USAGE;
+  if (r.help) {
+    fputs(usage_text, stdout);
+    return host_flush(EXIT_SUCCESS);
+  }
   lua_State *L = luaL_newstate();
   if (!L) {
     fprintf(stderr, "mlua: no memory for a Lua state\n");

@@ -46,7 +46,10 @@ end
 function M.new(task, info)
   if not require "mlua.task".is(task) then -- a recipe's `return ml.flow(x)` leaves no line behind
     local level = require "mlua.task.trace".level()
-    if not level then fail.run("%s: ml.flow: expected a task, got %s", arg[0], check.what(task)) end
+    if not level then
+      fail.run("%s: ml.flow: expected a task, got %s", arg and arg[0] or "a script",
+        check.what(task))
+    end
     core.expect(false, 1, "flow", "expected a task, got %s", check.what(task))
   end
   info = core.options(info, { name = "string", doc = "string", check = "function",

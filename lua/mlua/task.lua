@@ -133,23 +133,29 @@ end
 -- -- definition --------------------------------------------------------------------------------
 
 --- Define a task.
+--
+--     params      name → parameter (mlua.param), and groups of them (param.group) for help;
+--                 `significant = false` for what changes no result
+--     requires    a task, a list or a table of them, each as it is, `T:with { seed = 5 }` (a
+--                 parameter pinned) or `T:apart "left"` (its parameters under left.…); or a
+--                 function of the node that gives such a value, of nodes, too:
+--                 `function(self) return Part { i = self.i } end`
+--     inherits    tasks whose parameters are this one's, where requires is a function
+--     outputs     names, or formats by name; none: run returns the one output itself
+--     run         function(self, input) → the outputs by name
+--     external    in place of run: function(self) → paths by name, of files made elsewhere
+--     doc         a sentence, for help
+--     priority    0; where several could run, the higher first
+--     resources   what it takes while it runs: { gpu = 1, memory = "4G" }
+--     retries     0: how often it is tried again
+--     timeout     seconds
+--     on_start    function(self); on_success(self), on_failure(self, message)
+--     report      function(outputs, self) → text that a flow shows at its end
+--     json        function(outputs, self) → what its --json prints, a table
 -- @tparam string name  a word; it names the task at the shell, too: --Clicks.seed 3
--- @tparam table def    fields:
---   params     name → parameter (mlua.param), and groups of them (param.group) for help;
---              `significant = false` for what changes no result
---   requires   a task, a list or a table of them, each as it is, `T:with { seed = 5 }` (a
---              parameter pinned) or `T:apart "left"` (its parameters under left.…); or a function
---              of the node that gives such a value, of nodes, too:
---              `function(self) return Part { i = self.i } end`
---   inherits   tasks whose parameters are this one's, where requires is a function
---   outputs    names, or formats by name; none: run returns the one output itself
---   run        function(self, input) → the outputs by name
---   external   in place of run: function(self) → paths by name, of files made elsewhere
---   doc; priority (0, higher first); resources ({ gpu = 1, memory = "4G" }); retries (0); timeout,
---   in seconds; on_start(self), on_success(self), on_failure(self, message);
---   report     function(outputs, self) → text that a flow shows at its end
---   json       function(outputs, self) → what its --json prints, a table
+-- @tparam table def    the fields above
 -- @treturn Task
+-- @raise bad argument on anything else
 function task.define(name, def)
   check.type(name, 1, "task", "name", "string")
   core.expect(name:find "^%a[%w_]*$", 1, "task", "name: '%s' is not a word", name)

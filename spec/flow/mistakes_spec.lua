@@ -268,6 +268,15 @@ return ml.flow(ml.task("A", { run = function() local y = helper(nil) return y en
         "all of it: ", 1, true), got.err)
     end)
 
+    it("in a process of its own is told the same way", function()
+      fails("A failed: A (r.lua:3): run gave no output 'metrics'", task "return { model = 1 }",
+        "--jobs", "2")
+      fails("A failed: r.lua:4: attempt to index local 'x' (a nil value)",
+        task("local x return x.y", "nil"), "--jobs", "2")
+      fails("A failed: took longer than its limit of 0.2 s",
+        'return ml.flow(ml.task("A", { timeout = 0.2, run = function() while true do end end }))')
+    end)
+
     it("is shown with the parameters, and kept in a file", function()
       local got = run('return ml.flow(ml.task("A", { params = { x = param.int { 7 } }, ' ..
         'run = function(self) error("no " .. self.x) end }))')

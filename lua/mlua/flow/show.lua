@@ -38,7 +38,8 @@ end
 
 local function ago(time)
   local seconds = os.time() - time
-  return seconds < 1 and "just now" or format.duration(seconds) .. " ago"
+  if seconds < 1 then return "just now" end
+  return (seconds < 60 and ("%d s"):format(seconds) or format.duration(seconds)) .. " ago"
 end
 
 -- "12.4 MB, 3 min ago", or why it runs.
@@ -245,13 +246,16 @@ function M.dot(plan)
   return table.concat(lines, "\n")
 end
 
+local ENTITIES = { ["#"] = "#35;", ['"'] = "#quot;", ["<"] = "#lt;", [">"] = "#gt;",
+                   ["&"] = "#amp;", ["\n"] = "<br/>" }
+
 --- The graph for Mermaid.
 -- @tparam Plan plan
 -- @treturn string
 function M.mermaid(plan)
   local lines = { "flowchart LR" }
   for i, node in ipairs(plan.order) do
-    local words = label(plan, node):gsub('"', "#quot;"):gsub("\n", "<br/>")
+    local words = label(plan, node):gsub("[#\"<>&\n]", ENTITIES)
     lines[#lines + 1] = ('  n%d["%s"]:::%s'):format(i, words, plan.states[node].status)
   end
   each_edge(plan, function(a, b) lines[#lines + 1] = ("  n%d --> n%d"):format(a, b) end)

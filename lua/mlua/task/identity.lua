@@ -50,6 +50,7 @@ function M.forget(class) class.facts = nil end
 -- @tparam table entry
 -- @param value
 -- @tparam Store store
+-- @tparam Node node  for messages
 -- @treturn string
 local function counted_text(entry, value, store, node)
   if value ~= nil and entry.param.kind.name == "file" then
