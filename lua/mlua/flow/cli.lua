@@ -254,6 +254,7 @@ local function run(flow, nodes, o)
     end
   end
   if options.till then return end
+  require "mlua.flow".at_hand = plan -- what reports ask their nodes about
   for _, node in ipairs(flow.info.done and nodes or {}) do flow.info.done(node) end
   require "mlua.flow.report".results(plan, nodes, o)
 end
