@@ -441,10 +441,8 @@ function Store:file_digest(path)
   if known then return known end
   self.digests = self.digests or {} -- until there are rows to hold them
   local digest, why = self.digests[path .. "\n" .. stamp], nil
-  if not digest then
-    digest, why = hash.file(path)
-    if not digest then return nil, why end
-  end
+  if not digest then digest, why = hash.file(path) end
+  if not digest then return nil, why end
   local fresh = os.time() - (files.time(path) or 0) < 2 -- it may change within the same tick
   if fresh then return digest end
   if results then results:add_file(path, stamp, size, digest)
