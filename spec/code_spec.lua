@@ -392,6 +392,18 @@ describe("code.digest and modules", function()
     assert.same({ "module 'code_helpers' is not found" }, code.digest(load_text(text)).notes)
   end)
 
+  it("takes a module of mlua's alike whether it is loaded or not", function()
+    local text = 'return function(x) return require("mlua.npy").load(x) end'
+    local before = package.loaded["mlua.npy"]
+    package.loaded["mlua.npy"] = nil
+    local not_loaded = code.digest(load_text(text))
+    assert.same({}, not_loaded.notes)
+    code.forget()
+    require "mlua.npy"
+    assert.equal(not_loaded.digest, code.digest(load_text(text)).digest)
+    package.loaded["mlua.npy"] = before
+  end)
+
   it("notes what it cannot see", function()
     local function notes(text) return code.digest(load_text(text)).notes end
     assert.same({ "globals read by computed names are not seen (recipes/x.lua:2)" },

@@ -157,7 +157,12 @@ local function state_of(plan, node)
   return state
 end
 
-local function plan_of(nodes) return require "mlua.flow.plan".new(nodes, M.store()) end
+-- A plan that has these nodes: that of the program at its end, else a new one.
+local function plan_of(nodes)
+  local plan, there = M.at_hand, true
+  for _, node in ipairs(plan and nodes or {}) do there = there and plan.states[node] ~= nil end
+  return plan and there and plan or require "mlua.flow.plan".new(nodes, M.store())
+end
 
 -- The value of a node's output; its only one where no name is given.
 local function value_of(plan, node, name)

@@ -34,14 +34,23 @@
 -- disk: whoever keeps them makes them durable.
 -- @module mlua.format
 local check = require "mlua.check"
-local records = require "mlua.format.records"
 local text = require "mlua.text"
 
 local format = {}
 
 local formats = {}  -- by name
-local own = {}      -- mlua's, in the order in which they are asked
+local own           -- mlua's, in the order in which they are asked, once that is needed
 local users = {}    -- the others, in the order of their definition
+
+-- mlua's by the modules that define them, loaded when first asked for.
+local OWN = {
+  { "tensors", "tensor", "state", "tensors" }, { "plain", "text", "file", "folder", "memory" },
+  { "rows", "csv", "tsv" }, { "json", "json" }, { "records", "records" },
+}
+local module_of = {}
+for _, list in ipairs(OWN) do
+  for i = 2, #list do module_of[list[i]] = list[1] end
+end
 
 local NIL = "nil is not saved; false is, and an empty table"
 
@@ -100,11 +109,25 @@ local function guarded(name, def)
   return f
 end
 
-local function add(list, name, def, place)
-  local f = guarded(name, def)
-  f.place = place
-  formats[name], list[#list + 1] = f, f
-  return f
+local function add(name, def, place)
+  formats[name] = guarded(name, def)
+  formats[name].place = place
+  return formats[name]
+end
+
+local function load_own(module)
+  for _, entry in ipairs(require("mlua.format." .. module).formats) do
+    if not formats[entry[1]] then add(entry[1], entry[2], "mlua") end
+  end
+end
+
+local function load_all()
+  if own then return end
+  own = {}
+  for _, list in ipairs(OWN) do
+    load_own(list[1])
+    for i = 2, #list do own[#own + 1] = formats[list[i]] end
+  end
 end
 
 -- file:line of the Lua code that called the caller.
@@ -137,6 +160,7 @@ function format.define(name, def)
   check.type(def, 2, "format", "def", "table")
   local problem = mistake_in(def)
   check.arg(not problem, 2, "format", "%s", problem)
+  load_all()
   local place = place_of_caller()
   local before = formats[name]
   check.arg(not before or before.place == place, 1, "format",
@@ -144,13 +168,8 @@ function format.define(name, def)
   for i = before and #users or 0, 1, -1 do -- a file that was loaded again
     if users[i] == before then table.remove(users, i) end
   end
-  return add(users, name, def, place)
-end
-
-for _, module in ipairs { "tensors", "plain", "rows", "json", "records" } do
-  for _, entry in ipairs(require("mlua.format." .. module).formats) do
-    add(own, entry[1], entry[2], "mlua")
-  end
+  users[#users + 1] = add(name, def, place)
+  return users[#users]
 end
 
 -- -- asking --
@@ -160,6 +179,7 @@ end
 -- @treturn table  the format: name, doc, extension, memory, folder, check, save, load
 -- @return or nil and a message that says what there is
 function format.of(value)
+  load_all()
   for i = #users, 1, -1 do
     if users[i].takes and users[i].takes(value) then return users[i] end
   end
@@ -178,8 +198,10 @@ end
 -- @return or nil and a message
 function format.get(name)
   check.type(name, 1, "get", "name", "string")
+  if not formats[name] and module_of[name] then load_own(module_of[name]) end
   local f = formats[name]
   if f then return f end
+  load_all()
   local names = text.keys(formats)
   local meant = text.did_you_mean(name, names)
   return nil, ("no format '%s'%s"):format(name, meant ~= "" and meant
@@ -189,6 +211,7 @@ end
 --- All formats.
 -- @treturn {table,...}  name and doc, by name
 function format.list()
+  load_all()
   local list = {}
   for i, name in ipairs(text.keys(formats)) do
     list[i] = { name = name, doc = formats[name].doc }
@@ -203,7 +226,7 @@ end
 -- @return or nil, message, code
 function format.records(path)
   check.type(path, 1, "records", "path", "string")
-  return records.each(path)
+  return require "mlua.format.records".each(path)
 end
 
 return setmetatable(format, { __call = function(_, ...) return format.define(...) end })

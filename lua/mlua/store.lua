@@ -452,10 +452,14 @@ function Store:file_digest(path)
   local results = self:results()
   local known = results and results:file(path, stamp)
   if known then return known end
-  local digest, why = hash.file(path)
+  self.digests = self.digests or {} -- until there are rows to hold them
+  local digest, why = self.digests[path .. "\n" .. stamp], nil
+  if not digest then digest, why = hash.file(path) end
   if not digest then return nil, why end
   local fresh = os.time() - (files.time(path) or 0) < 2 -- it may change within the same tick
-  if results and not fresh then results:add_file(path, stamp, size, digest) end
+  if fresh then return digest end
+  if results then results:add_file(path, stamp, size, digest)
+  else self.digests[path .. "\n" .. stamp] = digest end
   return digest
 end
 

@@ -227,6 +227,33 @@ describe("a flow at the shell", function()
     assert.same({ "Train", 0.1, 990 }, { result.task, result.params.lr, result.outputs.output })
   end)
 
+  it("prints the JSON of the last task's own, and calls what is to be done at the end", function()
+    recipe {
+      ["return ml.flow(Train)"] = [[
+return ml.flow(Train, { done = function(node) io.stderr:write("done ", node.lr, "\n") end })]],
+      ["params = { lr ="] = [[json = function(output, self)
+    return { output = output, lr = self.lr, seconds = self:record().seconds }
+  end,
+  params = { lr =]],
+    }
+    for _ = 1, 2 do -- when it ran, and when it was there
+      local got = process.run({ mlua, "recipe.lua", "--json" },
+        { cwd = dir, env = { MLUA_STORE = dir .. "/s" } })
+      assert.matches("done 0.1\n", got.err)
+      local result = ml.json.decode(got.out)
+      assert.same({ 990, 0.1 }, { result.output, result.lr })
+      assert.equal("number", type(result.seconds))
+    end
+  end)
+
+  it("shows of many parameters those that are not defaults", function()
+    recipe { ["lr = param.number { 0.1, min = 0 }"] = [[lr = param.number { 0.1, min = 0 },
+      a = param.int { 1 }, b = param.int { 1 }, c = param.int { 1 }, d = param.int { 1 },
+      e = param.int { 1 }, f = param.int { 1, significant = false }]] }
+    assert.matches("\n?Train +… ", run "--preview")
+    assert.matches("\n?Train +lr=0.3 c=2 … ", run("--preview", "--lr", "0.3", "--c=2", "--f=2"))
+  end)
+
   it("has help for every parameter, by task", function()
     recipe()
     local text = run "--help"

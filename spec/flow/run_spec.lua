@@ -323,7 +323,35 @@ describe("a failure", function()
   end)
 end)
 
+describe("a file that is a parameter", function()
+  it("is read once for its digest, however often that is asked for", function()
+    local hash = require "mlua.ffi.hash"
+    local path, read, n = files.write(dir .. "/rows.tsv", "1\t2\n"), hash.file, 0
+    os.execute("touch -d '1 hour ago' " .. path)
+    hash.file = function(name) -- luacheck: ignore
+      if name == path then n = n + 1 end
+      return read(name)
+    end
+    local Rows = ml.task("Rows", {
+      params = { data = param.file {} }, run = function() return 1 end })
+    Rows({ data = path }):run()
+    Rows({ data = path }):run()
+    hash.file = read -- luacheck: ignore
+    assert.equal(1, n)
+  end)
+end)
+
 describe("several jobs", function()
+  it("make what lives in memory of a result that is not recorded yet", function()
+    local Rows = ml.task("Rows", { run = function() return { 1, 2 } end })
+    local Model = ml.task("Model", { requires = Rows, outputs = "memory",
+      run = function(_, rows) return function() return #rows end end })
+    local Use = ml.task("Use", { requires = { rows = Rows, model = Model },
+      run = function(_, input) return input.model() + input.rows[2] end })
+    flow.run(Use(), { jobs = 2 })
+    assert.equal(4, Use():output())
+  end)
+
   it("run in processes, give what one gives, and pass on what they write", function()
     local Part = ml.task("Part", { params = { i = param.int { 1 } }, run = function(self)
       count "Part"

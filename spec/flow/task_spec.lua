@@ -31,6 +31,18 @@ describe("a task", function()
     assert.same({ 7, 0.5, 1 }, { node.rows, node.lr, node.seed })
   end)
 
+  it("takes groups of parameters, whose titles help shows", function()
+    local Grouped = ml.task("Grouped", { run = numbers, params = {
+      param.group "Rows" { rows = param.int { 5 } }, seed = param.int { 1 } } })
+    assert.equal("Grouped{rows=7}", graph(Grouped { rows = 7 }))
+    local by = Grouped:parameters().by
+    assert.same({ "Rows", nil }, { by.rows.param.group, by.seed.param.group })
+    assert.equal("bad argument #2 to 'task' (params: 'rows' is there twice)", mistake(function()
+      ml.task("Twice", { run = numbers, params = {
+        param.group "A" { rows = param.int { 5 } }, param.group "B" { rows = param.int { 5 } } } })
+    end))
+  end)
+
   it("is one node for equal values, however it is reached", function()
     local Left = ml.task("Left", { requires = Clicks, run = numbers })
     local Right = ml.task("Right", { requires = Clicks, run = numbers })

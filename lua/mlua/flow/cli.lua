@@ -69,7 +69,14 @@ local function single(p)
   return copy
 end
 
-local function spec_of(flow)
+-- Whether a parameter is given for one task alone: --Clicks.seed 3, --grid Clicks.seed=1,2.
+local function is_single(args)
+  local words = " " .. table.concat(args, " ")
+  return words:find " %-%-%a[%w_-]*%." or words:find "%-%-grid[ =]%a[%w_-]*%."
+end
+
+-- Where `singles`, with all parameters under the names of their tasks, too.
+local function spec_of(flow, singles)
   local groups, entries, by_owner, tasks, list = {}, {}, {}, {}, {}
   tasks_below(flow.task, tasks, list)
   for _, entry in ipairs(flow.task:parameters().list) do
@@ -101,11 +108,9 @@ local function spec_of(flow)
     if #plain > 0 then entries[#entries + 1] = param.group(title)(plain) end
     for _, name in ipairs(order) do entries[#entries + 1] = param.group(name)(grouped[name]) end
   end
-  for _, class in ipairs(list) do
+  for _, class in ipairs(singles and #list > 1 and list or {}) do
     for _, entry in ipairs(class:parameters().list) do
-      if #list > 1 then
-        entries[#entries + 1] = { class.name .. "." .. entry.name, single(entry.param) }
-      end
+      entries[#entries + 1] = { class.name .. "." .. entry.name, single(entry.param) }
     end
   end
   entries[#entries + 1] = flow_options()
@@ -248,18 +253,17 @@ local function show_results(plan, nodes, o, store)
 end
 
 local function run(flow, nodes, o)
-  local flow_module, show = require "mlua.flow", require "mlua.flow.show"
-  local store = flow_module.store()
+  local store = require "mlua.flow".store()
   store:hold() -- to this program's end
   local force = set_of(o.force)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
                     verify = o.verify }
   local resources = resources_of(o.resources)
   local plan = require "mlua.flow.plan".new(nodes, store, options)
-  if o.preview then return io.stdout:write(show.text(plan), "\n") end
-  if o.dot then return io.stdout:write(show.dot(plan), "\n") end
-  if o.mermaid then return io.stdout:write(show.mermaid(plan), "\n") end
-  if o.graph then return fail.assert(show.picture(plan, o.graph)) end
+  for option, form in pairs { preview = "text", dot = "dot", mermaid = "mermaid" } do
+    if o[option] then return io.stdout:write(require "mlua.flow.show"[form](plan), "\n") end
+  end
+  if o.graph then return fail.assert(require "mlua.flow.show".picture(plan, o.graph)) end
   complete(plan, o, store)
   local results = store:results()
   if results and not options.till then
@@ -272,6 +276,7 @@ local function run(flow, nodes, o)
     end
   end
   if options.till then return end
+  require "mlua.flow".at_hand = plan -- what reports ask their nodes about
   for _, node in ipairs(flow.info.done and nodes or {}) do flow.info.done(node) end
   show_results(plan, nodes, o, store)
 end
@@ -282,7 +287,7 @@ end
 function M.main(flow, args)
   collectgarbage("setpause", 400) -- a graph is large and stays
   local rest, grids = take_grids(args)
-  local spec = spec_of(flow)
+  local spec = spec_of(flow, is_single(args))
   local o = spec:main(rest)
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end
