@@ -22,6 +22,8 @@ void _exit(int status);
 int execvp(const char *file, const char *const *arguments);
 char *strerror(int error);
 int usleep(unsigned microseconds);
+struct mlua_time { long seconds, nanoseconds; };
+int clock_gettime(int clock, struct mlua_time *time);
 struct pollfd { int fd; short events, revents; };
 int poll(struct pollfd *fds, unsigned long n, int timeout);
 ]]
@@ -212,6 +214,15 @@ function process.sleep(seconds)
     C.usleep(math.min(seconds, 0.5) * 1e6)
     seconds = seconds - 0.5
   end
+end
+
+local time = ffi.new "struct mlua_time"
+
+--- Seconds since 1970, with their fraction.
+-- @treturn number
+function process.now()
+  C.clock_gettime(0, time)
+  return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
 end
 
 --- This process's number.

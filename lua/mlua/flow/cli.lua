@@ -258,7 +258,6 @@ local function run(flow, nodes, o)
   local force = set_of(o.force)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
                     verify = o.verify }
-  local resources = resources_of(o.resources)
   local plan = require "mlua.flow.plan".new(nodes, store, options)
   for option, form in pairs { preview = "text", dot = "dot", mermaid = "mermaid" } do
     if o[option] then return io.stdout:write(require "mlua.flow.show"[form](plan), "\n") end

@@ -40,9 +40,9 @@ end
 -- @tparam string path
 -- @treturn Results  or nil, message
 function M.open(path)
-  local db, why, code = sqlite.open(path)
+  local db, why = sqlite.open(path)
   if not db then return nil, why end
-  local version
+  local version, code
   version, why, code = db:prepare "pragma user_version"
   if not version then return described(why, code) end
   version, why, code = version:one()

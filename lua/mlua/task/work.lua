@@ -7,6 +7,7 @@ local formats = require "mlua.format"
 local hash = require "mlua.ffi.hash"
 local node_module = require "mlua.task.node"
 local outputs = require "mlua.task.outputs"
+local process = require "mlua.ffi.process"
 local trace = require "mlua.task.trace"
 
 local M = {}
@@ -230,7 +231,7 @@ function M.run(node, id, states, store, memory)
   local work = { node = node, id = id, store = store, memory = memory, saved = {}, in_memory = {},
                  states = states }
   running = work
-  local began, clock = os.time(), core.C.ml_clock()
+  local began, clock = process.now(), core.C.ml_clock()
   if class.on_start then class.on_start(node) end
   local text
   local ok, why = xpcall(function()
