@@ -54,8 +54,8 @@ local function write_all(fd, text)
   return true
 end
 
--- Its end for a child's standard input, and ours. A socket, as who writes into the pipe of a program
--- that has ended already gets a signal, which ends this one, too.
+-- A child's standard input, and our end of it. A socket: who writes into the pipe of a program that
+-- has ended already gets a signal, which ends this one, too.
 local function new_input()
   local LOCAL, STREAM = 1, 1
   local fds = ffi.new "int[2]"
