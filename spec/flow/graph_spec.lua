@@ -117,6 +117,13 @@ flowchart LR
     assert.equal(1, got.status)
   end)
 
+  it("is not ended by a program that ends before it has read all", function()
+    local got = process.mlua { "-e",
+      'print(require("mlua.ffi.process").run({ "true" }, ("x"):rep(2 ^ 21)))' }
+    assert.equal("true\t\n", got.out .. got.err)
+    assert.equal(0, got.status)
+  end)
+
   it("is a picture by graphviz itself", function()
     if os.execute "command -v dot >/dev/null" ~= 0 then return pending "no dot (graphviz)" end
     for kind, head in pairs { svg = "^<%?xml", png = "^\137PNG", pdf = "^%%PDF" } do

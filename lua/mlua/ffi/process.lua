@@ -10,6 +10,8 @@ ffi.cdef [[
 int fork(void);
 int pipe2(int fds[2], int flags);
 long read(int fd, void *to, size_t n);
+int socketpair(int domain, int type, int protocol, int fds[2]);
+long send(int fd, const void *from, size_t n, int flags);
 long write(int fd, const void *from, size_t n);
 int close(int fd);
 int dup2(int from, int to);
@@ -52,6 +54,25 @@ local function write_all(fd, text)
     at = at + math.max(n, 0)
   end
   return true
+end
+
+-- A child's standard input, and our end of it. A socket: who writes into the pipe of a program that
+-- has ended already gets a signal, which ends this one, too.
+local function new_input()
+  local LOCAL, STREAM = 1, 1
+  local fds = ffi.new "int[2]"
+  if C.socketpair(LOCAL, STREAM + CLOSE_ON_EXEC, 0, fds) ~= 0 then return failed "socketpair" end
+  return fds[0], fds[1]
+end
+
+-- As much of a text as the other side takes before it ends.
+local function send_all(fd, text)
+  local NO_SIGNAL, at = 0x4000, 0
+  while at < #text do
+    local n = tonumber(C.send(fd, ffi.cast("const char *", text) + at, #text - at, NO_SIGNAL))
+    if n < 0 and ffi.errno() ~= INTERRUPTED then return end
+    at = at + math.max(n, 0)
+  end
 end
 
 local Child = {}
@@ -187,7 +208,7 @@ end
 -- @treturn boolean  true; or nil, why
 -- @treturn string   what it said
 function process.run(arguments, input)
-  local given, given_end = new_pipe()
+  local given, given_end = new_input()
   if not given then return nil, given_end end
   local child, why = process.start(function()
     C.close(given_end)
@@ -196,7 +217,7 @@ function process.run(arguments, input)
   end)
   C.close(given)
   if not child then return nil, why end
-  write_all(given_end, input or "")
+  send_all(given_end, input or "")
   C.close(given_end)
   local ok
   repeat

@@ -37,6 +37,18 @@ local function changed_inputs(plan, node, earlier)
   return list
 end
 
+-- How much of a task's code differs from an earlier result's: at least 1, less than 2.
+local function code_distance(plan, earlier, facts)
+  plan.distances = plan.distances or {}
+  local key = earlier.code .. facts.digest
+  if not plan.distances[key] then
+    local before = plan.results:parts(earlier.code)
+    local n = before and #code.changes(before, facts.parts) or math.huge
+    plan.distances[key] = 2 - 1 / (n + 1)
+  end
+  return plan.distances[key]
+end
+
 -- The earlier result that differs least.
 local function nearest(plan, node)
   local cache = plan.earlier or {}
@@ -46,7 +58,8 @@ local function nearest(plan, node)
   local best, best_score
   for _, earlier in ipairs(cache[class]) do
     local score = #changed_params(plan, node, earlier) * 2 + #changed_inputs(plan, node, earlier)
-      + (earlier.code ~= identity.facts_of(class).digest and 1 or 0)
+    local facts = identity.facts_of(class)
+    if earlier.code ~= facts.digest then score = score + code_distance(plan, earlier, facts) end
     if not best or score < best_score then best, best_score = earlier, score end
   end
   return best
