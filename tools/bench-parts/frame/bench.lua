@@ -33,12 +33,12 @@ function Bench:folder()
 end
 
 -- The peer of this script, started once; nil and why not.
-local function peer_of(self, script)
+local function peer_of(self, script, how)
   if not self.options.peer then return nil end
   local entry = self.peers[script]
   if not entry then
     local peer, missing = peer_module.start(script, {
-      python = self.options.python, root = self.root, folder = self:folder(),
+      python = how.python or self.options.python, missing = how.missing, root = self.root, folder = self:folder(),
     })
     entry = { peer = peer, missing = missing }
     self.peers[script] = entry
@@ -91,7 +91,8 @@ end
 -- @tparam table c  fields:
 --   name; unit: s, ms, µs, ns per step, or another with `per`, units of work in a step (a rate);
 --   steps of a round; ours(first, steps), which does them, first from 0 on, and may return seconds
---   per step of its own measuring; peer { script, case }; peer_run(), seconds, in its place,
+--   per step of its own measuring; peer { script, case }, also python, its interpreter, and
+--   missing, what to say where that or a package is not there; peer_run(), seconds, in its place,
 --   without --peer, too, where `always`;
 --   bound in seconds per step, bound_by
 -- @treturn table  the row
@@ -106,7 +107,7 @@ function Bench:measure(c)
   end
   local peer, missing, peer_threads
   if c.peer then
-    peer, missing = peer_of(self, c.peer[1])
+    peer, missing = peer_of(self, c.peer[1], c.peer)
     if peer then
       c.peer[2].steps = c.peer[2].steps or steps
       peer_threads = peer:case(c.peer[2])

@@ -1,4 +1,4 @@
---- A PyTorch process that answers by lines (tools/peers/peer.py).
+--- A Python process that answers by lines (tools/peers/peer.py).
 --
 -- Commands go to its standard input; answers come through a FIFO, since a pipe of popen has one
 -- direction only.
@@ -44,7 +44,7 @@ end
 
 --- Start tools/peers/<script>.py.
 -- @tparam string script
--- @tparam {python=?string,root=string,folder=string} o
+-- @tparam {python=?string,missing=?string,root=string,folder=string} o
 -- @treturn ?Peer  nil and why not
 function M.start(script, o)
   local python = M.python(o.python)
@@ -61,7 +61,9 @@ function M.start(script, o)
   self.version = first and first:match("^peer (.*)")
   if not self.version then
     self:close()
-    return nil, M.reason(python, read_all(errors))
+    local said = read_all(errors)
+    local absent = said:find "No module named" or said:find "not found"
+    return nil, o.missing and absent and o.missing or M.reason(python, said)
   end
   return self
 end
