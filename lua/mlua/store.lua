@@ -28,6 +28,13 @@ local USED, PUBLISHED = hash.sha256 "lock used", hash.sha256 "lock published"
 local TURN = hash.sha256 "lock turn" -- whoever waits for PUBLISHED: the next one waits behind it
 local GROUP, PATIENCE = 64, 0.1 -- a group of results is made durable at this many, or seconds
 
+-- Whether a folder is a store, or may become one. Prepared data alone (mlua.data.clicks) make none:
+-- they come to be in the working folder while a flow runs.
+local function is_store(path)
+  return files.look(path) == "folder"
+    and (files.look(path .. "/objects") == "folder" or not files.look(path .. "/cache"))
+end
+
 --- Where the results of a script are: $MLUA_STORE, else the nearest `.mlua` from the working folder
 -- upwards, else `.mlua` in it.
 -- @treturn string
@@ -37,7 +44,7 @@ function M.find()
   local folder = require "lfs".currentdir() or "."
   local here = folder
   while folder do
-    if files.look(folder .. "/.mlua") == "folder" then
+    if is_store(folder .. "/.mlua") then
       return folder == here and ".mlua" or folder:gsub("/$", "") .. "/.mlua"
     end
     folder = folder ~= "/" and (folder:match "^(.+)/[^/]*$" or folder ~= "" and "/") or nil

@@ -262,6 +262,21 @@ describe("recipes/dlrm.lua", function()
     assert.equal("", (ran()))
   end)
 
+  it("finds the project's results from a folder below it, where its cache is", function()
+    local project = files.folder()
+    local recipe = require "lfs".currentdir() .. "/recipes/dlrm.lua"
+    os.execute("mkdir -p " .. project .. "/.mlua " .. project .. "/below")
+    for _, runs in ipairs { 3, 0 } do
+      local got = process.mlua({ recipe, small("--batch", "64", "--threads", "1") },
+        { cwd = project .. "/below", env = { MLUA_STORE = false, MLUA_CACHE = false } })
+      assert.equal(0, got.status, got.err)
+      assert.equal(runs, select(2, got.err:gsub("  never run\n", "")))
+    end
+    assert.is_true(files.exists(project .. "/below/.mlua/cache"))
+    assert.is_false(files.exists(project .. "/below/.mlua/objects"))
+    files.remove(project)
+  end)
+
   it("keeps predictions beside their labels, from which the metrics follow", function()
     fresh "predictions"
     local script = [[
