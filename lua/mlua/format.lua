@@ -89,7 +89,7 @@ end
 -- Functions that keep the promises of the module whatever the definition's do.
 local function guarded(name, def)
   local f = { name = name, doc = def.doc, extension = def.extension or "", takes = def.takes,
-              memory = def.memory or false, folder = def.folder or false }
+              memory = def.memory or false, folder = def.folder or false, writes = def.save }
   function f.check(value)
     if type(value) == "nil" then return NIL end
     return def.check and def.check(value)

@@ -86,6 +86,22 @@ describe("a flow", function()
     assert.same({ Sum = 1 }, counted())
   end)
 
+  it("runs again where a format of one's own writes otherwise", function()
+    local function flow_of(ending)
+      ml.format("ended", { load = files.read, save = function(value, path)
+        return files.write(path, value .. ending) ~= nil
+      end })
+      return ml.task("Own", { outputs = { text = "ended" }, run = function()
+        count "Own"
+        return { text = "a" }
+      end })
+    end
+    assert.equal("a!", flow_of("!")():run():output "text")
+    flow_of("!")():run()
+    assert.same({ Own = 1 }, counted())
+    assert.equal("a?", flow_of("?")():run():output "text")
+  end)
+
   it("does not run again for parameters that change no result", function()
     local function made(device)
       local T = ml.task("T", { params = { device = param.device { "auto" } },

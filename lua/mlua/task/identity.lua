@@ -8,6 +8,7 @@
 local code = require "mlua.code"
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
+local formats = require "mlua.format"
 local hash = require "mlua.ffi.hash"
 local node_module = require "mlua.task.node"
 
@@ -20,11 +21,26 @@ local VERSION = "mlua " .. core.version() .. ", " .. jit.version
 
 local HARMLESS = { save = true, path = true, note = true } -- methods that read no parameters
 
+-- The digest of a task's function, joined by those of the formats that its outputs name: what these
+-- write changes what the result is.
+local function digest_of(class, f)
+  local whole = code.digest(f, class.name .. ".run")
+  local texts, parts, notes = { whole.digest }, { unpack(whole.parts) }, { unpack(whole.notes) }
+  for i, output in ipairs(class.outputs) do
+    local format = output[2] and formats.get(output[2])
+    local own = format and format.writes and code.digest(format.writes, "format " .. output[2])
+    for _, part in ipairs(own and own.parts or {}) do parts[#parts + 1] = part end
+    for _, note in ipairs(own and own.notes or {}) do notes[#notes + 1] = note end
+    texts[i + 1] = output[1] .. ":" .. (output[2] or "") .. (own and own.digest or "")
+  end
+  return { digest = sha256(concat(texts, "\n")), parts = parts, notes = notes }
+end
+
 -- Digest of the task's code, its parts and notes; the parameters that count.
 local function facts_of(class)
   if class.facts then return class.facts end
   local f = class.body or class.external
-  local digest = code.digest(f, class.name .. ".run")
+  local digest = digest_of(class, f)
   local reads = code.reads(f, 1, HARMLESS) -- nil: who knows
   local counted = {}
   for _, entry in ipairs(class:parameters().list) do
@@ -33,11 +49,9 @@ local function facts_of(class)
       counted[#counted + 1] = entry
     end
   end
-  local formats = {}
-  for i, output in ipairs(class.outputs) do formats[i] = output[1] .. ":" .. (output[2] or "") end
   class.facts = {
     digest = digest.digest, parts = digest.parts, notes = digest.notes, counted = counted,
-    head = concat({ VERSION, class.name, digest.digest, concat(formats, ",") }, "\n"),
+    head = concat({ VERSION, class.name, digest.digest }, "\n"),
   }
   return class.facts
 end
