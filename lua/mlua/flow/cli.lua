@@ -206,6 +206,23 @@ local function flow_name(flow, node)
   return ("%s\n%s"):format(arg and arg[0] or flow.place, node._key)
 end
 
+-- Remembers that a flow began to run: a collection keeps all that was made since, and before, until
+-- it has ended well. What a run that is broken off has done is kept so.
+local function remember_start(flow, nodes, plan, store)
+  if not store:prepare() then return end -- the run says why
+  local results = store:results()
+  for _, node in ipairs(nodes) do
+    local name = flow_name(flow, node)
+    local known, ids = results:flow_ids(name) or "", {}
+    for id in known:gmatch(("%x"):rep(64)) do ids[#ids + 1] = id end
+    for _, each in ipairs(plan.order) do
+      local state = plan.states[each]
+      if state.status == "ready" then ids[#ids + 1] = state.id end
+    end
+    results:add_flow(name, ids, tonumber(known:match "^since (%d+)") or os.time())
+  end
+end
+
 -- Runs what a plan says has to run.
 local function complete(plan, o, store)
   if plan:finished() then return end
@@ -246,11 +263,13 @@ local function run(flow, nodes, o)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
                     verify = o.verify }
   local plan = require "mlua.flow.plan".new(nodes, store, options)
+  collectgarbage "restart"
   for _, option in ipairs { "force", "only" } do check_names(plan, set_of(o[option]), option) end
   if o.preview then return io.stdout:write(show.text(plan), "\n") end
   if o.dot then return io.stdout:write(show.dot(plan), "\n") end
   if o.mermaid then return io.stdout:write(show.mermaid(plan), "\n") end
   if o.graph then return fail.assert(show.picture(plan, o.graph)) end
+  if not plan:finished() then remember_start(flow, nodes, plan, store) end
   complete(plan, o, store)
   local results = store:results()
   if results and not options.till then
@@ -269,7 +288,7 @@ end
 -- @tparam Flow flow
 -- @tparam {string,...} args
 function M.main(flow, args)
-  collectgarbage("setpause", 400) -- a graph is large and stays
+  collectgarbage "stop" -- a graph is large and stays: until it is there, nothing is garbage
   local rest, grids = take_grids(args)
   local spec = spec_of(flow)
   local o = spec:main(rest)
@@ -286,7 +305,10 @@ function M.main(flow, args)
   local problem = flow.info.check and flow.info.check(o)
   if problem then fail.usage("%s", problem) end
   local nodes = #axes > 0 and require "mlua.flow".grid(flow, axes, given) or { flow(given) }
-  if #o.invalidate > 0 then return do_invalidate(nodes, o) end
+  if #o.invalidate > 0 then
+    collectgarbage "restart"
+    return do_invalidate(nodes, o)
+  end
   run(flow, nodes, o)
 end
 

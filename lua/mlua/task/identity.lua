@@ -14,7 +14,7 @@ local node_module = require "mlua.task.node"
 local M = {}
 
 local value_text = node_module.value_text
-local concat, sha256 = table.concat, hash.sha256
+local concat = table.concat
 
 local VERSION = "mlua " .. core.version() .. ", " .. jit.version
 
@@ -90,7 +90,7 @@ function M.of(node, inputs, store)
     buffer[n + 1], buffer[n + 2] = edges[i].key, inputs[i]
     n = n + 2
   end
-  return sha256(concat(buffer, "\n", 1, n))
+  return hash.lines(buffer, n)
 end
 
 return M
