@@ -21,6 +21,10 @@ void ml_sha256(char *hex, const void *data, int64_t n);
 /* Of a regular file's bytes; *size, their number, may be NULL. */
 ml_err ml_sha256_file(char *hex, int64_t *size, const char *path);
 
+/* Whether `seal`, of n bytes, is `id`, of 64, and after it the first 16 digits of the digest of the
+ * id and `text` in one. */
+bool ml_sealed(const char *seal, int64_t n, const char *id, const char *text, int64_t n_text);
+
 /* -- facts -- */
 
 enum { ML_FILE_NONE = 0, ML_FILE_REGULAR = 1, ML_FILE_FOLDER = 2, ML_FILE_OTHER = 3 };

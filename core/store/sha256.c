@@ -28,6 +28,17 @@ void ml_sha256(char *hex, const void *data, int64_t n) {
   finish(hex, &c);
 }
 
+bool ml_sealed(const char *seal, int64_t n, const char *id, const char *text, int64_t n_text) {
+  struct sha256_ctx c;
+  char hex[64];
+  if (n != 80 || memcmp(seal, id, 64)) return false;
+  sha256_init(&c);
+  sha256_update(&c, 64, (const uint8_t *)id);
+  sha256_update(&c, (size_t)n_text, (const uint8_t *)text);
+  finish(hex, &c);
+  return memcmp(seal + 64, hex, 16) == 0;
+}
+
 ml_err ml_sha256_file(char *hex, int64_t *size, const char *path) {
   struct sha256_ctx c;
   ml_file_facts facts;

@@ -25,6 +25,59 @@ describe("a flow of fifty tasks", function()
   end)
 end)
 
+describe("a collection of garbage", function()
+  local folder
+
+  before_each(function() folder = files.folder() end)
+  after_each(function() files.remove(folder) end)
+
+  local function run(...)
+    return process.mlua({ folder .. "/r.lua", ... }, { env = { MLUA_STORE = folder .. "/store" } })
+  end
+
+  local function recipe(second)
+    files.write(folder .. "/r.lua", ([[
+      local ml = require "mlua"
+      local First = ml.task("First", { run = function() return { x = 1 } end })
+      local Second = ml.task("Second", { requires = First, run = function(_, first) %s
+        return first.x end })
+      return ml.flow(Second)]]):format(second))
+  end
+
+  it("takes nothing that a running flow stands on", function()
+    local command = ("%s %s/r.lua --gc >%s/gc 2>&1"):format(process.program(), folder, folder)
+    recipe(("os.execute %q"):format(command))
+    local got = run("--force", "Second")
+    assert.equal("output: 1\n", got.out, got.err)
+    assert.equal("a flow is running in this store: all results are kept until it has ended\n"
+      .. "0 results and 0 objects of 0 B that no flow stands on: cleared away\n",
+      files.read(folder .. "/gc"))
+    assert.equal("nothing to run, 2 ready", run("--preview").out:match "([^\n]*)\n$")
+  end)
+
+  it("keeps what a flow had done that was broken off", function()
+    recipe "error 'broken off'"
+    assert.equal(1, run().status)
+    local cleared = "0 results and 0 objects of 0 B that no flow stands on: cleared away\n"
+    assert.equal(cleared, run("--gc").out)
+    recipe ""
+    local got = run()
+    assert.equal("output: 1\n", got.out)
+    assert.truthy(got.err:find("1/1  Second", 1, true), got.err)
+    assert.equal(cleared, run("--gc").out)
+  end)
+
+  it("takes what no flow stands on once all have ended", function()
+    recipe ""
+    run()
+    recipe "local more = 2"
+    run()
+    assert.matches("^1 results and 0 objects", run("--gc", "--dry-run").out)
+    assert.matches("^1 results and 0 objects", run("--gc").out)
+    assert.matches("^0 results and 0 objects", run("--gc").out)
+  end)
+end)
+
 describe("a child of a run", function()
   it("does not wait for what a task left running", function()
     local folder = files.folder()

@@ -93,7 +93,8 @@ local function ladder(bench)
     params = params("level", "side"), outputs = "memory",
     requires = function(self)
       if self.level == 1 then return nil end
-      return { Rung { level = self.level - 1, side = 1 }, Rung { level = self.level - 1, side = 2 } }
+      local level = self.level - 1
+      return { Rung { level = level, side = 1 }, Rung { level = level, side = 2 } }
     end,
     run = function(self) return self.level end,
   })
@@ -129,7 +130,8 @@ local function leaves(bench, name, kind, n, unit)
   })
   for _, package in ipairs { "luigi", "d6tflow" } do
     bench:measure {
-      name = ("flow/%s (%s)"):format(name, package), unit = unit, per = unit == "tasks/s" and 1 or nil,
+      name = ("flow/%s (%s)"):format(name, package), unit = unit,
+      per = unit == "tasks/s" and 1 or nil,
       bound = kind == "memory" and 50e-6 or nil,
       bound_by = kind == "memory" and "the limit set for it" or nil,
       peer = peer_of(bench, package, kind == "memory" and "memory" or "saved", n), steps = n,

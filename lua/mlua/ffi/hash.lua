@@ -20,6 +20,44 @@ function hash.sha256(data, n)
   return string_of(hex, 64)
 end
 
+local joined, room = ffi.new("char[?]", 4096), 4096
+
+--- Of strings and whole numbers, a line each but for the last's end: table.concat(list, "\n", 1, n)
+-- without the string.
+-- @tparam {string|number,...} list
+-- @tparam number n
+-- @treturn string
+function hash.lines(list, n)
+  local at = 0
+  for i = 1, n do
+    local item = list[i]
+    if type(item) == "number" then item = tostring(item) end
+    local length = #item
+    if at + length + 1 > room then
+      room = 2 * (at + length + 1)
+      local larger = ffi.new("char[?]", room)
+      ffi.copy(larger, joined, at)
+      joined = larger
+    end
+    ffi.copy(joined + at, item, length)
+    at = at + length + 1
+    joined[at - 1] = 10
+  end
+  C.ml_sha256(hex, joined, at - 1)
+  return string_of(hex, 64)
+end
+
+--- Whether a text is the one that was sealed under an identity (core/include/mlua_files.h).
+-- @param seal        a string, or a pointer
+-- @tparam number n   its bytes
+-- @tparam string id  64 hexadecimal digits
+-- @param text        a string, or a pointer
+-- @tparam number n_text
+-- @treturn boolean
+function hash.sealed(seal, n, id, text, n_text)
+  return #id == 64 and C.ml_sealed(seal, n, id, text, n_text)
+end
+
 --- Of a file's bytes.
 -- @tparam string path
 -- @treturn string  64 hexadecimal digits; or nil, message, code

@@ -5,6 +5,7 @@
 -- @module mlua.ffi.sqlite
 local ffi = require "ffi"
 local check = require "mlua.check"
+local hash = require "mlua.ffi.hash"
 
 ffi.cdef [[
 typedef struct sqlite3 sqlite3;
@@ -146,22 +147,24 @@ function Statement:one(...)
   lib.sqlite3_reset(handle)
 end
 
---- The text in the first two columns of the row with a whole number as its key: fast, for many.
+--- The text in the second column of the row with a whole number as its key, where the first is its
+-- seal under an identity: fast, for many.
 -- @tparam number key
+-- @tparam string id
 -- @treturn ?string
--- @treturn ?string
-function Statement:at(key)
-  local handle = self.handle
+function Statement:sealed(key, id)
+  local handle, text = self.handle, nil
   lib.sqlite3_bind_int64(handle, 1, key)
-  local code, a, b = lib.sqlite3_step(handle), nil, nil
-  if code == ROW then
-    local text = lib.sqlite3_column_text(handle, 0)
-    a = ffi.string(text, lib.sqlite3_column_bytes(handle, 0))
-    text = lib.sqlite3_column_text(handle, 1)
-    b = ffi.string(text, lib.sqlite3_column_bytes(handle, 1))
+  if lib.sqlite3_step(handle) == ROW then
+    local seal, outputs = lib.sqlite3_column_text(handle, 0), lib.sqlite3_column_text(handle, 1)
+    local n = lib.sqlite3_column_bytes(handle, 1)
+    if seal ~= nil and outputs ~= nil
+      and hash.sealed(seal, lib.sqlite3_column_bytes(handle, 0), id, outputs, n) then
+      text = ffi.string(outputs, n)
+    end
   end
   lib.sqlite3_reset(handle)
-  return a, b
+  return text
 end
 
 --- Run it; every row as a list.

@@ -219,6 +219,23 @@ local function flow_name(flow, node)
   return ("%s\n%s"):format(arg and arg[0] or flow.place, node._key)
 end
 
+-- Remembers that a flow began to run: a collection keeps all that was made since, and before, until
+-- it has ended well. What a run that is broken off has done is kept so.
+local function remember_start(flow, nodes, plan, store)
+  if not store:prepare() then return end -- the run says why
+  local results = store:results()
+  for _, node in ipairs(nodes) do
+    local name = flow_name(flow, node)
+    local known, ids = results:flow_ids(name) or "", {}
+    for id in known:gmatch(("%x"):rep(64)) do ids[#ids + 1] = id end
+    for _, each in ipairs(plan.order) do
+      local state = plan.states[each]
+      if state.status == "ready" then ids[#ids + 1] = state.id end
+    end
+    results:add_flow(name, ids, tonumber(known:match "^since (%d+)") or os.time())
+  end
+end
+
 -- Runs what a plan says has to run.
 local function complete(plan, o, store)
   if plan:finished() then return end
@@ -259,10 +276,12 @@ local function run(flow, nodes, o)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
                     verify = o.verify }
   local plan = require "mlua.flow.plan".new(nodes, store, options)
+  collectgarbage "restart"
   for option, form in pairs { preview = "text", dot = "dot", mermaid = "mermaid" } do
     if o[option] then return io.stdout:write(require "mlua.flow.show"[form](plan), "\n") end
   end
   if o.graph then return fail.assert(require "mlua.flow.show".picture(plan, o.graph)) end
+  if not plan:finished() then remember_start(flow, nodes, plan, store) end
   complete(plan, o, store)
   local results = store:results()
   if results and not options.till then
@@ -284,7 +303,7 @@ end
 -- @tparam Flow flow
 -- @tparam {string,...} args
 function M.main(flow, args)
-  collectgarbage("setpause", 400) -- a graph is large and stays
+  collectgarbage "stop" -- a graph is large and stays: until it is there, nothing is garbage
   local rest, grids = take_grids(args)
   local spec = spec_of(flow, is_single(args))
   local o = spec:main(rest)
@@ -302,7 +321,10 @@ function M.main(flow, args)
   if problem then fail.usage("%s", problem) end
   local nodes = #axes > 0 and require "mlua.flow".grid(flow, axes, given) or { flow(given) }
   check_names(nodes, o)
-  if #o.invalidate > 0 then return do_invalidate(nodes, o) end
+  if #o.invalidate > 0 then
+    collectgarbage "restart"
+    return do_invalidate(nodes, o)
+  end
   run(flow, nodes, o)
 end
 

@@ -79,7 +79,8 @@ local function named(store, rows)
 end
 
 --- What could be cleared away: results that no remembered flow stands on, and objects that no
--- result names. A flow is remembered with its parameters, from each time it was run.
+-- result names. A flow is remembered with its parameters, from each time it was run; one that was
+-- broken off, with all that was made since it began.
 -- @tparam Store store
 -- @tparam ?number days  forget flows that were not run for so long
 -- @tparam ?boolean all  keep all results
@@ -88,17 +89,19 @@ function M.garbage(store, days, all)
   local found = { ids = {}, flows = {}, objects = {}, bytes = 0 }
   local results = store:results()
   if not results then return found end
-  local reached = {}
+  local reached, since = {}, math.huge
   for _, flow in ipairs(assert(results:flows())) do
     if days and not all and os.time() - flow.time > days * 86400 then
       found.flows[#found.flows + 1] = flow.name
     else
       for _, id in ipairs(flow.ids) do reached[id] = true end
+      since = math.min(since, flow.since or since)
     end
   end
   local kept = {}
   for _, row in ipairs(assert(results:every())) do
-    if all or reached[row.id] then kept[#kept + 1] = row else found.ids[#found.ids + 1] = row.id end
+    local keep = all or reached[row.id] or row.time >= since
+    if keep then kept[#kept + 1] = row else found.ids[#found.ids + 1] = row.id end
   end
   local keep = named(store, kept)
   for _, part in ipairs(files.list(store.dir .. "/objects") or {}) do

@@ -1,5 +1,6 @@
 --- Whole files as strings, and files that are written piece by piece, for formats.
 -- @module mlua.format.bytes
+local files = require "mlua.ffi.files"
 local store = require "mlua.ffi.store"
 
 local bytes = {}
@@ -15,11 +16,13 @@ local MOST = 2 ^ 31 - 2 ^ 16 -- what a string holds, and a little less
 -- @treturn number  bytes
 -- @return or nil, message, code
 function bytes.open(path)
-  local map, message, code = store.map(path) -- tells a pipe or a folder without waiting for it
-  if not map then return nil, message, code end
+  local kind, size, code = files.look(path) -- the open of a pipe would wait
+  if kind == nil then return nil, size, code end
+  if kind == "folder" then return nil, path .. ": Is a directory", -6 end
+  if kind == "other" then return nil, path .. ": not a regular file", -6 end
   local file, cause = io.open(path, "rb")
   if not file then return nil, cause, -6 end
-  return file, map.size
+  return file, size
 end
 
 --- All of a file. It is read, not mapped: one that is cut short meanwhile is an error.

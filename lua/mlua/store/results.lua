@@ -79,8 +79,7 @@ end
 -- @tparam string id
 -- @treturn ?string
 function Results:get(id)
-  local sealed, outputs = self.look:at(key_of(id))
-  if sealed and sealed == seal(id, outputs) then return outputs end
+  return self.look:sealed(key_of(id), id)
 end
 
 --- What else is known of a result.
@@ -200,9 +199,11 @@ end
 --- Remember which results a flow stands on: what a collection keeps.
 -- @tparam string name        of the flow, with its parameters
 -- @tparam {string,...} ids
-function Results:add_flow(name, ids)
+-- @tparam ?number since  it runs, or was broken off: results made since then are its own, too
+function Results:add_flow(name, ids, since)
+  local text = (since and ("since %d\n"):format(since) or "") .. table.concat(ids, "\n")
   return self.db:prepare "insert or replace into flow (name, time, ids) values (?, ?, ?)"
-    :run(name, os.time(), table.concat(ids, "\n"))
+    :run(name, os.time(), text)
 end
 
 --- What a flow stood on the last time, as add_flow was given it, a line each; nil: never run.
@@ -210,15 +211,16 @@ function Results:flow_ids(name)
   return (self.db:prepare "select ids from flow where name = ?":one(name))
 end
 
---- The flows that are remembered: name, time, ids.
+--- The flows that are remembered: name, time, ids, since.
 -- @treturn {table,...}
 function Results:flows()
   local rows, why = self.db:prepare "select name, time, ids from flow":all()
   if not rows then return nil, why end
   for i, row in ipairs(rows) do
     local ids = {}
-    for id in row[3]:gmatch "%x+" do ids[#ids + 1] = id end
-    rows[i] = { name = row[1], time = row[2], ids = ids }
+    for id in row[3]:gmatch(("%x"):rep(64)) do ids[#ids + 1] = id end
+    rows[i] = { name = row[1], time = row[2], ids = ids,
+                since = tonumber(row[3]:match "^since (%d+)") }
   end
   return rows
 end

@@ -15,7 +15,7 @@ local node_module = require "mlua.task.node"
 local M = {}
 
 local value_text = node_module.value_text
-local concat, sha256 = table.concat, hash.sha256
+local concat = table.concat
 
 local VERSION = "mlua " .. core.version() .. ", " .. jit.version
 
@@ -33,7 +33,7 @@ local function digest_of(class, f)
     for _, note in ipairs(own and own.notes or {}) do notes[#notes + 1] = note end
     texts[i + 1] = output[1] .. ":" .. (output[2] or "") .. (own and own.digest or "")
   end
-  return { digest = sha256(concat(texts, "\n")), parts = parts, notes = notes }
+  return { digest = hash.sha256(concat(texts, "\n")), parts = parts, notes = notes }
 end
 
 -- Digest of the task's code, its parts and notes; the parameters that count.
@@ -101,7 +101,7 @@ function M.of(node, inputs, store)
     buffer[n + 1], buffer[n + 2] = edges[i].key, inputs[i]
     n = n + 2
   end
-  return sha256(concat(buffer, "\n", 1, n))
+  return hash.lines(buffer, n)
 end
 
 return M

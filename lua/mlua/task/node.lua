@@ -42,6 +42,7 @@ local building -- the node whose requires function runs
 function M.value_text(value)
   local kind = type(value)
   if kind == "number" then
+    if value % 1 == 0 and value > -2 ^ 31 and value < 2 ^ 31 then return tostring(value) end
     if value % 1 == 0 then return ("%.0f"):format(value) end
     local short = ("%.15g"):format(value)
     return tonumber(short) == value and short or ("%.17g"):format(value)
@@ -158,16 +159,19 @@ local function mark_of(class, context)
   return context.mark
 end
 
+local key_words = {}
+
 -- The node of these values, the one that is there or a new one.
 local function intern(class, values, context, origins)
-  local list, key = class:parameters().list, { class.name }
+  local list, key = class:parameters().list, key_words
+  key[1] = class.name
   for i = 1, #list do
     local value = values[list[i].name]
     local kind = type(value)
     key[i + 1] = kind == "string" and value or M.value_text(value)
   end
-  key[#key + 1] = mark_of(class, context)
-  key = table.concat(key, "\31")
+  key[#list + 2] = mark_of(class, context)
+  key = table.concat(key, "\31", 1, #list + 2)
   local known = nodes[key]
   if known and known._task == class then return known end
   local node = setmetatable({ _task = class, _values = values, _context = context, _key = key,

@@ -38,7 +38,8 @@ local function peer_of(self, script, how)
   local entry = self.peers[script]
   if not entry then
     local peer, missing = peer_module.start(script, {
-      python = how.python or self.options.python, missing = how.missing, root = self.root, folder = self:folder(),
+      python = how.python or self.options.python, missing = how.missing, root = self.root,
+      folder = self:folder(),
     })
     entry = { peer = peer, missing = missing }
     self.peers[script] = entry
