@@ -208,6 +208,18 @@ function format.get(name)
     or "; there are " .. text.list(names, "and"))
 end
 
+--- Whether there is a format of this name; unlike `get`, it loads nothing.
+-- @tparam string name
+-- @treturn boolean
+function format.is(name) return formats[name] ~= nil or module_of[name] ~= nil end
+
+--- Whether a format keeps values in memory only.
+-- @tparam string name
+-- @treturn boolean
+function format.is_memory(name)
+  return formats[name] ~= nil and formats[name].memory or name == "memory"
+end
+
 --- All formats.
 -- @treturn {table,...}  name and doc, by name
 function format.list()

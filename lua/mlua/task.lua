@@ -107,7 +107,7 @@ local function outputs_of(outputs, name)
     outputs = list
   end
   for _, output in ipairs(outputs) do
-    local known, why = output[2] == nil or format.get(output[2]), nil
+    local known, why = output[2] == nil or format.is(output[2]), nil
     if not known then known, why = format.get(output[2]) end
     core.expect(known, 2, "task", "%s: outputs: %s", name, why)
   end
@@ -176,8 +176,7 @@ function task.define(name, def)
   self.outputs = outputs_of(def.outputs, name)
   self.in_memory = true -- all of it, so that nothing is recorded
   for _, output in ipairs(self.outputs) do
-    local known = output[2] and format.get(output[2])
-    self.in_memory = self.in_memory and known ~= nil and known.memory
+    self.in_memory = self.in_memory and output[2] ~= nil and format.is_memory(output[2])
   end
   for key, p in pairs(self.own) do
     core.expect(type(key) == "string" and param.is(p), 2, "task",

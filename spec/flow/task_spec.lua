@@ -43,6 +43,18 @@ describe("a task", function()
     end))
   end)
 
+  it("loads no format that it names until there is a value for it", function()
+    local script = [[
+      local task = require "mlua.task"
+      task("T", { outputs = { a = "csv", b = "state" }, run = function() return {} end })
+      task("M", { outputs = "memory", run = function() return {} end })
+      for name in pairs(package.loaded) do if name:find "^mlua.format%." then print(name) end end
+      print(task.named "T".in_memory, task.named "M".in_memory)
+    ]]
+    local got = require "spec.support.process".mlua { "-e", script }
+    assert.equal("false\ttrue\n", got.out, got.err)
+  end)
+
   it("is one node for equal values, however it is reached", function()
     local Left = ml.task("Left", { requires = Clicks, run = numbers })
     local Right = ml.task("Right", { requires = Clicks, run = numbers })

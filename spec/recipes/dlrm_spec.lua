@@ -243,6 +243,22 @@ describe("recipes/dlrm.lua", function()
     assert.is_true(files.read(trained) == files.read(kept))
   end)
 
+  it("trains again where the stored weights that it should write are damaged", function()
+    fresh "damaged-weights"
+    local kept, again = folder .. "/whole", folder .. "/mended"
+    assert.equal("", (ran("--save-model", kept)))
+    local pipe = io.popen("find " .. store .. "/objects -type f")
+    for path in pipe:lines() do
+      local bytes = files.read(path)
+      if bytes:find("top.1.weight", 1, true) then files.write(path, ("x"):rep(#bytes)) end
+    end
+    pipe:close()
+    local names, got = ran("--save-model", again)
+    assert.equal("Train", names)
+    assert.matches("its contents have changed: it runs again\n", got.err)
+    assert.is_true(files.read(kept) == files.read(again))
+  end)
+
   it("counts a model to load by its contents", function()
     store = folder .. "/contents"
     local path = folder .. "/start"

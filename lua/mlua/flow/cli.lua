@@ -251,12 +251,17 @@ local function complete(plan, o, store)
   end
 end
 
--- Shows the results. One that turns out to be damaged is out of the store now, and runs again.
-local function show_results(plan, nodes, o, store)
+-- Does what is to be done at the end, and shows the results. One that turns out to be damaged is
+-- out of the store now, and runs again.
+local function show_results(flow, plan, nodes, o, store)
   local function attempt()
-    return xpcall(require "mlua.flow.report".results, function(e)
+    require "mlua.flow".at_hand = plan -- what the recipe's functions ask their nodes about
+    return xpcall(function()
+      for _, node in ipairs(flow.info.done and nodes or {}) do flow.info.done(node) end
+      require "mlua.flow.report".results(plan, nodes, o)
+    end, function(e)
       return type(e) == "table" and e or debug.traceback(e, 2)
-    end, plan, nodes, o)
+    end)
   end
   local ok, e = attempt()
   while not ok and require "mlua.task.work".is_damaged(e) do
@@ -294,9 +299,7 @@ local function run(flow, nodes, o)
     end
   end
   if options.till then return end
-  require "mlua.flow".at_hand = plan -- what reports ask their nodes about
-  for _, node in ipairs(flow.info.done and nodes or {}) do flow.info.done(node) end
-  show_results(plan, nodes, o, store)
+  show_results(flow, plan, nodes, o, store)
 end
 
 --- Read a command line and do what it says.
