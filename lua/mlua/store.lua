@@ -36,17 +36,20 @@ local function is_store(path)
 end
 
 --- Where the results of a script are: $MLUA_STORE, else the nearest `.mlua` from the working folder
--- upwards, else `.mlua` in it.
+-- upwards, but not beyond a folder with `.git` nor in the home or root folder, else `.mlua` in it.
 -- @treturn string
 function M.find()
   local set = os.getenv "MLUA_STORE"
   if set and set ~= "" then return set end
   local folder = require "lfs".currentdir() or "."
   local here = folder
+  local home = os.getenv "HOME"
   while folder do
-    if is_store(folder .. "/.mlua") then
+    local foreign = folder ~= here and (folder == "/" or folder == home)
+    if not foreign and is_store(folder .. "/.mlua") then
       return folder == here and ".mlua" or folder:gsub("/$", "") .. "/.mlua"
     end
+    if files.look(folder .. "/.git") then break end
     folder = folder ~= "/" and (folder:match "^(.+)/[^/]*$" or folder ~= "" and "/") or nil
   end
   return ".mlua"

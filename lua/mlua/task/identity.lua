@@ -8,7 +8,6 @@
 local code = require "mlua.code"
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
-local formats = require "mlua.format"
 local hash = require "mlua.ffi.hash"
 local node_module = require "mlua.task.node"
 
@@ -27,7 +26,7 @@ local function digest_of(class, f)
   local whole = code.digest(f, class.name .. ".run")
   local texts, parts, notes = { whole.digest }, { unpack(whole.parts) }, { unpack(whole.notes) }
   for i, output in ipairs(class.outputs) do
-    local format = output[2] and formats.get(output[2])
+    local format = output[2] and require "mlua.format".get(output[2])
     local own = format and format.writes and code.digest(format.writes, "format " .. output[2])
     for _, part in ipairs(own and own.parts or {}) do parts[#parts + 1] = part end
     for _, note in ipairs(own and own.notes or {}) do notes[#notes + 1] = note end
