@@ -83,7 +83,7 @@ local function wait(children)
     for i = #running, 1, -1 do
       local ok, why = running[i]:ended()
       if ok ~= nil then
-        if not ok then problem = problem or why .. "\n" .. running[i].said end
+        if not ok then problem = problem or why .. "\n" .. running[i]:said() end
         table.remove(running, i)
       end
     end
@@ -92,7 +92,7 @@ local function wait(children)
 end
 
 -- What it prints as its result: the last line.
-local function result_of(child) return child.said:match "([^\n]*)\n*$" end
+local function result_of(child) return child:said():match "([^\n]*)\n*$" end
 
 -- The rows of a place: outputs by task. Read from a copy, so that the next run meets what was left.
 local function rows_of(p)
@@ -108,7 +108,7 @@ local function rows_of(p)
     end
   end
   local db = assert(sqlite.open(copy))
-  local select_rows = db:prepare "select task, outputs, detail from result"
+  local select_rows = db:prepare "select task, outputs, detail from result join detail using (key)"
   local rows, n = {}, 0
   for _, row in ipairs(select_rows and assert(select_rows:all()) or {}) do
     local key = ("%s %d"):format(row[1], json.decode(row[3]).params.i or 1)

@@ -29,6 +29,7 @@ typedef struct request {
   char **argv;
   int script; /* index of the script in argv; argc: none */
   bool interactive, version, chunks, ignore_env, help;
+  bool leave; /* at the end, the Lua state as it is */
   int status;
 } request;
 
@@ -173,11 +174,13 @@ static int run_init(lua_State *L) {
   return init[0] == '@' ? host_run_file(L, init + 1) : host_run_string(L, init, "=LUA_INIT");
 }
 
-/* What a script returned: a flow, say, has a method __main, which the arguments are for. */
-static int run_result(lua_State *L) {
+/* What a script returned: a flow, say, has a method __main, which the arguments are for. What it
+ * leaves need not be taken apart: its files are closed, or of no use to anybody. */
+static int run_result(lua_State *L, request *r) {
   if (!luaL_getmetafield(L, -1, "__main")) return lua_pop(L, 1), 0;
   lua_insert(L, -2);
   lua_getglobal(L, "arg");
+  r->leave = true;
   return host_call(L, 2, 0);
 }
 
@@ -207,7 +210,7 @@ static int run_command(lua_State *L, const request *r) {
   return host_call(L, 1, 0) ? host_report(L, "mlua") : 0;
 }
 
-static int run_script(lua_State *L, const request *r) {
+static int run_script(lua_State *L, request *r) {
   const char *path = r->argv[r->script];
   bool input = strcmp(path, "-") == 0 && strcmp(r->argv[r->script - 1], "--") != 0;
   lua_pushliteral(L, "");
@@ -223,7 +226,7 @@ static int run_script(lua_State *L, const request *r) {
     luaL_checkstack(L, n, "too many arguments");
     for (int i = 1; i <= n; i++) lua_pushstring(L, r->argv[r->script + i]);
     status = host_call(L, n, 1);
-    if (!status) status = run_result(L);
+    if (!status) status = run_result(L, r);
   }
   return status ? host_report(L, "mlua") : 0;
 }
@@ -258,6 +261,9 @@ int main(int argc, char **argv) {
     return EXIT_FAILURE;
   }
   if (lua_cpcall(L, program, &r)) r.status = host_report(L, "mlua");
+#ifndef __SANITIZE_ADDRESS__
+  if (r.leave) return host_flush(r.status);
+#endif
   lua_close(L);
   return host_flush(r.status);
 }

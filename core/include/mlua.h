@@ -105,6 +105,7 @@ ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src); /* broadcasts, conv
 void ml_seed(uint64_t seed);
 uint64_t ml_seed_set(void);
 uint64_t ml_next_stream(void);
+uint64_t ml_set_stream(uint64_t stream); /* the next one; returns what it was */
 enum { ML_NEXT = -1 };
 ml_err ml_tensor_uniform(const ml_ref *t, double lo, double hi, uint64_t seed, uint64_t stream);
 ml_err ml_tensor_normal(const ml_ref *t, double mean, double sd, uint64_t seed, uint64_t stream);

@@ -134,6 +134,11 @@ void ml_seed(uint64_t seed) {
 
 uint64_t ml_seed_set(void) { return next_seed; }
 uint64_t ml_next_stream(void) { return next_stream++; }
+uint64_t ml_set_stream(uint64_t stream) {
+  uint64_t before = next_stream;
+  next_stream = stream;
+  return before;
+}
 
 static void name(uint64_t *seed, uint64_t *stream) {
   if (*seed == (uint64_t)ML_NEXT) *seed = next_seed;

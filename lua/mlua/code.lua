@@ -142,7 +142,7 @@ function code.reads(f, n, methods)
   check.type(methods, 3, "reads", "methods", "table|nil")
   local proto = dump.take(string.dump(f, true))
   local names = {}
-  if n > proto.params then return names end
+  if n > proto.params then return not proto.vararg and names or nil end
   local p = flow.paths(proto, n).parameter
   if p.used then return nil end
   for name in pairs(p.methods or {}) do

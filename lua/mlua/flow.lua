@@ -105,29 +105,86 @@ local RUN = { jobs = "number", force = "boolean|table", only = "table", till = "
               keep_going = "boolean", resources = "table", verify = "boolean",
               on_event = "function", echo = "boolean" }
 
+-- Task names as a set, of a list or a set of them, all of these nodes' graph.
+local function names_of(given, nodes, option, name)
+  if given == nil or given == true or given == false then return given or nil end
+  local set, known = {}, {}
+  for key, value in pairs(given) do
+    if value then set[type(key) == "number" and value or key] = true end
+  end
+  for _, node in ipairs(node_module.graph(nodes)) do known[node._task.name] = true end
+  for task in pairs(set) do
+    local text = require "mlua.text"
+    core.expect(known[task], 2, name, "%s: no task '%s' in this flow%s", option, tostring(task),
+      text.did_you_mean(tostring(task), text.keys(known)))
+  end
+  return set
+end
+
+-- The options of a call, checked.
+local function options_of(options, nodes, name)
+  options = core.options(options, RUN, 2, name)
+  local all = {}
+  for key, value in pairs(options) do all[key] = value end
+  for _, option in ipairs { "force", "only", "till" } do
+    all[option] = names_of(all[option], nodes, option, name)
+  end
+  local jobs = all.jobs or 1
+  core.expect(jobs >= 1 and jobs % 1 == 0, 2, name, "jobs: expected a whole number of at least 1, "
+    .. "got %s", tostring(all.jobs))
+  return all
+end
+
+--- The name under which a flow is remembered, for collections of garbage: the script's, with values.
+-- @tparam Node node
+-- @treturn string
+function M.name_of(node)
+  return ("%s\n%s"):format(arg and arg[0] or node._task.place, node._key)
+end
+
+--- Remember what a plan that has run stands on: no collection takes it away.
+-- @tparam Plan plan
+-- @tparam {Node,...} nodes
+function M.remember(plan, nodes)
+  local results = plan.store:results()
+  if not results then return end
+  local ids = {}
+  for _, each in ipairs(plan.order) do ids[#ids + 1] = plan.states[each].id end
+  for _, node in ipairs(nodes) do
+    local name = M.name_of(node)
+    if results:flow_ids(name) ~= table.concat(ids, "\n") then results:add_flow(name, ids) end
+  end
+end
+
 --- What there is and what would run, and why.
 -- @tparam Node|{Node,...} nodes
 -- @tparam ?table options  force, till, verify: as for `run`
 -- @treturn Plan  prints as the tree that --preview shows
 function M.preview(nodes, options)
-  options = core.options(options, RUN, 2, "preview")
-  local plan = require "mlua.flow.plan".new(roots_of(nodes, "preview"), M.store(), options)
+  local roots = roots_of(nodes, "preview")
+  options = options_of(options, roots, "preview")
+  local plan = require "mlua.flow.plan".new(roots, M.store(), options)
   return require "mlua.flow.show".printable(plan)
 end
 
 --- Run what has to run for some nodes.
 -- @tparam Node|{Node,...} nodes
--- @tparam ?table options  jobs (1), force (true, or a set of task names), only and till (sets of
---   names), keep_going, verify, resources (amounts that there are: { gpu = 2 }), on_event
+-- @tparam ?table options  jobs (1), force (true, or task names), only and till (task names: these
+--   alone; these and what they need), keep_going, verify, resources (amounts that there are: { gpu = 2 }), on_event
 -- @treturn table  ran, same, seconds
 -- @raise the first failure, with its traceback
 function M.run(nodes, options)
-  options = core.options(options, RUN, 2, "run")
+  if require "mlua.task.work".at_work() then
+    core.misuse "run: within a task, self:require(T, { … }) runs another and counts it as an input"
+  end
   local roots, store = roots_of(nodes, "run"), M.store()
+  options = options_of(options, roots, "run")
   store:hold()
   local ok, outcome = pcall(function()
     local plan = require "mlua.flow.plan".new(roots, store, options)
-    return require "mlua.flow.run".run(plan, options)
+    local done = require "mlua.flow.run".run(plan, options)
+    if #done.failed == 0 and not options.till and not options.only then M.remember(plan, roots) end
+    return done
   end)
   store:let_go()
   if not ok then error(outcome, 0) end
@@ -145,7 +202,10 @@ end
 --   all that these need, or all that needs them; all; dry_run
 -- @treturn {Node,...}  whose results were there, and have been forgotten unless dry_run
 function M.invalidate(nodes, options)
-  return require "mlua.flow.invalidate".run(roots_of(nodes, "invalidate"), M.store(), options or {})
+  local roots, all = roots_of(nodes, "invalidate"), {}
+  for key, value in pairs(options or {}) do all[key] = value end
+  all.tasks = names_of(all.tasks, roots, "tasks", "invalidate")
+  return require "mlua.flow.invalidate".run(roots, M.store(), all)
 end
 
 local function state_of(plan, node)

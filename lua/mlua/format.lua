@@ -172,6 +172,17 @@ function format.define(name, def)
   return users[#users]
 end
 
+--- Formats of the user's own: the one of a name, or, without one, those that are chosen by value.
+-- @tparam ?string name
+-- @treturn {table,...}
+function format.own(name)
+  local list = {}
+  for _, f in ipairs(users) do
+    if f.name == name or not name and f.takes then list[#list + 1] = f end
+  end
+  return list
+end
+
 -- -- asking --
 
 --- The format that a value is saved by where none is named.

@@ -468,9 +468,20 @@ function Store:file_digest(path)
   if not digest then return nil, why end
   local fresh = os.time() - (files.time(path) or 0) < 2 -- it may change within the same tick
   if fresh then return digest end
-  if results then results:add_file(path, stamp, size, digest)
-  else self.digests[path .. "\n" .. stamp] = digest end
+  self.digests[path .. "\n" .. stamp] = digest
+  if results and not self.deferred then results:add_file(path, stamp, size, digest)
+  elseif results then table.insert(self.deferred, { path, stamp, size, digest }) end
   return digest
+end
+
+--- From now on, digests of files are not written; with false, all at once: a plan reads in one
+-- transaction, which must not wait for files, nor keep others from writing.
+-- @tparam boolean on
+function Store:defer(on)
+  local list = self.deferred
+  self.deferred = on and {} or nil
+  local results = list and #list > 0 and self:results()
+  for _, item in ipairs(results and list or {}) do results:add_file(unpack(item)) end
 end
 
 -- Called with the name of each stage that a result goes through: running, writing, renaming,

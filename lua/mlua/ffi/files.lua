@@ -17,13 +17,14 @@ local KIND = { [1] = "file", [2] = "folder", [3] = "other" }
 -- @tparam string path
 -- @treturn string|boolean  "file", "folder", "other" or false
 -- @treturn number          bytes
--- @treturn string          stamp: device, inode and time
+-- @treturn string          stamp: device, inode, size and time
 function files.look(path)
   local code = C.ml_file_look(facts, path)
   if code ~= 0 then return failed(code) end
   if facts.kind == 0 then return false end
   return KIND[facts.kind], tonumber(facts.size),
-    ("%d:%d:%d"):format(tonumber(facts.device), tonumber(facts.inode), tonumber(facts.time))
+    ("%d:%d:%d:%d"):format(tonumber(facts.device), tonumber(facts.inode), tonumber(facts.size),
+      tonumber(facts.time))
 end
 
 --- The size of a regular file, or false where there is none: `look` without its stamp.

@@ -18,6 +18,7 @@ int dup2(int from, int to);
 int waitpid(int pid, int *status, int options);
 int kill(int pid, int signal);
 int getpid(void);
+int setpgid(int pid, int group);
 int getppid(void);
 int prctl(int option, ...);
 void _exit(int status);
@@ -75,14 +76,17 @@ local function send_all(fd, text)
   end
 end
 
+local MOST = 65536 -- bytes that are kept of what a child says
+
 local Child = {}
 Child.__index = Child
 
 --- Run f in a child. What it returns, a string, and what it writes to standard output and error
 -- come back through `process.wait`.
 -- @tparam function f
--- @treturn Child  fields: pid, said (so far), answer (so far); or nil, message
-function process.start(f)
+-- @tparam ?boolean group  it leads a group of processes, which `kill` ends as a whole
+-- @treturn Child  fields: pid; unseen, what it said, for the caller to take; or nil, message
+function process.start(f, group)
   local answer, answer_end = new_pipe()
   if not answer then return nil, answer_end end
   local said, said_end = new_pipe()
@@ -95,6 +99,7 @@ function process.start(f)
   if pid == 0 then
     C.prctl(DEATH_SIGNAL, ffi.cast("unsigned long", KILL))
     if C.getppid() ~= parent then C._exit(1) end -- it ended before that was asked for
+    if group then C.setpgid(0, 0) end
     lib.C.ml_last_words(nil)
     C.close(answer)
     C.close(said)
@@ -111,9 +116,21 @@ function process.start(f)
   end
   C.close(answer_end)
   C.close(said_end)
-  return setmetatable({ pid = pid, fds = { answer = answer, said = said }, answer = "", said = "" },
-    Child)
+  return setmetatable({ pid = pid, fds = { answer = answer, said = said }, group = group,
+                        parts = { answer = {}, said = {} }, n_said = 0, unseen = "" }, Child)
 end
+
+--- What it said, at most its last 64 KiB or so.
+-- @treturn string
+function Child:said()
+  local whole = table.concat(self.parts.said):sub(-MOST)
+  self.parts.said, self.n_said = { whole }, #whole
+  return whole
+end
+
+--- What f returned, so far.
+-- @treturn string
+function Child:answer() return table.concat(self.parts.answer) end
 
 local buffer = ffi.new "char[65536]"
 
@@ -122,7 +139,12 @@ local function drain(child, name)
   local n = tonumber(C.read(child.fds[name], buffer, 65536))
   if n < 0 and ffi.errno() == INTERRUPTED then return end
   if n > 0 then
-    child[name] = child[name] .. ffi.string(buffer, n)
+    local part = ffi.string(buffer, n)
+    table.insert(child.parts[name], part)
+    if name == "said" then
+      child.unseen, child.n_said = child.unseen .. part, child.n_said + n
+      if child.n_said > 2 * MOST then child:said() end
+    end
   else
     C.close(child.fds[name])
     child.fds[name] = nil
@@ -182,7 +204,8 @@ end
 
 --- End it at once.
 function Child:kill()
-  C.kill(self.pid, KILL)
+  C.kill(self.group and -self.pid or self.pid, KILL)
+  C.kill(self.pid, KILL) -- should it not lead its group yet
   local status = ffi.new "int[1]"
   C.waitpid(self.pid, status, 0)
   for name, fd in pairs(self.fds) do
@@ -224,8 +247,9 @@ function process.run(arguments, input)
     process.wait({ child }, 1)
     ok, why = child:ended()
   until ok ~= nil
-  if ok then return true, child.said end
-  return nil, child.said ~= "" and child.said:gsub("%s+$", "") or why
+  if ok then return true, child:said() end
+  local said = child:said():gsub("%s+$", "")
+  return nil, said ~= "" and said or why
 end
 
 --- Do nothing for so many seconds.
@@ -249,6 +273,9 @@ end
 --- This process's number.
 -- @treturn number
 function process.id() return C.getpid() end
+
+--- End as by Ctrl-C.
+function process.interrupt() C.kill(C.getpid(), 2) end
 
 --- The line that Ctrl-C leaves before it ends the program; nil: none.
 -- @tparam ?string text

@@ -194,13 +194,14 @@ end
 -- -- actions -----------------------------------------------------------------------------------
 
 local function do_invalidate(nodes, o)
-  local options = { upstream = o.upstream, downstream = true, dry_run = o.dry_run }
+  local options = { upstream = o.upstream, downstream = true,
+                    dry_run = o.dry_run or o.preview }
   local set = set_of(o.invalidate)
   if set.all then options.all = true else options.tasks = set end
   local list = require "mlua.flow".invalidate(nodes, options)
   for _, node in ipairs(list) do io.stdout:write(tostring(node), "\n") end
   io.stdout:write(("%d result%s %s\n"):format(#list, #list == 1 and "" or "s",
-    o.dry_run and "would be forgotten" or "forgotten"))
+    options.dry_run and "would be forgotten" or "forgotten"))
 end
 
 local function do_gc(o)
@@ -215,17 +216,13 @@ local function do_gc(o)
     #found.objects, format.bytes(found.bytes), o.dry_run and "" or ": cleared away"))
 end
 
-local function flow_name(flow, node)
-  return ("%s\n%s"):format(arg and arg[0] or flow.place, node._key)
-end
-
 -- Remembers that a flow began to run: a collection keeps all that was made since, and before, until
 -- it has ended well. What a run that is broken off has done is kept so.
-local function remember_start(flow, nodes, plan, store)
+local function remember_start(nodes, plan, store)
   if not store:prepare() then return end -- the run says why
   local results = store:results()
   for _, node in ipairs(nodes) do
-    local name = flow_name(flow, node)
+    local name = require "mlua.flow".name_of(node)
     local known, ids = results:flow_ids(name) or "", {}
     for id in known:gmatch(("%x"):rep(64)) do ids[#ids + 1] = id end
     for _, each in ipairs(plan.order) do
@@ -279,27 +276,58 @@ local function run(flow, nodes, o)
   store:hold() -- to this program's end
   local force = set_of(o.force)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
-                    verify = o.verify }
+                    only = set_of(o.only), verify = o.verify }
   local plan = require "mlua.flow.plan".new(nodes, store, options)
   collectgarbage "restart"
   for option, form in pairs { preview = "text", dot = "dot", mermaid = "mermaid" } do
     if o[option] then return io.stdout:write(require "mlua.flow.show"[form](plan), "\n") end
   end
   if o.graph then return fail.assert(require "mlua.flow.show".picture(plan, o.graph)) end
-  if not plan:finished() then remember_start(flow, nodes, plan, store) end
+  if not plan:finished() then remember_start(nodes, plan, store) end
   complete(plan, o, store)
-  local results = store:results()
-  if results and not options.till then
-    for _, node in ipairs(nodes) do
-      local ids = {}
-      for _, each in ipairs(plan.order) do ids[#ids + 1] = plan.states[each].id end
-      local name = flow_name(flow, node)
-      local known = results:flow_ids(name)
-      if known ~= table.concat(ids, "\n") then results:add_flow(name, ids) end
+  if not options.till and not options.only then
+    require "mlua.flow".remember(plan, nodes)
+    return show_results(flow, plan, nodes, o, store)
+  end
+  for _, node in ipairs(plan.list) do -- the tasks that were asked for
+    io.stdout:write(#plan.list > 1 and tostring(node) .. "\n" or "")
+    require "mlua.flow.report".results(plan, { node }, o)
+  end
+end
+
+-- Options that do nothing alone, and those that do not go together.
+local function check_together(o, n_axes, class)
+  local function given(name) return (param.origin(o, name)) ~= "default" end
+  local function needs(name, met, what)
+    if given(name) and not met then
+      fail.usage("--%s: takes effect with %s only", name:gsub("_", "-"), what)
     end
   end
-  if options.till then return end
-  show_results(flow, plan, nodes, o, store)
+  needs("dry_run", #o.invalidate > 0 or o.gc, "--invalidate or --gc")
+  needs("upstream", #o.invalidate > 0, "--invalidate")
+  needs("older_than", o.gc, "--gc")
+  needs("compare", n_axes > 0, "--grid")
+  needs("csv", n_axes > 0, "--grid")
+  if o.store == "" then fail.usage "--store: expected a folder, got ''" end
+  local names = {}
+  for i, output in ipairs(class.outputs) do names[i] = output[1] end
+  if o.compare ~= "" then
+    for _, name in ipairs(names) do
+      if name == o.compare then return end
+    end
+    fail.usage("--compare: %s has no output '%s'%s", class.name, o.compare,
+      text.did_you_mean(o.compare, names))
+  end
+end
+
+-- With --json, standard output is for the last line alone, whatever tasks print.
+local function print_to_standard_error()
+  io.output(io.stderr)
+  print = function(...) -- luacheck: ignore
+    local words = { ... }
+    for i = 1, select("#", ...) do words[i] = tostring(words[i]) end
+    io.stderr:write(table.concat(words, "\t"), "\n")
+  end
 end
 
 --- Read a command line and do what it says.
@@ -310,6 +338,8 @@ function M.main(flow, args)
   local rest, grids = take_grids(args)
   local spec = spec_of(flow, is_single(args))
   local o = spec:main(rest)
+  check_together(o, #grids, flow.task)
+  if o.json then print_to_standard_error() end
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end
   local given, axes, seen = {}, {}, {}

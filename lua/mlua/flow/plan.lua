@@ -54,13 +54,24 @@ local function found_changed(plan, node, id)
     local class = require "mlua.task".named(found.task)
     if not class then return found.task end
     local input = node:clone(class, found.values)
-    local inner = setmetatable({ options = {}, states = {}, done = {} }, { __index = plan })
-    for _, each in ipairs(node_module.graph { input }) do
-      inner.states[each] = plan.states[each] or Plan.judge(inner, each)
+    plan.found = plan.found or setmetatable({ options = {}, done = {},
+      states = setmetatable({}, { __index = plan.states }) }, { __index = plan })
+    for _, each in ipairs(plan.found.states[input] and {} or node_module.graph { input }) do
+      if not plan.found.states[each] then
+        plan.found.states[each] = Plan.judge(plan.found, each)
+      end
     end
-    local text = inner.states[input].text
-    if not text or hash.sha256(text) ~= found.digest then return found.task end
+    local text = plan.found.states[input].text
+    if not text or hash.sha256(M.given(text)) ~= found.digest then return found.task end
   end
+end
+
+--- What outputs give to those that need them, as text: not what was found while they were made.
+-- @tparam ?string text
+-- @treturn ?string
+function M.given(text)
+  if not text or not text:find("\tfound\t", 1, true) then return text end
+  return (text:gsub("[^\n]*\tfound\t[^\n]*\n", ""))
 end
 
 -- The outputs of a node all of whose outputs live in memory: its identity stands for them.
@@ -103,7 +114,7 @@ function Plan:judge(node)
   for i = 1, #edges do
     local state = states[edges[i].node]
     if not state.text then waits = waits or edges[i].node end
-    inputs[i] = state.text
+    inputs[i] = M.given(state.text)
   end
   if class.external then
     local text, paths = external_text(node, self.store)
@@ -148,18 +159,6 @@ local function need_memory(plan)
   end
 end
 
--- Functions may have been edited at the prompt, or what they stand on.
-local function forget_code(order)
-  code.forget()
-  local seen = {}
-  for _, node in ipairs(order) do
-    if not seen[node._task] then
-      seen[node._task] = true
-      identity.forget(node._task)
-    end
-  end
-end
-
 --- Make a plan.
 -- @tparam {Node,...} roots
 -- @tparam Store store
@@ -171,18 +170,23 @@ function M.new(roots, store, options)
   local plan = setmetatable({ store = store, options = options or {}, states = {}, done = {},
                               roots = {}, list = roots, results = store:results() }, Plan)
   for _, root in ipairs(roots) do plan.roots[root] = true end
+  if not plan.options.inside then -- functions may have been edited at the prompt
+    code.forget()
+    node_module.round = node_module.round + 1
+  end
   plan.order = node_module.graph(roots)
-  if plan.options.till then
+  local till = plan.options.till or plan.options.only
+  if till then
     local targets = {}
     for _, node in ipairs(plan.order) do
-      if plan.options.till[node._task.name] then targets[#targets + 1] = node end
+      if till[node._task.name] then targets[#targets + 1] = node end
     end
     plan.order, plan.list, plan.roots = node_module.graph(targets), targets, {}
     for _, root in ipairs(targets) do plan.roots[root] = true end
   end
   M.check_given(plan)
-  if not plan.options.inside then forget_code(plan.order) end
   if plan.results then plan.results.db:exec "begin" end
+  store:defer(true)
   local ok, why = pcall(function()
     for _, node in ipairs(plan.order) do
       local state = plan:judge(node)
@@ -190,6 +194,7 @@ function M.new(roots, store, options)
     end
   end)
   if plan.results then plan.results.db:exec "commit" end
+  store:defer(false)
   if not ok then error(why, 0) end
   need_memory(plan)
   return plan

@@ -37,7 +37,7 @@ end
 -- @treturn function
 function M.events(o, plan, store)
   local format = require "mlua.ui.format"
-  local shown, done = 0, 0
+  local shown, done, failures = 0, 0, 0
   local function say(line) io.stderr:write(line, "\n") end
   local function words(run)
     require "mlua.ffi.process".last_words(
@@ -76,17 +76,20 @@ function M.events(o, plan, store)
       say(whole)
       local folder = store.dir .. "/failed"
       if require "mlua.ffi.files".make_folders(folder) then
-        local path = ("%s/%s-%d.txt"):format(folder, node._task.name, os.time())
+        failures = failures + 1
+        local path = ("%s/%s-%d-%d-%d.txt"):format(folder, node._task.name, os.time(),
+          require "mlua.ffi.process".id(), failures)
         if require "mlua.ffi.store".put(path, whole .. "\n"
           .. (detail.log and "\n-- all that it wrote --\n" .. detail.log or "")) then
           say("all of it: " .. path)
         end
       end
     elseif what == "said" then
-      local from = detail.echoed or 1
-      local whole = detail.said:sub(from):match "^.*\n"
-      for line in (whole or ""):gmatch "[^\n]+" do say(("%s: %s"):format(name, line)) end
-      return from + #(whole or "")
+      local whole = detail.unseen:match "^.*\n" or ""
+      for line in whole:gmatch "[^\n]+" do say(("%s: %s"):format(name, line)) end
+      detail.unseen = detail.unseen:sub(#whole + 1)
+    elseif what == "callback" then
+      say(detail)
     end
   end
 end

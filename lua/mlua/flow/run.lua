@@ -5,7 +5,6 @@
 -- with the same task waits, and takes the result.
 -- @module mlua.flow.run
 local core = require "mlua.ffi"
-local hash = require "mlua.ffi.hash"
 local json = require "mlua.json"
 local log = require "mlua.task.log"
 local process = require "mlua.ffi.process"
@@ -44,7 +43,7 @@ local function prepare(run)
       run.waits[node] = n
       if n == 0 then run.queue[#run.queue + 1] = node end
     elseif status == "absent" then
-      run:fail(node, { message = plan.states[node].why[2] .. " (made elsewhere)" })
+      run:fail(node, { message = plan.states[node].why[2] .. " (made elsewhere)", final = true })
     end
   end
 end
@@ -104,9 +103,15 @@ function Run:finish(node, state, how, seconds)
   release(self, node)
 end
 
+local function call_back(run, node, failure)
+  local problem = work.call_back(node, failure)
+  if problem and run.on_event then run.on_event("callback", node, problem, run) end
+end
+
 function Run:fail(node, failure)
   local tries = self.tries[node] or 0
-  if tries < node._task.retries then
+  if not failure.final then call_back(self, node, failure) end -- it has run
+  if tries < node._task.retries and not failure.final then
     self.tries[node] = tries + 1
     if self.on_event then self.on_event("retry", node, failure, self) end
     self.queue[#self.queue + 1] = node
@@ -143,6 +148,7 @@ local function record(run, node, row)
     if why then lose(run, node, row.id, why, position) end
   end)
   if not lost then
+    call_back(run, node)
     run:finish(node, { status = "ready", id = row.id, text = row.outputs, fresh = true }, "ran",
       row.seconds)
   end
@@ -158,6 +164,7 @@ end
 local function ended(run, node, id, row, failure)
   if row then
     if all_in_memory(row.outputs) then
+      call_back(run, node)
       run:finish(node, { status = "ready", id = id, text = row.outputs, fresh = true }, "ran",
         row.seconds)
     else
@@ -191,8 +198,9 @@ function Run:repair(node, failure)
     end
     return true
   end
-  if self.on_event then self.on_event("damaged", made_by, failure, self) end
   local before = plan.states[made_by]
+  if not before or made_by._task.external then return false end -- not this run's to make
+  if self.on_event then self.on_event("damaged", made_by, failure, self) end
   if before.id then self.made[before.id] = nil end
   plan.states[made_by] = { status = "run", why = { "output", failure.output, failure.what } }
   self.repairing[made_by] = "waits"
@@ -221,8 +229,12 @@ local function in_this_process(run, node, id)
 end
 
 local function in_a_child(run, node, id)
-  use(run, node, 1)
   local store, states = run.store, run.plan.states
+  if next(store.known) then -- what waits would be renamed while the child looks for it
+    store:flush()
+    if run.stopping then return give_lock(run, id) end
+  end
+  use(run, node, 1)
   local tries = 0
   local ok, why = store:scratch() -- its folder is there before the fork
   local child
@@ -240,7 +252,7 @@ local function in_a_child(run, node, id)
       end
       row.parts = nil -- the parent has them
       return json.encode { row = row, written = store:written() }
-    end)
+    end, node._task.timeout ~= nil)
   end
   if not child then
     use(run, node, -1)
@@ -257,8 +269,10 @@ local function child_ended(run, child, ok, why)
   for i, other in ipairs(run.children) do
     if other == child then table.remove(run.children, i) break end
   end
-  local said = child.said ~= "" and child.said or nil
-  local answer = ok and json.decode(child.answer)
+  local said = child:said()
+  if said == "" then said = nil end
+  if ok and child:answer() == "" then ok, why = false, "it ended the program by itself" end
+  local answer = ok and json.decode(child:answer())
   if answer and answer.row then
     run.store:take_over(answer.written)
     answer.row.parts = require "mlua.task.identity".facts_of(child.node._task).parts
@@ -281,12 +295,17 @@ end
 -- Starts a node, or finds that it need not run: its inputs are known only now.
 local function start(run, node)
   local plan = run.plan
-  local judged = plan:judge(node)
-  if judged.status == "ready" then
+  local there, judged = pcall(plan.judge, plan, node)
+  if not there then -- a file that is a parameter is gone, say
+    local why = type(judged) == "table" and judged.user_error or tostring(judged)
+    return run:fail(node, { message = why, user = true, final = true })
+  elseif judged.status == "ready" then
     return run:finish(node, judged, "same")
   elseif judged.status == "after" then
     if run.repairing[judged.why[2]] == "waits" then return await(run, node, judged.why[2]) end
-    return run:fail(node, { message = "an input is missing" })
+    return run:fail(node, { message = "an input is missing", final = true })
+  elseif judged.status == "absent" then
+    return run:fail(node, { message = judged.why[2] .. " (made elsewhere)", final = true })
   end
   local id = judged.id
   if run.made[id] then return run:finish(node, run.made[id], "same") end
@@ -298,7 +317,8 @@ local function start(run, node)
   end
   local only = run.options.only
   if only and not only[node._task.name] then
-    return run:fail(node, { message = "has to run first, and --only leaves it out" })
+    return run:fail(node, { message = "has to run first, and --only leaves it out",
+                            final = true })
   end
   local ok, why = run.store:prepare()
   if not ok then return run:fail(node, { message = why }) end
@@ -346,8 +366,10 @@ local function look_after_children(run, seconds)
       child:kill()
       child_ended(run, child, false, ("took longer than its limit of %g s"):format(limit))
     end
-    if run.on_event and child.said ~= "" and run.options.echo then
-      child.echoed = run.on_event("said", child.node, child, run) or child.echoed
+    if child.unseen ~= "" then
+      if run.on_event and run.options.echo then run.on_event("said", child.node, child, run)
+      else child.unseen = ""
+      end
     end
   end
 end
@@ -388,8 +410,5 @@ function M.run(plan, options)
   run.seconds = clock() - run.began
   return run
 end
-
--- The digest of all that a node gave, for those that found it while they ran.
-function M.digest_of(text) return hash.sha256(text) end
 
 return M

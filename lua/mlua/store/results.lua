@@ -1,7 +1,8 @@
 --- The rows of results, in SQLite: what was made, of what, when, how long it took.
 --
 -- Why a database and not a file for each: ten thousand of them are looked at in a tenth of a
--- second, several processes write at once, and a group of rows is one fsync.
+-- second, several processes write at once, and a group of rows is one fsync. What every plan looks
+-- up lies close together; what explains it is in a table of its own.
 --
 -- A row's key is the first 52 bits of its identity, which it holds in full, sealed with its outputs
 -- by a digest: a row that was damaged is no row.
@@ -17,9 +18,10 @@ Results.__index = Results
 
 local SCHEMA = [[
   create table if not exists result (key integer primary key, sealed text not null,
-    outputs text not null, task text not null, time real not null, seconds real not null,
-    detail text not null);
-  create index if not exists by_task on result (task, time);
+    outputs text not null);
+  create table if not exists detail (key integer primary key, task text not null,
+    time real not null, seconds real not null, detail text not null);
+  create index if not exists by_task on detail (task, time);
   create table if not exists code (digest text primary key, parts text not null) without rowid;
   create table if not exists file (path text primary key, stamp text not null, size real not null,
     digest text not null) without rowid;
@@ -87,7 +89,7 @@ end
 -- @treturn ?table  time and seconds, with the fields of its detail (params, code, inputs, …)
 function Results:detail(id)
   local time, seconds, detail = self.db:prepare
-    "select time, seconds, detail from result where key = ?":one(key_of(id))
+    "select time, seconds, detail from detail where key = ?":one(key_of(id))
   if not time then return nil end
   local ok, all = pcall(json.decode, detail)
   if not ok or type(all) ~= "table" then all = {} end
@@ -100,8 +102,8 @@ end
 -- @tparam number n  at most
 -- @treturn {table,...}
 function Results:latest(task, n)
-  local rows = self.db:prepare [[select sealed, time, seconds, detail from result
-    where task = ? order by time desc limit ?]]:all(task, n)
+  local rows = self.db:prepare [[select sealed, time, seconds, detail from detail
+    join result using (key) where task = ? order by time desc limit ?]]:all(task, n)
   local found = {}
   for _, row in ipairs(rows or {}) do
     local ok, all = pcall(json.decode, row[4])
@@ -118,15 +120,21 @@ end
 --   parts (a digest and its list)
 -- @treturn boolean  true; or nil, message
 function Results:add(rows)
-  local db = self.db
+  local db, details = self.db, {}
+  for i, row in ipairs(rows) do details[i] = json.encode(row.detail) end -- raises here if at all
   local ok, why = db:exec "begin immediate"
   if not ok then return nil, why end
-  local insert = db:prepare [[insert or replace into result
-    (key, sealed, outputs, task, time, seconds, detail) values (?, ?, ?, ?, ?, ?, ?)]]
+  local insert = db:prepare
+    "insert or replace into result (key, sealed, outputs) values (?, ?, ?)"
+  local describe = db:prepare [[insert or replace into detail
+    (key, task, time, seconds, detail) values (?, ?, ?, ?, ?)]]
   local code = db:prepare "insert or ignore into code (digest, parts) values (?, ?)"
-  for _, row in ipairs(rows) do
-    ok, why = insert:run(key_of(row.id), seal(row.id, row.outputs), row.outputs, row.task, row.time,
-      row.seconds, json.encode(row.detail))
+  for i, row in ipairs(rows) do
+    local key = key_of(row.id)
+    ok, why = insert:run(key, seal(row.id, row.outputs), row.outputs)
+    if ok then
+      ok, why = describe:run(key, row.task, row.time, row.seconds, details[i])
+    end
     if ok and row.parts then ok, why = code:run(row.detail.code, json.encode(row.parts)) end
     if not ok then
       db:exec "rollback"
@@ -157,9 +165,11 @@ function Results:remove(ids)
   local ok, why = db:exec "begin immediate"
   if not ok then return nil, why end
   local statement = db:prepare "delete from result where key = ?"
+  local detail = db:prepare "delete from detail where key = ?"
   for _, id in ipairs(ids) do
     local gone
     gone, why = statement:run(key_of(id))
+    if gone and not detail:run(key_of(id)) then gone = nil end
     if not gone then
       db:exec "rollback"
       return nil, why
@@ -173,7 +183,8 @@ end
 --- Every result: identity, task, outputs as text, time.
 -- @treturn {table,...}
 function Results:every()
-  local rows, why = self.db:prepare "select sealed, task, outputs, time from result":all()
+  local rows, why = self.db:prepare [[select sealed, task, outputs, time from result
+    join detail using (key)]]:all()
   if not rows then return nil, why end
   for i, row in ipairs(rows) do
     rows[i] = { id = row[1]:sub(1, 64), task = row[2], outputs = row[3], time = row[4] }

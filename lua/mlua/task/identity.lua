@@ -25,39 +25,47 @@ local HARMLESS = { save = true, path = true, note = true } -- methods that read 
 local function digest_of(class, f)
   local whole = code.digest(f, class.name .. ".run")
   local texts, parts, notes = { whole.digest }, { unpack(whole.parts) }, { unpack(whole.notes) }
-  for i, output in ipairs(class.outputs) do
-    local format = output[2] and require "mlua.format".get(output[2])
-    local own = format and format.writes and code.digest(format.writes, "format " .. output[2])
-    for _, part in ipairs(own and own.parts or {}) do parts[#parts + 1] = part end
-    for _, note in ipairs(own and own.notes or {}) do notes[#notes + 1] = note end
-    texts[i + 1] = output[1] .. ":" .. (output[2] or "") .. (own and own.digest or "")
+  local formats = package.loaded["mlua.format"] -- none of one's own before it is loaded
+  for _, output in ipairs(class.outputs) do
+    texts[#texts + 1] = output[1] .. ":" .. (output[2] or "")
+    for _, format in ipairs(formats and formats.own(output[2]) or {}) do
+      local own = format.writes and code.digest(format.writes, "format " .. format.name)
+      for _, part in ipairs(own and own.parts or {}) do parts[#parts + 1] = part end
+      for _, note in ipairs(own and own.notes or {}) do notes[#notes + 1] = note end
+      texts[#texts + 1] = own and own.digest or format.name
+    end
   end
   return { digest = hash.sha256(concat(texts, "\n")), parts = parts, notes = notes }
 end
 
+-- Whether any of those that declare a parameter say that it counts.
+local function significant(entry)
+  for _, p in ipairs(entry.also or {}) do
+    if p.significant then return true end
+  end
+  return entry.param.significant
+end
+
 -- Digest of the task's code, its parts and notes; the parameters that count.
 local function facts_of(class)
-  if class.facts then return class.facts end
+  if class.facts and class.facts.round == node_module.round then return class.facts end
   local f = class.body or class.external
   local digest = digest_of(class, f)
   local reads = code.reads(f, 1, HARMLESS) -- nil: who knows
   local counted = {}
   for _, entry in ipairs(class:parameters().list) do
-    if entry.param.significant and (entry.own or not reads or reads[entry.name]
+    if significant(entry) and (entry.own or not reads or reads[entry.name]
       or reads[entry.name:match "^[^.]+"]) then
       counted[#counted + 1] = entry
     end
   end
   class.facts = {
     digest = digest.digest, parts = digest.parts, notes = digest.notes, counted = counted,
-    head = concat({ VERSION, class.name, digest.digest }, "\n"),
+    head = concat({ VERSION, class.name, digest.digest }, "\n"), round = node_module.round,
   }
   return class.facts
 end
 M.facts_of = facts_of
-
---- Forget what was found out about a task's code: it may have changed.
-function M.forget(class) class.facts = nil end
 
 --- A parameter's value as it counts: of a file, the digest of its contents.
 -- @tparam table entry
@@ -91,14 +99,19 @@ function M.of(node, inputs, store)
   buffer[1] = facts.head
   for i = 1, #counted do
     local entry = counted[i]
-    local value = counted_text(entry, values[entry.name], store, node)
-    buffer[n + 1], buffer[n + 2], buffer[n + 3] = entry.name, #value, value
+    local given = values[entry.name]
+    local value = counted_text(entry, given, store, node)
+    buffer[n + 1], buffer[n + 2], buffer[n + 3] = entry.name, given == nil and "-" or #value, value
     n = n + 3
   end
   local edges = node._inputs
+  buffer[n + 1] = node._shape
+  n = n + 1
   for i = 1, #edges do
-    buffer[n + 1], buffer[n + 2] = edges[i].key, inputs[i]
-    n = n + 2
+    local single = edges[i].node._task.outputs.single
+    buffer[n + 1], buffer[n + 2] = edges[i].key, single and "=" or "."
+    buffer[n + 3] = inputs[i]
+    n = n + 3
   end
   return hash.lines(buffer, n)
 end

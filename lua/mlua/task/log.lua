@@ -34,6 +34,7 @@ function log.of(f)
     return ""
   end
   local print_before, write_before, method_before = print, io.write, methods.write
+  local execute_before = os.execute
   kept, size = {}, 0
   print = function(...) -- luacheck: ignore
     keep(joined("\t", ...) .. "\n")
@@ -43,12 +44,20 @@ function log.of(f)
     keep(joined("", ...))
     return write_before(...)
   end
+  os.execute = function(command) -- luacheck: ignore
+    local status = execute_before(command)
+    if command and (status % 128 == 2 or status == 130 * 256) then -- Ctrl-C ended it, and was for us
+      require "mlua.ffi.process".interrupt()
+    end
+    return status
+  end
   methods.write = function(file, ...)
     if file == io.stdout or file == io.stderr then keep(joined("", ...)) end
     return method_before(file, ...)
   end
   local ok, why = xpcall(f, debug.traceback)
   print, io.write, methods.write = print_before, write_before, method_before -- luacheck: ignore
+  os.execute = execute_before -- luacheck: ignore
   local text = table.concat(kept):sub(-MOST)
   kept = nil
   if not ok then error(why, 0) end

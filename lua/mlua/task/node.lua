@@ -17,6 +17,9 @@ local M = {}
 local Node = {} -- methods, for all tasks: of this module, mlua.task.work and mlua.flow
 M.methods = Node
 
+--- Counts plans: what requires functions gave, and digests of code, are good for one.
+M.round = 0
+
 --- Their names, which no parameter may have.
 M.reserved = {}
 for name in ([[clone invalidate id meta note output params path preview record require run
@@ -119,7 +122,7 @@ local function new_metatable(class)
     __tostring = function(node) return node:_describe() end,
     __shown = function(node) return require "mlua.flow.show".node(node) end,
     __fields = function() return by, M.all_methods() end,
-    __digest = function() return "task " .. class.name end,
+    __digest = function(node) return "task " .. node._key end,
     __main = function() class:__main() end,
     __class = class,
   }
@@ -168,14 +171,16 @@ local function intern(class, values, context, origins)
   for i = 1, #list do
     local value = values[list[i].name]
     local kind = type(value)
-    key[i + 1] = kind == "string" and value or M.value_text(value)
+    local words = kind == "string" and value or M.value_text(value)
+    key[i + 1] = kind == "string" and #words .. ":" .. words or words
   end
   key[#list + 2] = mark_of(class, context)
   key = table.concat(key, "\31", 1, #list + 2)
   local known = nodes[key]
   if known and known._task == class then return known end
   local node = setmetatable({ _task = class, _values = values, _context = context, _key = key,
-                              _origins = origins or false, _inputs = false, _shape = false },
+                              _origins = origins or false, _inputs = false, _shape = false,
+                              _round = false },
     metatable(class))
   nodes[key] = node
   return node
@@ -203,12 +208,13 @@ local function required(class, context, parent, pins, under)
       origin = "set by " .. (parent and parent._task.name or "a task")
     else
       local own = context.unused and class.name .. "." .. name
-      if own and single[own] ~= nil then
+      local theirs = under and under .. "." .. name or name
+      local pinned = parent and parent._origins and parent._origins[theirs]
+      if own and single[own] ~= nil and not (pinned and pinned:find "^set by ") then
         value, origin = checked_value(class, entry, single[own], own), context.origins[own]
         context.used = context.used or {}
         context.used[own] = true
       else
-        local theirs = under and under .. "." .. name or name
         if of_parent and of_parent[theirs] then
           value = parent._values[theirs]
           origin = parent._origins and parent._origins[theirs]
@@ -307,7 +313,9 @@ end
 -- @tparam Node node
 -- @treturn {table,...}
 function M.expand(node)
-  if node._inputs then return node._inputs end
+  if node._inputs and (node._round == M.round or not node._task.require_function) then
+    return node._inputs
+  end
   local class = node._task
   local inputs, shape = {}, class.shape
   if class.require_function then
@@ -318,7 +326,7 @@ function M.expand(node)
                     node = required(edge.task, node._context, node, edge.pins, edge.under) }
     end
   end
-  node._shape, node._inputs = shape, inputs
+  node._shape, node._inputs, node._round = shape, inputs, M.round
   return inputs
 end
 

@@ -5,6 +5,8 @@ local core = require "mlua.ffi"
 
 local M = {}
 
+local memory -- of this machine, in bytes, once asked
+
 local UNITS = { K = 2 ^ 10, M = 2 ^ 20, G = 2 ^ 30, T = 2 ^ 40 }
 
 --- An amount: a number, or text as "4G" (units of 1024).
@@ -39,11 +41,13 @@ end
 function M.available(given, name)
   if given[name] then return given[name] end
   if name ~= "memory" then return 1 end
-  for line in io.lines "/proc/meminfo" do
-    local kilobytes = line:match "^MemTotal:%s+(%d+) kB"
-    if kilobytes then return tonumber(kilobytes) * 1024 end
+  if not memory then
+    local file = io.open "/proc/meminfo"
+    local kilobytes = file and file:read("*a"):match "MemTotal:%s+(%d+) kB"
+    if file then file:close() end
+    memory = kilobytes and tonumber(kilobytes) * 1024 or math.huge
   end
-  return math.huge
+  return memory
 end
 
 return M

@@ -16,6 +16,18 @@ local Node = node_module.methods
 local started -- whether a task has run
 local running -- what the run function at work is given to know: node, store, memory, saved, …
 
+local function given_text(text) return require "mlua.flow.plan".given(text) end
+
+-- What is loaded stays, whichever scope it is first asked for in.
+local function keep(value, seen)
+  if core.is_tensor(value) then
+    core.keep(value)
+  elseif type(value) == "table" and not seen[value] then
+    seen[value] = true
+    for _, inner in next, value do keep(inner, seen) end
+  end
+end
+
 -- A failure of the task at work, by its own doing.
 local function wrong(format, ...)
   error({ message = format:format(...) }, 0)
@@ -62,6 +74,7 @@ function M.load(store, node, output, memory, paths)
       message = ("output '%s' of %s can't be read: %s"):format(output.name, tostring(node),
         tostring(why)) }, Damaged), 0)
   end
+  keep(value, {})
   return value
 end
 
@@ -141,8 +154,9 @@ local function format_for(node, name, declared, value)
   return format
 end
 
-local function move(from, to)
-  return os.rename(from, to)
+-- A folder of the user's own stays where it is.
+local function copy_folder(from, to)
+  return process.run { "cp", "-R", "--", from, to }
 end
 
 local function save(work, name, declared, value)
@@ -161,7 +175,7 @@ local function save(work, name, declared, value)
   if not to or to ~= value then
     to, why = store:scratch()
     if not to then wrong("%s: output '%s': %s", where(node), name, why) end
-    if format.folder then ok, why = move(value, to)
+    if format.folder then ok, why = copy_folder(value, to)
     else ok, why = format.save(value, to) end
   end
   if not ok then wrong("%s: output '%s': %s", where(node), name, tostring(why)) end
@@ -230,11 +244,12 @@ function M.run(node, id, states, store, memory)
   local outer = running
   local work = { node = node, id = id, store = store, memory = memory, saved = {}, in_memory = {},
                  states = states }
-  running = work
+  work.outer, running = outer, work
   local began, clock = process.now(), core.C.ml_clock()
-  if class.on_start then class.on_start(node) end
+  local seed, stream = core.C.ml_seed_set(), core.C.ml_set_stream(0) -- of draws that name none
   local text
   local ok, why = xpcall(function()
+    if class.on_start then class.on_start(node) end
     local input = input_of(store, node, states, memory)
     local stage = require "mlua.store".stage
     local run = class.body -- tracebacks name it so
@@ -244,10 +259,12 @@ function M.run(node, id, states, store, memory)
     if stage then stage "running" end
   end, trace.handler)
   running = outer
+  core.C.ml_seed(seed)
+  core.C.ml_set_stream(stream)
   local seconds = core.C.ml_clock() - clock
   if not ok then
-    local failure = fail.is_user(why) and { message = why.user_error, user = true } or why
-    if class.on_failure then class.on_failure(node, failure.message) end
+    local failure = type(why) ~= "table" and { message = tostring(why) } -- no memory for a trace
+      or fail.is_user(why) and { message = why.user_error, user = true } or why
     return nil, failure
   end
   if next(work.in_memory) then memory[id] = work.in_memory end
@@ -259,18 +276,32 @@ function M.run(node, id, states, store, memory)
   end
   local inputs = {}
   for i, edge in ipairs(node._inputs) do
-    inputs[i] = { tostring(edge.key), edge.node._task.name, hash.sha256(states[edge.node].text) }
+    inputs[i] = { tostring(edge.key), edge.node._task.name, hash.sha256(given_text(states[edge.node].text)) }
   end
   for i, found in ipairs(work.found or {}) do
     text = text .. outputs.line(found.task .. "#" .. i, "found", found.digest, 0)
   end
-  if class.on_success then class.on_success(node) end
   return {
     id = id, task = class.name, time = began, seconds = seconds, outputs = text,
     parts = facts.parts,
     detail = { code = facts.digest, params = values, counted = counted, inputs = inputs,
                meta = work.meta, found = work.found },
   }
+end
+
+--- Call what a task wants called after it ended; a mistake there undoes nothing.
+-- @tparam Node node
+-- @tparam ?table failure  nil: it went well
+-- @treturn ?string  what went wrong in it
+function M.call_back(node, failure)
+  local class = node._task
+  local f = failure and class.on_failure or not failure and class.on_success
+  if not f then return nil end
+  local ok, why = xpcall(f, trace.handler, node, failure and failure.message)
+  if ok then return nil end
+  local name = failure and "on_failure" or "on_success"
+  return ("%s: %s: %s"):format(tostring(node), name, type(why) == "table"
+    and (why.trace or why.message or why.user_error) or tostring(why))
 end
 
 --- Compute what a node keeps in memory, and what it needs for that; for children, and the prompt.
@@ -297,6 +328,10 @@ end
 
 -- -- methods within run ------------------------------------------------------------------------
 
+--- Whether a task's run function is at work.
+-- @treturn boolean
+function M.at_work() return running ~= nil end
+
 local function at_work(self, name)
   if not running or running.node ~= self then
     error(("%s: only within its own run"):format(name), 3)
@@ -321,11 +356,13 @@ function Node:path(name)
   return work.paths[name]
 end
 
---- Keep a fact about this result beside it: `node:meta()` gives them back.
+--- Keep a fact about this result beside it: `node:record().meta` has them.
 -- @tparam string key
 -- @param value  what JSON can hold
 function Node:note(key, value)
   local work = at_work(self, "note")
+  local ok, why = pcall(require "mlua.json".encode, { [key] = value })
+  if not ok then core.bad(2, "note", "%s", why:gsub("^[^:]*:%d+: ", "")) end
   work.meta = work.meta or {}
   work.meta[key] = value
 end
@@ -335,10 +372,25 @@ end
 -- @tparam Task class
 -- @tparam ?table given
 -- @return its outputs, as requires hands them over
+-- @raise where it is at work already: a cycle, with its path
 function Node:require(class, given)
   local work = at_work(self, "require")
+  local of = node_module.task_of(class)
+  if of then class, given = of, class._values end
   local node = self:clone(class, given)
+  local recorded, problem = work.store:flush() -- what this run has made is there for all
+  if not recorded then wrong("%s", problem) end
   local plan = require "mlua.flow.plan".new({ node }, work.store, { inside = true })
+  for _, each in ipairs(plan.order) do
+    local at, path = work, { tostring(each) }
+    while at do
+      table.insert(path, 1, tostring(at.node))
+      if at.node == each then
+        wrong("a cycle of tasks, found while they run: %s", table.concat(path, " → "))
+      end
+      at = at.outer
+    end
+  end
   local outcome = require "mlua.flow.run".run(plan, { inside = true })
   if #outcome.failed > 0 then
     error(outcome.failed[1].failure.trace or outcome.failed[1].failure.message, 0)
@@ -348,7 +400,7 @@ function Node:require(class, given)
   local values = {}
   for name in pairs(given or {}) do values[name] = node._values[name] end
   table.insert(work.found, { task = class.name, values = values,
-                             digest = hash.sha256(state.text) })
+                             digest = hash.sha256(given_text(state.text)) })
   return M.result(work.store, node, state, work.memory)
 end
 
