@@ -135,7 +135,7 @@ local function options_of(options, nodes, name)
   return all
 end
 
---- The name under which a flow is remembered, for collections of garbage: the script's, with values.
+--- The name under which a flow is remembered, for collections of garbage: the script's, and values.
 -- @tparam Node node
 -- @treturn string
 function M.name_of(node)
@@ -170,12 +170,13 @@ end
 --- Run what has to run for some nodes.
 -- @tparam Node|{Node,...} nodes
 -- @tparam ?table options  jobs (1), force (true, or task names), only and till (task names: these
---   alone; these and what they need), keep_going, verify, resources (amounts that there are: { gpu = 2 }), on_event
+--   alone; these and what they need), keep_going, verify, resources (amounts that there are:
+--   { gpu = 2 }), on_event
 -- @treturn table  ran, same, seconds
 -- @raise the first failure, with its traceback
 function M.run(nodes, options)
   if require "mlua.task.work".at_work() then
-    core.misuse "run: within a task, self:require(T, { … }) runs another and counts it as an input"
+    core.misuse "run: within a task, self:require(T, { … }) runs another, and counts it as an input"
   end
   local roots, store = roots_of(nodes, "run"), M.store()
   options = options_of(options, roots, "run")

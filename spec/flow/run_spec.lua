@@ -424,12 +424,12 @@ describe("several jobs", function()
 
   it("outlive one that dies, and say how", function()
     local Dies = ml.task("Dies", { run = function()
-      require "ffi".cast("int *", 0)[0] = 1
+      os.execute "kill -9 $PPID"
       return 1
     end })
     local Fine = ml.task("Fine", { run = function() count "Fine" return 1 end })
     local _, e = pcall(flow.run, { Dies(), Fine() }, { jobs = 2, keep_going = true })
-    assert.matches("^Dies: its process was ended by signal 11", e.user_error)
+    assert.matches("^Dies: its process was ended by signal 9", e.user_error)
     assert.same({ Fine = 1 }, counted())
   end)
 

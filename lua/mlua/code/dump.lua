@@ -160,7 +160,8 @@ local function proto_at(s, at, stop, stack)
   local objects, n
   objects, at = number_at(s, at + 4)
   n, at = number_at(s, select(2, number_at(s, at)))
-  local proto = { params = params, frame = frame, vararg = kind % 4 >= 2, strings = {}, children = {} }
+  local proto = { params = params, frame = frame, vararg = kind % 4 >= 2, strings = {},
+                  children = {} }
   local out = { sub(s, start, at - 1), instructions_at(s, at, n, proto) }
   at = at + 4 * n
   proto.upvalues, proto.shape = upvalues_at(s, at, upvalues)

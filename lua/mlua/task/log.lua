@@ -46,7 +46,7 @@ function log.of(f)
   end
   os.execute = function(command) -- luacheck: ignore
     local status = execute_before(command)
-    if command and (status % 128 == 2 or status == 130 * 256) then -- Ctrl-C ended it, and was for us
+    if command and (status % 128 == 2 or status == 130 * 256) then -- Ctrl-C's: for us, too
       require "mlua.ffi.process".interrupt()
     end
     return status

@@ -276,7 +276,8 @@ function M.run(node, id, states, store, memory)
   end
   local inputs = {}
   for i, edge in ipairs(node._inputs) do
-    inputs[i] = { tostring(edge.key), edge.node._task.name, hash.sha256(given_text(states[edge.node].text)) }
+    local text_of = given_text(states[edge.node].text)
+    inputs[i] = { tostring(edge.key), edge.node._task.name, hash.sha256(text_of) }
   end
   for i, found in ipairs(work.found or {}) do
     text = text .. outputs.line(found.task .. "#" .. i, "found", found.digest, 0)
