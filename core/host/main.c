@@ -29,7 +29,8 @@ typedef struct request {
   char **argv;
   int script; /* index of the script in argv; argc: none */
   bool interactive, version, chunks, ignore_env, help;
-  bool leave; /* at the end, the Lua state as it is */
+  bool jit_commands; /* -j */
+  bool leave;        /* at the end, the Lua state as it is */
   int status;
 } request;
 
@@ -53,6 +54,7 @@ static bool read_arguments(request *r) {
       case 'e': r->chunks = true; /* fall through */
       case 'l':
       case 'j':
+        r->jit_commands = r->jit_commands || arg[1] == 'j';
         if (!arg[2] && ++i >= r->argc) {
           fprintf(stderr, "mlua: %s: expected an argument\n%s", arg, usage_text);
           return false;
@@ -180,7 +182,7 @@ static int run_result(lua_State *L, request *r) {
   if (!luaL_getmetafield(L, -1, "__main")) return lua_pop(L, 1), 0;
   lua_insert(L, -2);
   lua_getglobal(L, "arg");
-  r->leave = true;
+  r->leave = !r->jit_commands; /* a profiler reports when the state is closed */
   return host_call(L, 2, 0);
 }
 

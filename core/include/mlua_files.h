@@ -50,6 +50,8 @@ ml_err ml_make_folders(const char *path);
  */
 ml_err ml_folder_open(int *fd, const char *path);
 ml_err ml_objects_look(int fd, const char *text, int64_t n, int64_t *line, int64_t *size);
+/* Whether all are there, by all threads: for thousands of lines. */
+bool ml_objects_there(int fd, const char *text, int64_t n);
 
 /*
  * -- many durable files at once --

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -68,27 +69,53 @@ static bool is(const char *text, int64_t n, const char *word) {
   return (size_t)n == strlen(word) && memcmp(text, word, (size_t)n) == 0;
 }
 
-ml_err ml_objects_look(int fd, const char *text, int64_t n, int64_t *line, int64_t *size) {
-  const char *at = text, *end = text + n;
+/* Whether the object of the line at *at is there, with its size in *size; moves on to the next. */
+static bool look(int fd, const char **at, const char *end, int64_t *size) {
+  int64_t length, n_format, n_bytes, bytes = 0;
   char path[66];
   struct stat st;
-  for (*line = 1; at < end; ++*line) {
-    int64_t length, n_format;
-    field(&at, end, &length);
-    const char *format = field(&at, end, &n_format), *digest = field(&at, end, &length);
-    int64_t n_bytes, bytes = 0;
-    const char *digits = field(&at, end, &n_bytes);
-    if (length != 64 || is(format, n_format, "memory") || is(format, n_format, "found")) continue;
-    for (int64_t i = 0; i < n_bytes; i++) bytes = bytes * 10 + (digits[i] - '0');
-    memcpy(path, digest, 2);
-    path[2] = '/';
-    memcpy(path + 3, digest + 2, 62);
-    path[65] = 0;
-    bool there = !fstatat(fd, path, &st, 0) && S_ISREG(st.st_mode);
-    *size = there ? st.st_size : -1;
-    if (*size != bytes) return ML_END;
-  }
+  field(at, end, &length);
+  const char *format = field(at, end, &n_format), *digest = field(at, end, &length);
+  const char *digits = field(at, end, &n_bytes);
+  if (length != 64 || is(format, n_format, "memory") || is(format, n_format, "found")) return true;
+  for (int64_t i = 0; i < n_bytes; i++) bytes = bytes * 10 + (digits[i] - '0');
+  memcpy(path, digest, 2);
+  path[2] = '/';
+  memcpy(path + 3, digest + 2, 62);
+  path[65] = 0;
+  bool there = !fstatat(fd, path, &st, 0) && S_ISREG(st.st_mode);
+  *size = there ? st.st_size : -1;
+  return *size == bytes;
+}
+
+ml_err ml_objects_look(int fd, const char *text, int64_t n, int64_t *line, int64_t *size) {
+  const char *at = text, *end = text + n;
+  for (*line = 1; at < end; ++*line)
+    if (!look(fd, &at, end, size)) return ML_END;
   return ML_OK;
+}
+
+typedef struct many {
+  int fd;
+  const char *text;
+  int64_t n;
+  atomic_bool missing;
+} many;
+
+/* The lines that begin in [begin, end) of the text. */
+static void look_part(void *ctx, int64_t begin, int64_t end) {
+  many *m = ctx;
+  const char *at = m->text + begin, *last = m->text + m->n;
+  int64_t size;
+  while (begin > 0 && at < last && at[-1] != '\n') at++;
+  while (at < m->text + end && !atomic_load(&m->missing))
+    if (!look(m->fd, &at, last, &size)) atomic_store(&m->missing, true);
+}
+
+bool ml_objects_there(int fd, const char *text, int64_t n) {
+  many m = {.fd = fd, .text = text, .n = n};
+  ml_parallel(n, 1 << 14, look_part, &m);
+  return !atomic_load(&m.missing);
 }
 
 /* -- locks -- */

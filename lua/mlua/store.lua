@@ -236,6 +236,14 @@ function Store:adopt(path)
   return digest, size
 end
 
+--- The same of many texts at once, without saying which is not.
+-- @tparam {string,...} texts
+-- @treturn boolean
+function Store:there(texts)
+  if #texts == 0 then return true end
+  return self:look(texts[1]) and self.objects:there(table.concat(texts))
+end
+
 --- Whether all objects are there that a text of outputs names, by their sizes.
 -- @tparam string text
 -- @treturn boolean

@@ -139,6 +139,11 @@ function Objects:look(text)
   return false, tonumber(line[0]), size[0] < 0 and "missing" or "damaged"
 end
 
+--- Whether all objects of many texts are there, looked at by all threads.
+-- @tparam string texts  one after the other
+-- @treturn boolean
+function Objects:there(texts) return C.ml_objects_there(self.fd, texts, #texts) end
+
 -- -- locks --
 
 local Locks = {}

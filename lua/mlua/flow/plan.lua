@@ -134,6 +134,11 @@ function Plan:judge(node)
   local results = self.results
   local text = results and results:get(id)
   if not text then return { status = "run", id = id, why = { "new" } } end
+  local texts = self.unseen
+  if texts and not text:find("\tfo[lu]", 1) then -- neither a folder nor what was found
+    texts[#texts + 1] = text
+    return { status = "ready", id = id, text = text }
+  end
   local ok, name, what = whole(self.store, text, self.options.verify)
   if not ok then return { status = "run", id = id, why = { "output", name, what } } end
   if text:find("\tfound\t", 1, true) then
@@ -157,6 +162,12 @@ local function need_memory(plan)
       if input.status == "memory" then input.status, input.why = "needed", { "memory", node } end
     end
   end
+end
+
+local MANY = 256
+
+local function judge_all(plan)
+  for _, node in ipairs(plan.order) do plan.states[node] = plan:judge(node) end
 end
 
 --- Make a plan.
@@ -187,12 +198,15 @@ function M.new(roots, store, options)
   M.check_given(plan)
   if plan.results then plan.results.db:exec "begin" end
   store:defer(true)
-  local ok, why = pcall(function()
-    for _, node in ipairs(plan.order) do
-      local state = plan:judge(node)
-      plan.states[node] = state
-    end
-  end)
+  -- Objects of many nodes are looked at together; should one be missing, each by itself.
+  local many = #plan.order > MANY and not plan.options.verify and not next(store.known)
+  plan.unseen = many and {} or nil
+  local ok, why = pcall(judge_all, plan)
+  if ok and many and not store:there(plan.unseen) then
+    plan.unseen, plan.states = nil, {}
+    ok, why = pcall(judge_all, plan)
+  end
+  plan.unseen = nil
   if plan.results then plan.results.db:exec "commit" end
   store:defer(false)
   if not ok then error(why, 0) end
