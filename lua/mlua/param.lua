@@ -7,6 +7,11 @@
 --     }
 --     local o = spec:main(arg)        -- o.batch, o.top; --help and mistakes are dealt with
 --
+-- Kinds: `int`, `number` (min, max, above, below), `bool`, `string`, `choice` (its strings), `date`
+-- (2026-11-21; min, max), `ints`, `numbers`, `strings` (lists, of a length), `file` (its contents
+-- count; `literals` are words in its place), `path`, `device`. All take `doc`, `unit`, `required`,
+-- `significant` (false: changes no result), `alias`, `short`, `hidden`; `param.kind` defines more.
+--
 -- A parameter is a value: a kind, a default (its first field) and what is known of it. A spec is an
 -- ordered set of them under names (mlua.param.spec). Tables have no order, parameters do: each
 -- carries the count of parameters made before it, so that help lists them as they were written.
