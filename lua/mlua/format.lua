@@ -72,12 +72,15 @@ local function mistake_in(def)
       return ("%s: expected a %s, got %s"):format(field, expected, check.what(def[field]))
     end
   end
+  if def.folder then
+    return "folder: one of your own writes a file; the format 'folder' keeps trees"
+  end
   if def.memory then
-    for _, field in ipairs { "save", "load", "extension", "folder" } do
+    for _, field in ipairs { "save", "load", "extension" } do
       if def[field] then return field .. ": a format in memory has none" end
     end
   else
-    if not def.save and not def.folder then return "save: expected a function, got nil" end
+    if not def.save then return "save: expected a function, got nil" end
     if not def.load then return "load: expected a function, got nil" end
   end
   if def.extension and not def.extension:find("^%.[%w_%.%-]+$") then
@@ -149,8 +152,7 @@ end
 --   asked first, and mlua's own after all others;
 --   `check(value)` → nil, or why the value cannot be saved;
 --   `extension` of its files, as ".json"; `doc`, a sentence;
---   `memory`: true for values that no file holds (then neither `save` nor `load`);
---   `folder`: true where path is a folder's (then `save` may be absent: its tree is kept as it is)
+--   `memory`: true for values that no file holds (then neither `save` nor `load`)
 -- @treturn table  the format
 -- @raise bad argument on anything else, and on a name that has another definition
 function format.define(name, def)

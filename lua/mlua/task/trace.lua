@@ -2,12 +2,11 @@
 -- @module mlua.task.trace
 local M = {}
 
-local OWN = debug.getinfo(1, "S").source:match "^(.*/)task/trace%.lua$"
-local host = package.loaded["mlua.host"] or {}
+local core = require "mlua.ffi"
 
 local MOST = 60 -- levels that are looked at
 
-local function is_own(info) return info.source:sub(1, #OWN) == OWN end
+local function is_own(info) return core.is_own(info.source) end
 
 -- Whether this level is where mlua has called a recipe's function, protected.
 local function is_boundary(info, level)
@@ -40,16 +39,12 @@ end
 
 --- A handler for xpcall: the error as it is where it is a table, else its message and `trace`, the
 -- message with the user's calls, from the nearest on. What one line says needs no trace: a mistake
--- that is placed already.
+-- that is placed already, in the run function itself.
 -- @param e
 -- @treturn table
 function M.handler(e)
   if type(e) == "table" and (e.message or e.user_error) then return e end
   local message, lines, last = tostring(e), {}, 0
-  local mistake = host.mistake
-  if mistake and message:sub(-#mistake) == mistake then
-    return { message = message, trace = message }
-  end
   for level = 2, MOST do
     local info = debug.getinfo(level, "Snlf")
     if not info or is_boundary(info, level) then break end
