@@ -22,10 +22,24 @@ local function clock() return core.C.ml_clock() end
 
 -- -- order -------------------------------------------------------------------------------------
 
+-- Puts a node in the list of its task's nodes that are ready, from `head` on in their order.
+local function enqueue(run, node)
+  local class = node._task
+  local list = run.list_of[class]
+  if not list then
+    list = { class = class, head = 1 }
+    run.list_of[class] = list
+    run.lists[#run.lists + 1] = list
+  end
+  list[#list + 1] = node
+  run.n_queued, run.turns = run.n_queued + 1, run.turns + 1
+  run.turn[node] = run.turns
+end
+
 -- A node is ready when all it requires has its outputs known.
 local function prepare(run)
   local plan = run.plan
-  run.waits, run.needed_by, run.queue, run.head = {}, {}, {}, 1
+  run.waits, run.needed_by = {}, {}
   for _, node in ipairs(plan.order) do
     local n, seen = 0, {}
     local status = plan.states[node].status
@@ -41,42 +55,54 @@ local function prepare(run)
         end
       end
       run.waits[node] = n
-      if n == 0 then run.queue[#run.queue + 1] = node end
+      if n == 0 then enqueue(run, node) end
     elseif status == "absent" then
       run:fail(node, { message = plan.states[node].why[2] .. " (made elsewhere)", final = true })
     end
   end
 end
 
--- Whether a node may start: nobody else runs it, and what it takes is free.
-local function fits(run, node)
-  if run.blocked[node] and run.blocked[node] > clock() then return false end
-  if run.n_children == 0 then return true end -- alone, even one that wants more than there is
-  for name, amount in pairs(node._task.resources) do
+-- What a task takes of the machine is free; alone, it may take more than there is.
+local function is_room(run, class)
+  if run.n_children == 0 then return true end
+  for name, amount in pairs(class.resources) do
     local left = resources.available(run.options.resources or {}, name) - (run.used[name] or 0)
     if amount > left then return false end
   end
   return true
 end
 
--- The next of the queue: by priority, then in order. It is a list from `head` on.
+-- The place of the first of a task's nodes that nobody else runs; nil for none.
+local function first_free(run, list)
+  for i = list.head, #list do
+    local until_then = run.blocked[list[i]]
+    if not until_then or until_then <= clock() then return i end
+  end
+end
+
+-- The next node: of the highest priority, then the one that was ready first.
 local function take_next(run)
-  local queue, best = run.queue, nil
-  for i = run.head, #queue do
-    local node = queue[i]
-    if fits(run, node) and (not best or node._task.priority > queue[best]._task.priority) then
-      best = i
-      if not run.prioritised then break end
+  local best, at
+  for _, list in ipairs(run.lists) do
+    if is_room(run, list.class) then
+      local i = first_free(run, list)
+      local before = i and best
+      if i and (not before or list.class.priority > best.class.priority
+        or list.class.priority == best.class.priority and run.turn[list[i]] < run.turn[best[at]])
+      then
+        best, at = list, i
+      end
     end
   end
   if not best then return nil end
-  local node = queue[best]
-  for i = best, run.head + 1, -1 do queue[i] = queue[i - 1] end
-  queue[run.head], run.head = false, run.head + 1
+  local node = best[at]
+  for i = at, best.head + 1, -1 do best[i] = best[i - 1] end
+  best[best.head], best.head = false, best.head + 1
+  run.n_queued = run.n_queued - 1
   return node
 end
 
-local function queued(run) return run.head <= #run.queue end
+local function queued(run) return run.n_queued > 0 end
 
 local function use(run, node, sign)
   for name, amount in pairs(node._task.resources) do
@@ -89,7 +115,7 @@ end
 local function release(run, node)
   for _, next_node in ipairs(run.needed_by[node] or {}) do
     run.waits[next_node] = run.waits[next_node] - 1
-    if run.waits[next_node] == 0 then run.queue[#run.queue + 1] = next_node end
+    if run.waits[next_node] == 0 then enqueue(run, next_node) end
   end
 end
 
@@ -114,7 +140,7 @@ function Run:fail(node, failure)
   if tries < node._task.retries and not failure.final then
     self.tries[node] = tries + 1
     if self.on_event then self.on_event("retry", node, failure, self) end
-    self.queue[#self.queue + 1] = node
+    enqueue(self, node)
     return
   end
   self.failed[#self.failed + 1] = { node = node, failure = failure }
@@ -192,7 +218,7 @@ function Run:repair(node, failure)
   self.repaired[node], repaired[made_by] = repaired, true
   if self.repairing[made_by] then -- another one found it, too
     if self.repairing[made_by] == "done" then
-      self.queue[#self.queue + 1] = node
+      enqueue(self, node)
     else
       await(self, node, made_by)
     end
@@ -207,7 +233,7 @@ function Run:repair(node, failure)
   self.waits[made_by], self.waits[node] = 0, 1
   self.needed_by[made_by] = { node }
   self.total = self.total + 1
-  self.queue[#self.queue + 1] = made_by
+  enqueue(self, made_by)
   return true
 end
 
@@ -324,7 +350,7 @@ local function start(run, node)
   if not ok then return run:fail(node, { message = why }) end
   if run.held[id] then -- another node of this run is the same
     run.blocked[node] = clock() + 0.005
-    run.queue[#run.queue + 1] = node
+    enqueue(run, node)
     return
   else
     local got
@@ -333,7 +359,7 @@ local function start(run, node)
     if not got then -- another process runs it
       if not run.blocked[node] and run.on_event then run.on_event("waits", node, nil, run) end
       run.blocked[node] = clock() + 0.02
-      run.queue[#run.queue + 1] = node
+      enqueue(run, node)
       return
     end
     run.held[id] = true
@@ -385,13 +411,11 @@ function M.run(plan, options)
   local run = setmetatable({
     plan = plan, store = plan.store, options = options, memory = require "mlua.flow.plan".memory,
     counts = {}, failed = {}, tries = {}, blocked = {}, used = {}, held = {}, children = {},
-    n_children = 0, total = 0, durations = {}, repaired = {}, repairing = {},
+    n_children = 0, n_queued = 0, turns = 0, turn = {}, list_of = {}, lists = {}, total = 0,
+    durations = {}, repaired = {}, repairing = {},
     on_event = options.on_event, made = {}, began = clock(),
   }, Run)
   prepare(run)
-  for _, node in ipairs(plan.order) do
-    if node._task.priority ~= 0 or next(node._task.resources) then run.prioritised = true end
-  end
   while true do
     while not run.stopping and run.n_children < options.jobs do
       local node = take_next(run)
