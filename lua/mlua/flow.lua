@@ -15,10 +15,6 @@ local fail = require "mlua.fail"
 local node_module = require "mlua.task.node"
 local store_module = require "mlua.store"
 
--- Of what a start runs, most runs once or a few times: compiling it would take longer. From the
--- first task on (mlua.task.work) loops are compiled as ever.
-require "jit.opt".start("hotloop=1000", "hotexit=200")
-
 local M = {}
 
 local Flow = {}
@@ -73,14 +69,8 @@ function Flow:__main(args) return require "mlua.flow.cli".main(self, args) end
 -- @treturn Flow
 function M.load(path)
   check.type(path, 1, "load", "path", "string")
-  local file, why = io.open(path, "rb")
-  if not file then fail.run("%s", why) end
-  local text = file:read "*a"
-  file:close()
-  local chunk
-  chunk, why = loadstring((text:gsub("^#[^\n]*", "")), "@" .. path)
-  if text:sub(1, 1) == "\27" then chunk, why = nil, path .. ": compiled code is not loaded" end
-  if not chunk then fail.run("%s", why) end
+  local chunk, why = loadfile(path, "t") -- text: compiled code is not loaded
+  if not chunk then fail.run("%s", (why:gsub("^cannot open ", ""))) end
   local flow = chunk(path)
   if not M.is(flow) then
     fail.run("%s: expected it to return a flow, got %s", path, check.what(flow))
@@ -105,19 +95,31 @@ local RUN = { jobs = "number", force = "boolean|table", only = "table", till = "
               keep_going = "boolean", resources = "table", verify = "boolean",
               on_event = "function", echo = "boolean" }
 
--- Task names as a set, of a list or a set of them, all of these nodes' graph.
-local function names_of(given, nodes, option, name)
-  if given == nil or given == true or given == false then return given or nil end
+--- Task names as a set, of a list or a set of them, all of these nodes' graph.
+-- @tparam table given
+-- @tparam {Node,...} nodes
+-- @treturn ?table  nil where one is not of the graph, and a message
+function M.names(given, nodes)
   local set, known = {}, {}
   for key, value in pairs(given) do
     if value then set[type(key) == "number" and value or key] = true end
   end
+  if next(set) == nil then return set end
   for _, node in ipairs(node_module.graph(nodes)) do known[node._task.name] = true end
   for task in pairs(set) do
-    local text = require "mlua.text"
-    core.expect(known[task], 2, name, "%s: no task '%s' in this flow%s", option, tostring(task),
-      text.did_you_mean(tostring(task), text.keys(known)))
+    if not known[task] then
+      local text = require "mlua.text"
+      return nil, ("no task '%s' in this flow%s"):format(tostring(task),
+        text.did_you_mean(tostring(task), text.keys(known)))
+    end
   end
+  return set
+end
+
+local function names_of(given, nodes, option, name)
+  if type(given) ~= "table" then return given or nil end
+  local set, why = M.names(given, nodes)
+  core.expect(set, 2, name, "%s: %s", option, why)
   return set
 end
 
@@ -251,6 +253,27 @@ function M.outputs(nodes, name)
   local plan = plan_of(list)
   for i, node in ipairs(list) do values[i] = value_of(plan, node, name) end
   return values
+end
+
+--- The graph of some nodes as text for graphviz or Mermaid, or as a picture by graphviz.
+-- @tparam Node|{Node,...} nodes
+-- @tparam string form  "dot", "mermaid", or the picture's path (.svg, .png, .pdf)
+-- @treturn string|boolean  the text; or true for a picture, else nil and a message
+function M.graph(nodes, form)
+  local plan, show = plan_of(roots_of(nodes, "graph")), require "mlua.flow.show"
+  if form == "dot" or form == "mermaid" then return show[form](plan) end
+  return show.picture(plan, form)
+end
+
+--- Clear away what no flow stands on that was run, or only say what that is.
+-- @tparam ?table options  dry_run; older_than, days: flows not run for so long count as forgotten
+-- @treturn table  ids of results, objects ({ path, bytes }), bytes; in_use: a flow runs, and
+--   results were kept
+function M.gc(options)
+  options = core.options(options, { dry_run = "boolean", older_than = "number" }, 1, "gc")
+  local invalidate = require "mlua.flow.invalidate"
+  local clear = options.dry_run and invalidate.garbage or invalidate.collect
+  return fail.assert(clear(M.store(), options.older_than))
 end
 
 --- Nodes for all combinations of values.

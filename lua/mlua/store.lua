@@ -236,14 +236,6 @@ function Store:adopt(path)
   return digest, size
 end
 
---- The same of many texts at once, without saying which is not.
--- @tparam {string,...} texts
--- @treturn boolean
-function Store:there(texts)
-  if #texts == 0 then return true end
-  return self:look(texts[1]) and self.objects:there(table.concat(texts))
-end
-
 --- Whether all objects are there that a text of outputs names, by their sizes.
 -- @tparam string text
 -- @treturn boolean
@@ -256,6 +248,14 @@ function Store:look(text)
     if not self.objects then return false, 1, "missing", why end
   end
   return self.objects:look(text)
+end
+
+--- The same of many texts at once, without saying which is not.
+-- @tparam {string,...} texts
+-- @treturn boolean
+function Store:there(texts)
+  if #texts == 0 then return true end
+  return self:look(texts[1]) and self.objects:there(table.concat(texts))
 end
 
 --- Whether an object is there, with its size; all its bytes are read with `whole`.

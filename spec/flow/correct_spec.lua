@@ -45,6 +45,16 @@ describe("an identity tells apart", function()
     assert.same({ 0.1, 0.2 }, flow.outputs { T():run(), T { lr = 0.2 }:run() })
   end)
 
+  it("draws by the seed that holds for all", function()
+    local T = ml.task("T", { run = function() return ml.rand(1):item() end })
+    local first = T():run():output()
+    ml.seed(7)
+    local second = T():run():output()
+    ml.seed(0)
+    assert.not_equal(first, second)
+    assert.equal(first, T():run():output())
+  end)
+
   it("no value from the word nil, and values that join to the same text", function()
     local T = ml.task("T", { params = { a = param.string {}, b = param.string {} },
                              run = function(self) return (self.a or "none") .. (self.b or "") end })

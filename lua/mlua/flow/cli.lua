@@ -1,50 +1,43 @@
 --- A flow at the shell: its parameters as options, and what to do with it.
 -- @module mlua.flow.cli
 local fail = require "mlua.fail"
-local node_module = require "mlua.task.node"
 local param = require "mlua.param"
 local text = require "mlua.text"
 
 local M = {}
 
 -- What every flow takes.
-local function flow_options()
-  return param.group "Flow" {
-    preview = param.bool { doc = "what would run, and why; run nothing" },
-    jobs = param.int { 1, min = 1, max = 1024, doc = "tasks at once, each in a process" },
-    force = param.strings { {}, meta = "TASK,…",
-      doc = "run these though nothing changed; 'all'" },
-    only = param.strings { {}, meta = "TASK,…", doc = "run these alone" },
-    ["until"] = param.strings { {}, meta = "TASK,…", doc = "these and what they need" },
-    keep_going = param.bool { doc = "after a failure, run what does not depend on it" },
-    verify = param.bool { doc = "read all outputs, not only their sizes" },
-    resources = param.strings { {}, meta = "NAME=N,…",
-      doc = "what tasks may take together, as gpu=2,memory=16G" },
-    grid = param.string { "", meta = "NAME=V,V,…",
-      doc = "a run for each value; again for more names" },
-    compare = param.string { "", meta = "OUTPUT", doc = "with --grid: what is compared" },
-    csv = param.path { doc = "with --grid: the comparison as CSV, too" },
-    invalidate = param.strings { {}, meta = "TASK,…",
-      doc = "forget these results and all that stands on them; 'all'" },
-    upstream = param.bool { doc = "with --invalidate: what they need, too" },
-    dry_run = param.bool { doc = "with --invalidate or --gc: only say what would go" },
-    gc = param.bool { doc = "clear away what no flow stands on" },
-    older_than = param.number { 0, min = 0, unit = "days", meta = "DAYS",
-      doc = "with --gc: and flows not run for so long" },
-    dot = param.bool { doc = "the graph for graphviz" },
-    mermaid = param.bool { doc = "the graph for Mermaid" },
-    graph = param.path { doc = "a picture of the graph (.svg, .png, .pdf), by graphviz" },
-    store = param.path { doc = "folder of results; unless set, $MLUA_STORE or the nearest .mlua" },
-    json = param.bool { doc = "one line of JSON on standard output; the rest to standard error" },
-  }
-end
+local OPTIONS = param.group "Flow" {
+  preview = param.bool { doc = "what would run, and why; run nothing" },
+  jobs = param.int { 1, min = 1, max = 1024, doc = "tasks at once, each in a process" },
+  force = param.strings { {}, meta = "TASK,…",
+    doc = "run these though nothing changed; 'all'" },
+  only = param.strings { {}, meta = "TASK,…", doc = "run these alone" },
+  ["until"] = param.strings { {}, meta = "TASK,…", doc = "these and what they need" },
+  keep_going = param.bool { doc = "after a failure, run what does not depend on it" },
+  verify = param.bool { doc = "read all outputs, not only their sizes" },
+  resources = param.strings { {}, meta = "NAME=N,…",
+    doc = "what tasks may take together, as gpu=2,memory=16G" },
+  grid = param.string { "", meta = "NAME=V,V,…",
+    doc = "a run for each value; again for more names" },
+  compare = param.string { "", meta = "OUTPUT", doc = "with --grid: what is compared" },
+  csv = param.path { doc = "with --grid: the comparison as CSV, too" },
+  invalidate = param.strings { {}, meta = "TASK,…",
+    doc = "forget these results and all that stands on them; 'all'" },
+  upstream = param.bool { doc = "with --invalidate: what they need, too" },
+  dry_run = param.bool { doc = "with --invalidate or --gc: only say what would go" },
+  gc = param.bool { doc = "clear away what no flow stands on" },
+  older_than = param.number { 0, min = 0, unit = "days", meta = "DAYS",
+    doc = "with --gc: and flows not run for so long" },
+  dot = param.bool { doc = "the graph for graphviz" },
+  mermaid = param.bool { doc = "the graph for Mermaid" },
+  graph = param.path { doc = "a picture of the graph (.svg, .png, .pdf), by graphviz" },
+  store = param.path { doc = "folder of results; unless set, $MLUA_STORE or the nearest .mlua" },
+  json = param.bool { doc = "one line of JSON on standard output; the rest to standard error" },
+}
 
-local ALONE = {} -- options that read no value that a task could have
-for _, entry in ipairs { "preview", "jobs", "force", "only", "until", "keep_going", "verify",
-  "resources", "grid", "compare", "csv", "invalidate", "upstream", "dry_run", "gc", "older_than",
-  "dot", "mermaid", "graph", "store", "json", "help" } do
-  ALONE[entry] = true
-end
+local ALONE = { help = true } -- their names, which no parameter of a task may have
+for name in pairs(OPTIONS.entries) do ALONE[name] = true end
 
 -- Every task below one, by name; two of one name are refused.
 local function tasks_below(class, all, list)
@@ -113,7 +106,7 @@ local function spec_of(flow, singles)
       entries[#entries + 1] = { class.name .. "." .. entry.name, single(entry.param) }
     end
   end
-  entries[#entries + 1] = flow_options()
+  entries[#entries + 1] = OPTIONS
   return param.spec(entries, { name = flow.info.name or "mlua " .. (arg and arg[0] or "RECIPE"),
                                doc = flow.info.doc })
 end
@@ -162,19 +155,11 @@ end
 
 -- Names of tasks that options give must be there.
 local function check_names(nodes, o)
-  local names
   for _, option in ipairs { "force", "only", "until", "invalidate" } do
-    for _, name in ipairs(o[option]) do
-      if not names then
-        names = {}
-        for _, node in ipairs(node_module.graph(nodes)) do names[node._task.name] = true end
-      end
-      local all = name == "all" and (option == "force" or option == "invalidate")
-      if not names[name] and not all then
-        fail.usage("--%s: no task '%s' in this flow%s", option, name,
-          text.did_you_mean(name, text.keys(names)))
-      end
-    end
+    local names = set_of(o[option]) or {}
+    if option == "force" or option == "invalidate" then names.all = nil end
+    local ok, why = require "mlua.flow".names(names, nodes)
+    if not ok then fail.usage("--%s: %s", option, why) end
   end
 end
 
@@ -205,10 +190,9 @@ local function do_invalidate(nodes, o)
 end
 
 local function do_gc(o)
-  local invalidate, format = require "mlua.flow.invalidate", require "mlua.ui.format"
-  local store = require "mlua.flow".store()
-  local clear = o.dry_run and invalidate.garbage or invalidate.collect
-  local found = fail.assert(clear(store, o.older_than > 0 and o.older_than or nil))
+  local format = require "mlua.ui.format"
+  local found = require "mlua.flow".gc { dry_run = o.dry_run,
+                                         older_than = o.older_than > 0 and o.older_than or nil }
   if found.in_use then
     io.stderr:write "a flow is running in this store: all results are kept until it has ended\n"
   end
@@ -236,9 +220,10 @@ end
 -- Runs what a plan says has to run.
 local function complete(plan, o, store)
   if plan:finished() then return end
+  require "jit.opt".start("hotloop=56", "hotexit=10") -- tasks are compiled as ever
   local outcome = require "mlua.flow.run".run(plan, {
     jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
-    resources = resources_of(o.resources),
+    resources = o.resources,
     on_event = require "mlua.flow.report".events(o, plan, store),
   })
   require "mlua.ffi.process".last_words(nil)
@@ -335,10 +320,13 @@ end
 -- @tparam {string,...} args
 function M.main(flow, args)
   collectgarbage "stop" -- a graph is large and stays: until it is there, nothing is garbage
+  -- Of what a start runs, most runs once or a few times: compiling it would take longer.
+  require "jit.opt".start("hotloop=1000", "hotexit=200")
   local rest, grids = take_grids(args)
   local spec = spec_of(flow, is_single(args))
   local o = spec:main(rest)
   check_together(o, #grids, flow.task)
+  o.resources = resources_of(o.resources)
   if o.json then print_to_standard_error() end
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end

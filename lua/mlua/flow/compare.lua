@@ -126,18 +126,16 @@ end
 --- The table as CSV, with a head.
 -- @treturn string
 function Comparison:csv()
+  local line = require "mlua.format.rows".line
   local head, body = cells(self)
-  local lines = {}
-  local function field(value)
-    if value == nil then return "" end
-    if type(value) == "number" then return require "mlua.task.node".value_text(value) end
-    return value:find '[",\n]' and '"' .. value:gsub('"', '""') .. '"' or value
-  end
-  table.insert(body, 1, head)
+  local lines = { line(head, ",") }
   for i, row in ipairs(body) do
-    local fields = {}
-    for c = 1, #head do fields[c] = field(row[c]) end
-    lines[i] = table.concat(fields, ",")
+    for c, name in ipairs(self.parameters) do -- numbers as numbers
+      local value = self.rows[i].node._values[name]
+      if type(value) == "number" then row[c] = value end
+    end
+    for c = 1, #head do row[c] = row[c] == nil and "" or row[c] end
+    lines[i + 1] = line(row, ",")
   end
   return table.concat(lines, "\n") .. "\n"
 end

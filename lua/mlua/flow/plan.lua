@@ -173,9 +173,8 @@ end
 --- Make a plan.
 -- @tparam {Node,...} roots
 -- @tparam Store store
--- @tparam ?table options  force: true or a set of names; verify: read all outputs; only: a set of
---   names, the rest is as it is; till: a set of names, nothing that needs them; inside: within a
---   run, whose digests of code stay
+-- @tparam ?table options  force: true or a set of names; verify: read all outputs; only, till: a
+--   set of names, and nothing that needs them; inside: within a run, whose digests of code stay
 -- @treturn Plan  fields: order, states
 function M.new(roots, store, options)
   local plan = setmetatable({ store = store, options = options or {}, states = {}, done = {},

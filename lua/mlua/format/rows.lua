@@ -125,6 +125,12 @@ local function line_of(row, separator)
   return fields
 end
 
+--- One row as text.
+-- @tparam {string|number|boolean,...} row
+-- @tparam string separator
+-- @treturn string  without an end of line
+function rows.line(row, separator) return table.concat(line_of(row, separator), separator) end
+
 local function all_strings(row)
   for _, value in ipairs(row) do
     if type(value) ~= "string" then return false end

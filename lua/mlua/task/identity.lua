@@ -61,7 +61,8 @@ local function facts_of(class)
   end
   class.facts = {
     digest = digest.digest, parts = digest.parts, notes = digest.notes, counted = counted,
-    head = concat({ VERSION, class.name, digest.digest }, "\n"), round = node_module.round,
+    head = concat({ VERSION, class.name, digest.digest, -- and ml.seed's, for draws that name none
+                    tostring(core.C.ml_seed_set()) }, "\n"), round = node_module.round,
   }
   return class.facts
 end

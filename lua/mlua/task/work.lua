@@ -13,7 +13,6 @@ local trace = require "mlua.task.trace"
 local M = {}
 
 local Node = node_module.methods
-local started -- whether a task has run
 local running -- what the run function at work is given to know: node, store, memory, saved, …
 
 local function given_text(text) return require "mlua.flow.plan".given(text) end
@@ -206,11 +205,10 @@ local function collect(work, returned)
         require "mlua.text".did_you_mean(tostring(name), names))
     end
   end
-  for i, name in ipairs(names) do
+  for _, name in ipairs(names) do
     if values[name] == nil and not written_path(work, name) then
       wrong("%s: run gave no output '%s'", where(node), name)
     end
-    text[i] = false
   end
   for i, output in ipairs(declared) do
     text[i] = save(work, output[1], output[2], values[output[1]])
@@ -236,10 +234,6 @@ end
 -- @tparam table memory
 -- @treturn ?table  a row for Store:record; or nil and the failure: message, trace
 function M.run(node, id, states, store, memory)
-  if not started then
-    started = true
-    require "jit.opt".start("hotloop=56", "hotexit=10") -- LuaJIT's own; mlua.flow sets others
-  end
   local class = node._task
   local outer = running
   local work = { node = node, id = id, store = store, memory = memory, saved = {}, in_memory = {},
