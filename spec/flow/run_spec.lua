@@ -1,35 +1,17 @@
 -- Flows that run: what runs again and what does not, formats, failures, processes.
 local ml = require "mlua"
 local files = require "spec.support.files"
+local support = require "spec.support.flow"
 local param, flow = ml.param, ml.flow
 
-local dir, before
+local count, counted = support.count, support.counted
+local dir
 
 before_each(function()
-  dir, before = files.folder(), flow.dir
-  flow.store(dir .. "/store")
+  support.open()
+  dir = support.dir
 end)
-
-after_each(function()
-  flow.dir = before
-  files.remove(dir)
-end)
-
--- Counts runs in a file: children have memories of their own.
-local function count(name)
-  local file = assert(io.open(dir .. "/runs", "a"))
-  file:write(name, "\n")
-  file:close()
-end
-
-local function counted()
-  local all = {}
-  if files.exists(dir .. "/runs") then
-    for name in io.lines(dir .. "/runs") do all[name] = (all[name] or 0) + 1 end
-    os.remove(dir .. "/runs")
-  end
-  return all
-end
+after_each(support.close)
 
 -- Two tasks: numbers made of rows and seed, and a sum of them times lr.
 local function pair(body, factor)

@@ -1,6 +1,7 @@
 -- Updates fused into a backward: each optimiser's step by a loss moves the parameters exactly as
 -- far as the gradient alone, followed by the step, does.
 local ml = require "mlua"
+local step = require "spec.support.step"
 local sweep = require "spec.support.sweep"
 
 local OPTIMISERS = { sgd = { lr = 0.5 }, adagrad = { lr = 0.5 }, rwsadagrad = { lr = 0.5 } }
@@ -24,16 +25,10 @@ local function trained(card, case, name, fused)
     end
   end
   local opt = ml.optim[name](list, OPTIMISERS[name])
-  for step = 1, 2 do
+  for k = 1, 2 do
     local y = sweep.call(card, args)
-    local loss = (y * sweep.draw(y:shape(), "f32", nil, 900 + step, false)):sum()
-    if fused then
-      opt:step(loss)
-    else
-      loss:backward()
-      opt:step()
-      opt:zero_grad()
-    end
+    local loss = (y * sweep.draw(y:shape(), "f32", nil, 900 + k, false)):sum()
+    step(opt, loss, fused)
   end
   return list
 end

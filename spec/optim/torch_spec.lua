@@ -1,5 +1,6 @@
 -- Optimisers, schedules and clipping against PyTorch's, which one Python process computes.
 local ml = require "mlua"
+local step = require "spec.support.step"
 local torch = require "spec.support.torch"
 local optim = ml.optim
 
@@ -146,13 +147,7 @@ local function train(c, dtype, fused)
   for k = 0, STEPS - 1 do
     for i = 0, N - 1 do values[i + 1] = math.sin(0.7 * i + 1.3 * k) end
     local loss = (ml.tensor(values, dtype) * w + w:square() * 0.5):sum()
-    if fused then
-      opt:step(loss)
-    else
-      loss:backward()
-      opt:step()
-      opt:zero_grad()
-    end
+    step(opt, loss, fused)
   end
   return w:detach():totable()
 end
