@@ -234,8 +234,7 @@ local function value_of(plan, node, name)
   local state = state_of(plan, node)
   for _, output in ipairs(require "mlua.task.outputs".parse(state.text)) do
     if output.name == name and output.format ~= "found" then
-      return require "mlua.task.work".load(plan.store, node, output,
-        require "mlua.flow.plan".memory, state.paths)
+      return require "mlua.task.work".load(plan.store, node, output, state.paths)
     end
   end
   local names = {}

@@ -170,6 +170,25 @@ local function judge_all(plan)
   for _, node in ipairs(plan.order) do plan.states[node] = plan:judge(node) end
 end
 
+-- Values that were given for one task must have found it.
+local function check_given(plan)
+  for _, root in ipairs(plan.list) do
+    local context = root._context
+    for name in pairs(context.unused or {}) do
+      if not (context.used and context.used[name]) then
+        local names = {}
+        for _, node in ipairs(plan.order) do
+          for _, entry in ipairs(node._task:parameters().list) do
+            names[#names + 1] = node._task.name .. "." .. entry.name
+          end
+        end
+        require "mlua.fail".usage("%s: no task in this flow has this parameter open%s", name,
+          require "mlua.text".did_you_mean(name, names))
+      end
+    end
+  end
+end
+
 --- Make a plan.
 -- @tparam {Node,...} roots
 -- @tparam Store store
@@ -194,7 +213,7 @@ function M.new(roots, store, options)
     plan.order, plan.list, plan.roots = node_module.graph(targets), targets, {}
     for _, root in ipairs(targets) do plan.roots[root] = true end
   end
-  M.check_given(plan)
+  check_given(plan)
   if plan.results then plan.results.db:exec "begin" end
   store:defer(true)
   -- Objects of many nodes are looked at together; should one be missing, each by itself.
@@ -211,25 +230,6 @@ function M.new(roots, store, options)
   if not ok then error(why, 0) end
   need_memory(plan)
   return plan
-end
-
--- Values that were given for one task must have found it.
-function M.check_given(plan)
-  for _, root in ipairs(plan.list) do
-    local context = root._context
-    for name in pairs(context.unused or {}) do
-      if not (context.used and context.used[name]) then
-        local names = {}
-        for _, node in ipairs(plan.order) do
-          for _, entry in ipairs(node._task:parameters().list) do
-            names[#names + 1] = node._task.name .. "." .. entry.name
-          end
-        end
-        require "mlua.fail".usage("%s: no task in this flow has this parameter open%s", name,
-          require "mlua.text".did_you_mean(name, names))
-      end
-    end
-  end
 end
 
 --- Whether nothing has to run.

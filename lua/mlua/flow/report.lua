@@ -103,12 +103,11 @@ end
 
 local function value_of(node, state, output)
   return require "mlua.task.work".load(require "mlua.flow".store(), node, output,
-    require "mlua.flow.plan".memory, state.paths)
+    state.paths)
 end
 
 local function outputs_of(node, state)
-  return require "mlua.task.work".result(require "mlua.flow".store(), node, state,
-    require "mlua.flow.plan".memory)
+  return require "mlua.task.work".result(require "mlua.flow".store(), node, state)
 end
 
 -- What a flow's last task gave, as text.

@@ -247,7 +247,7 @@ local function in_this_process(run, node, id)
   end
   local row, failure
   local said = log.of(function()
-    row, failure = work.run(node, id, run.plan.states, run.store, run.memory)
+    row, failure = work.run(node, id, run.plan.states, run.store)
   end)
   if failure and said ~= "" and not work.is_damaged(failure) then failure.log = said end
   run.durations[node._task] = row and row.seconds or math.huge
@@ -261,7 +261,6 @@ local function in_a_child(run, node, id)
     if run.stopping then return give_lock(run, id) end
   end
   use(run, node, 1)
-  local tries = 0
   local ok, why = store:scratch() -- its folder is there before the fork
   local child
   if ok then
@@ -270,7 +269,7 @@ local function in_a_child(run, node, id)
       core.C.ml_set_threads(math.max(1, math.floor(core.C.ml_threads() / run.options.jobs)))
       own, why = store:forked()
       if not own then error(why, 0) end
-      local row, failure = work.run(node, id, states, store, run.memory)
+      local row, failure = work.run(node, id, states, store)
       if not row then
         return json.encode { message = failure.message, trace = failure.trace, user = failure.user,
           damaged = work.is_damaged(failure) and failure.node._key or nil, what = failure.what,
@@ -282,7 +281,7 @@ local function in_a_child(run, node, id)
   end
   if not child then
     use(run, node, -1)
-    return ended(run, node, id, nil, { message = why, tries = tries })
+    return ended(run, node, id, nil, { message = why })
   end
   run.n_children = run.n_children + 1
   child.node, child.id, child.began = node, id, clock()
@@ -403,13 +402,13 @@ end
 --- Run what a plan says has to run.
 -- @tparam Plan plan
 -- @tparam ?table options  jobs (1), keep_going, only (a set of names), resources (amounts by name),
---   on_event(what, node, detail, run), inside (within another run), echo
+--   on_event(what, node, detail, run), echo
 -- @treturn table  ran, same (found unchanged), failed: a list of { node, failure }; seconds
 function M.run(plan, options)
   options = options or {}
   options.jobs = options.jobs or 1
   local run = setmetatable({
-    plan = plan, store = plan.store, options = options, memory = require "mlua.flow.plan".memory,
+    plan = plan, store = plan.store, options = options,
     counts = {}, failed = {}, tries = {}, blocked = {}, used = {}, held = {}, children = {},
     n_children = 0, n_queued = 0, turns = 0, turn = {}, list_of = {}, lists = {}, total = 0,
     durations = {}, repaired = {}, repairing = {},

@@ -7,15 +7,14 @@ local formats = require "mlua.format"
 local hash = require "mlua.ffi.hash"
 local node_module = require "mlua.task.node"
 local outputs = require "mlua.task.outputs"
+local plans = require "mlua.flow.plan"
 local process = require "mlua.ffi.process"
 local trace = require "mlua.task.trace"
 
 local M = {}
 
 local Node = node_module.methods
-local running -- what the run function at work is given to know: node, store, memory, saved, …
-
-local function given_text(text) return require "mlua.flow.plan".given(text) end
+local running -- what the run function at work is given to know: node, store, saved, …
 
 -- What is loaded stays, whichever scope it is first asked for in.
 local function keep(value, seen)
@@ -42,15 +41,10 @@ function M.is_damaged(e) return getmetatable(e) == Damaged end
 -- @tparam Store store
 -- @tparam Node node
 -- @tparam table output  as mlua.task.outputs parses it
--- @tparam table memory  what lives in memory, by identity
 -- @tparam ?table paths  of an external task's files, by name
-function M.load(store, node, output, memory, paths)
+function M.load(store, node, output, paths)
   if output.format == "memory" then
-    local kept = memory[output.digest]
-    if not kept then
-      local state = M.make_in_memory(node, store, memory)
-      kept = memory[state]
-    end
+    local kept = plans.memory[output.digest] or plans.memory[M.make_in_memory(node, store)]
     return kept[output.name]
   end
   local path, why, what
@@ -82,10 +76,9 @@ end
 -- @tparam Store store
 -- @tparam Node node
 -- @tparam table state  of the plan: text, paths
--- @tparam table memory
-function M.result(store, node, state, memory)
+function M.result(store, node, state)
   local list = outputs.parse(state.text)
-  if node._task.outputs.single then return M.load(store, node, list[1], memory, state.paths) end
+  if node._task.outputs.single then return M.load(store, node, list[1], state.paths) end
   local by, names = {}, {}
   for _, output in ipairs(list) do
     if output.format ~= "found" then
@@ -100,25 +93,25 @@ function M.result(store, node, state, memory)
         error(("%s has no output '%s'%s"):format(node._task.name, tostring(name),
           require "mlua.text".did_you_mean(tostring(name), names)), 2)
       end
-      local value = M.load(store, node, output, memory, state.paths)
+      local value = M.load(store, node, output, state.paths)
       rawset(t, name, value)
       return value
     end,
   })
 end
 
-local function input_of(store, node, states, memory)
+local function input_of(store, node, states)
   local edges = node._inputs
   if node._shape == "none" then return nil end
   if node._shape == "one" then
-    return M.result(store, edges[1].node, states[edges[1].node], memory)
+    return M.result(store, edges[1].node, states[edges[1].node])
   end
   local input, lazy = {}, {}
   for _, edge in ipairs(edges) do
     if node._shape == "named" and edge.node._task.outputs.single then
       lazy[edge.key] = edge -- loaded when it is asked for, too
     else
-      input[edge.key] = M.result(store, edge.node, states[edge.node], memory)
+      input[edge.key] = M.result(store, edge.node, states[edge.node])
     end
   end
   if node._shape == "list" then return input end
@@ -130,7 +123,7 @@ local function input_of(store, node, states, memory)
       error(("%s requires nothing as '%s'%s"):format(node._task.name, tostring(key),
         require "mlua.text".did_you_mean(tostring(key), names)), 2)
     end
-    local value = M.result(store, later.node, states[later.node], memory)
+    local value = M.result(store, later.node, states[later.node])
     rawset(t, key, value)
     return value
   end })
@@ -231,12 +224,11 @@ end
 -- @tparam string id     its identity
 -- @tparam table states  of its inputs
 -- @tparam Store store
--- @tparam table memory
 -- @treturn ?table  a row for Store:record; or nil and the failure: message, trace
-function M.run(node, id, states, store, memory)
+function M.run(node, id, states, store)
   local class = node._task
   local outer = running
-  local work = { node = node, id = id, store = store, memory = memory, saved = {}, in_memory = {},
+  local work = { node = node, id = id, store = store, saved = {}, in_memory = {},
                  states = states }
   work.outer, running = outer, work
   local began, clock = process.now(), core.C.ml_clock()
@@ -244,7 +236,7 @@ function M.run(node, id, states, store, memory)
   local text
   local ok, why = xpcall(function()
     if class.on_start then class.on_start(node) end
-    local input = input_of(store, node, states, memory)
+    local input = input_of(store, node, states)
     local stage = require "mlua.store".stage
     local run = class.body -- tracebacks name it so
     local returned = run(node, input)
@@ -261,7 +253,7 @@ function M.run(node, id, states, store, memory)
       or fail.is_user(why) and { message = why.user_error, user = true } or why
     return nil, failure
   end
-  if next(work.in_memory) then memory[id] = work.in_memory end
+  if next(work.in_memory) then plans.memory[id] = work.in_memory end
   local facts = require "mlua.task.identity".facts_of(class)
   local values, counted = parameters_of(node), {}
   for _, entry in ipairs(facts.counted) do
@@ -270,7 +262,7 @@ function M.run(node, id, states, store, memory)
   end
   local inputs = {}
   for i, edge in ipairs(node._inputs) do
-    local text_of = given_text(states[edge.node].text)
+    local text_of = plans.given(states[edge.node].text)
     inputs[i] = { tostring(edge.key), edge.node._task.name, hash.sha256(text_of) }
   end
   for i, found in ipairs(work.found or {}) do
@@ -301,18 +293,18 @@ end
 
 --- Compute what a node keeps in memory, and what it needs for that; for children, and the prompt.
 -- @treturn string  its identity
-function M.make_in_memory(node, store, memory)
+function M.make_in_memory(node, store)
   local known = running and running.states[node] -- what the run knows may not be recorded yet
   if known and known.id then
-    local row, failure = M.run(node, known.id, running.states, store, memory)
+    local row, failure = M.run(node, known.id, running.states, store)
     if not row then error(failure, 0) end
     return known.id
   end
-  local plan = require "mlua.flow.plan".new({ node }, store, { inside = true })
+  local plan = plans.new({ node }, store, { inside = true })
   for _, each in ipairs(plan.order) do
     local state = plan.states[each]
-    if (state.status == "needed" or state.status == "memory") and not memory[state.id] then
-      local row, failure = M.run(each, state.id, plan.states, store, memory)
+    if (state.status == "needed" or state.status == "memory") and not plans.memory[state.id] then
+      local row, failure = M.run(each, state.id, plan.states, store)
       if not row then error(failure.trace or failure.message, 0) end
     elseif state.status ~= "ready" and state.status ~= "memory" then
       fail.run("%s has to run first", tostring(each))
@@ -375,7 +367,7 @@ function Node:require(class, given)
   local node = self:clone(class, given)
   local recorded, problem = work.store:flush() -- what this run has made is there for all
   if not recorded then wrong("%s", problem) end
-  local plan = require "mlua.flow.plan".new({ node }, work.store, { inside = true })
+  local plan = plans.new({ node }, work.store, { inside = true })
   for _, each in ipairs(plan.order) do
     local at, path = work, { tostring(each) }
     while at do
@@ -386,7 +378,7 @@ function Node:require(class, given)
       at = at.outer
     end
   end
-  local outcome = require "mlua.flow.run".run(plan, { inside = true })
+  local outcome = require "mlua.flow.run".run(plan)
   if #outcome.failed > 0 then
     error(outcome.failed[1].failure.trace or outcome.failed[1].failure.message, 0)
   end
@@ -395,8 +387,8 @@ function Node:require(class, given)
   local values = {}
   for name in pairs(given or {}) do values[name] = node._values[name] end
   table.insert(work.found, { task = class.name, values = values,
-                             digest = hash.sha256(given_text(state.text)) })
-  return M.result(work.store, node, state, work.memory)
+                             digest = hash.sha256(plans.given(state.text)) })
+  return M.result(work.store, node, state)
 end
 
 return M
