@@ -3,8 +3,9 @@
  *
  * x is seen as [outer, n, inner], of which the middle is reduced. Work is cut into blocks of a
  * group's inner elements, and long runs into pieces of PIECE elements: by shape alone. Sums and
- * products of floats run in double: a long sum keeps its digits. Along contiguous runs 32
- * accumulators go side by side, then together: the same on every machine.
+ * products of floats run in double: a long sum keeps its digits. Contiguous runs go by 32
+ * accumulators side by side, then together: the same on every machine. A core reads four places of
+ * memory in turn a third to a half faster than one: the quarters of a long run, or four rows.
  */
 #include <float.h>
 #include <math.h>
@@ -16,6 +17,8 @@
 
 enum {
   LANES = 32,
+  STREAM = LANES / 4,
+  LONG = 1 << 14,
   BLOCK = 1024,
   PIECE = 1 << 16,
   AHEAD = 1024 /* bytes: the hardware alone reads memory at four fifths of its speed */
@@ -30,11 +33,13 @@ typedef struct job {
 } job;
 
 typedef void (*run_fn)(const void *x, int64_t n, void *acc);
+typedef void (*rows_fn)(const void *x, int64_t n, int64_t apart, void *acc);
 typedef void (*block_fn)(const job *j, int64_t o, int64_t from, int64_t to);
 typedef void (*join_fn)(const void *parts, int64_t n, void *y, int64_t at);
 
 typedef struct kernel {
   run_fn run;     /* one run into an accumulator */
+  rows_fn rows;   /* four of n elements, so many rows apart, into accumulators as far apart */
   block_fn block; /* inner elements [from, to) of group o */
   join_fn join;   /* accumulators, in order, into an element of y */
   int64_t x_size, acc_size;
@@ -53,6 +58,19 @@ static void runs(void *ctx, int64_t begin, int64_t end) {
     c->k->run((const char *)j->x + (o * j->e.n + from) * c->k->x_size,
               ML_MIN(j->e.n - from, (int64_t)PIECE), (char *)j->part + i * c->k->acc_size);
   }
+}
+
+/* Four rows at once, far apart. The last few are read four times over: one row has one result,
+ * whichever rows its thread has. */
+static void rows(void *ctx, int64_t begin, int64_t end) {
+  call *c = ctx;
+  int64_t row = c->j.e.n * c->k->x_size, quarter = (end - begin) / 4;
+  const char *x = c->j.x;
+  char *part = c->j.part;
+  for (int64_t i = begin; i < begin + quarter; i++)
+    c->k->rows(x + i * row, c->j.e.n, quarter, part + i * c->k->acc_size);
+  for (int64_t i = begin + 4 * quarter; i < end; i++)
+    c->k->rows(x + i * row, c->j.e.n, 0, part + i * c->k->acc_size);
 }
 
 static void blocks(void *ctx, int64_t begin, int64_t end) {
@@ -78,65 +96,88 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
   int64_t n = j->e.outer * j->pieces;
   j->part = n <= 64 ? few : malloc((size_t)(n * k->acc_size));
   if (!j->part) return ml_fail(ML_ENOMEM, "out of memory: parts of a reduction");
-  ml_parallel(n, ML_MAX(1, PIECE / ML_MAX(1, ML_MIN(j->e.n, (int64_t)PIECE))), runs, &c);
+  ml_parallel(n, ML_MAX(1, PIECE / ML_MAX(1, ML_MIN(j->e.n, (int64_t)PIECE))),
+              j->e.n < LONG && j->e.outer >= 4 ? rows : runs, &c);
   for (int64_t o = 0; o < j->e.outer; o++)
     k->join((char *)j->part + o * j->pieces * k->acc_size, j->pieces, j->y, o);
   if (j->part != few) free(j->part);
   return ML_OK;
 }
 
-/* acc: the accumulator, v: an element, or another accumulator in JOIN. */
-#define KERNEL(NAME, T, A, Y, INIT, STEP, JOIN)                                           \
-  ML_CLONES static void NAME##_run(const void *px, int64_t n, void *out) {                \
-    const T *restrict x = px;                                                             \
-    A lane[LANES];                                                                        \
-    for (int k = 0; k < LANES; k++) lane[k] = INIT;                                       \
-    int64_t i = 0;                                                                        \
-    for (; i + LANES <= n; i += LANES) {                                                  \
-      for (size_t b = 0; b < LANES * sizeof(T); b += 64)                                  \
-        __builtin_prefetch((const char *)(x + i) + AHEAD + b);                            \
-      for (int k = 0; k < LANES; k++) {                                                   \
-        A a = lane[k];                                                                    \
-        T v = x[i + k];                                                                   \
-        lane[k] = STEP;                                                                   \
-      }                                                                                   \
-    }                                                                                     \
-    for (; i < n; i++) {                                                                  \
-      A a = lane[i % LANES];                                                              \
-      T v = x[i];                                                                         \
-      lane[i % LANES] = STEP;                                                             \
-    }                                                                                     \
-    for (int w = LANES / 2; w > 0; w /= 2) { /* halves: a chain would cost short runs */  \
-      for (int k = 0; k < w; k++) {                                                       \
-        A a = lane[k], v = lane[k + w];                                                   \
-        lane[k] = JOIN;                                                                   \
-      }                                                                                   \
-    }                                                                                     \
-    *(A *)out = lane[0];                                                                  \
-  }                                                                                       \
-  ML_CLONES static void NAME##_block(const job *j, int64_t o, int64_t from, int64_t to) { \
-    A acc[BLOCK];                                                                         \
-    int64_t n = to - from;                                                                \
-    for (int64_t i = 0; i < n; i++) acc[i] = INIT;                                        \
-    for (int64_t m = 0; m < j->e.n; m++) {                                                \
-      const T *restrict x = (const T *)j->x + (o * j->e.n + m) * j->e.inner + from;       \
-      for (int64_t i = 0; i < n; i++) {                                                   \
-        A a = acc[i];                                                                     \
-        T v = x[i];                                                                       \
-        acc[i] = STEP;                                                                    \
-      }                                                                                   \
-    }                                                                                     \
-    for (int64_t i = 0; i < n; i++) ((Y *)j->y)[o * j->e.inner + from + i] = (Y)acc[i];   \
-  }                                                                                       \
-  static void NAME##_join(const void *parts, int64_t n, void *y, int64_t at) {            \
-    A acc = INIT;                                                                         \
-    for (int64_t i = 0; i < n; i++) {                                                     \
-      A a = acc, v = ((const A *)parts)[i];                                               \
-      acc = JOIN;                                                                         \
-    }                                                                                     \
-    ((Y *)y)[at] = (Y)acc;                                                                \
-  }                                                                                       \
-  static const kernel NAME = {NAME##_run, NAME##_block, NAME##_join, sizeof(T), sizeof(A)};
+/* acc: the accumulator, v: an element, or another accumulator in JOIN. Halves go together, as a
+ * chain would cost short runs. */
+#define KERNEL(NAME, T, A, Y, INIT, STEP, JOIN)                                            \
+  static inline A NAME##_step(A a, T v) { return STEP; }                                   \
+  static inline A NAME##_halves(A *lane, int n) {                                          \
+    for (int w = n / 2; w > 0; w /= 2) {                                                   \
+      for (int k = 0; k < w; k++) {                                                        \
+        A a = lane[k], v = lane[k + w];                                                    \
+        lane[k] = JOIN;                                                                    \
+      }                                                                                    \
+    }                                                                                      \
+    return lane[0];                                                                        \
+  }                                                                                        \
+  static inline __attribute__((always_inline)) void NAME##_streams(                        \
+      const T *x, int64_t steps, int64_t apart, int64_t ahead, A *lane) {                  \
+    for (; steps > 0; steps--, x += ahead) {                                               \
+      __builtin_prefetch((const char *)x + AHEAD);                                         \
+      __builtin_prefetch((const char *)(x + 2 * apart) + AHEAD);                           \
+      _Pragma("GCC unroll 1") for (int k = 0; k < STREAM; k++) {                           \
+        lane[k] = NAME##_step(lane[k], x[k]);                                              \
+        lane[STREAM + k] = NAME##_step(lane[STREAM + k], x[apart + k]);                    \
+        lane[2 * STREAM + k] = NAME##_step(lane[2 * STREAM + k], x[2 * apart + k]);        \
+        lane[3 * STREAM + k] = NAME##_step(lane[3 * STREAM + k], x[3 * apart + k]);        \
+      }                                                                                    \
+    }                                                                                      \
+  }                                                                                        \
+  ML_CLONES static void NAME##_run(const void *px, int64_t n, void *out) {                 \
+    const T *x = px;                                                                       \
+    A lane[LANES];                                                                         \
+    for (int k = 0; k < LANES; k++) lane[k] = INIT;                                        \
+    int64_t steps = n / LANES;                                                             \
+    if (n < LONG) NAME##_streams(x, steps, STREAM, LANES, lane);                           \
+    else NAME##_streams(x, steps, steps *STREAM, STREAM, lane);                            \
+    for (int64_t i = steps * LANES; i < n; i++)                                            \
+      lane[i % LANES] = NAME##_step(lane[i % LANES], x[i]);                                \
+    *(A *)out = NAME##_halves(lane, LANES);                                                \
+  }                                                                                        \
+  ML_CLONES static void NAME##_rows(const void *px, int64_t n, int64_t apart, void *out) { \
+    const T *x = px;                                                                       \
+    A lane[LANES];                                                                         \
+    for (int k = 0; k < LANES; k++) lane[k] = INIT;                                        \
+    int64_t steps = n / STREAM;                                                            \
+    NAME##_streams(x, steps, apart *n, STREAM, lane);                                      \
+    for (int64_t r = 0; r < 4; r++) {                                                      \
+      A *own = lane + r * STREAM;                                                          \
+      for (int64_t i = steps * STREAM; i < n; i++)                                         \
+        own[i % STREAM] = NAME##_step(own[i % STREAM], x[r * apart * n + i]);              \
+      ((A *)out)[r * apart] = NAME##_halves(own, STREAM);                                  \
+    }                                                                                      \
+  }                                                                                        \
+  ML_CLONES static void NAME##_block(const job *j, int64_t o, int64_t from, int64_t to) {  \
+    A acc[BLOCK];                                                                          \
+    int64_t n = to - from;                                                                 \
+    for (int64_t i = 0; i < n; i++) acc[i] = INIT;                                         \
+    for (int64_t m = 0; m < j->e.n; m++) {                                                 \
+      const T *restrict x = (const T *)j->x + (o * j->e.n + m) * j->e.inner + from;        \
+      for (int64_t i = 0; i < n; i++) {                                                    \
+        A a = acc[i];                                                                      \
+        T v = x[i];                                                                        \
+        acc[i] = STEP;                                                                     \
+      }                                                                                    \
+    }                                                                                      \
+    for (int64_t i = 0; i < n; i++) ((Y *)j->y)[o * j->e.inner + from + i] = (Y)acc[i];    \
+  }                                                                                        \
+  static void NAME##_join(const void *parts, int64_t n, void *y, int64_t at) {             \
+    A acc = INIT;                                                                          \
+    for (int64_t i = 0; i < n; i++) {                                                      \
+      A a = acc, v = ((const A *)parts)[i];                                                \
+      acc = JOIN;                                                                          \
+    }                                                                                      \
+    ((Y *)y)[at] = (Y)acc;                                                                 \
+  }                                                                                        \
+  static const kernel NAME = {NAME##_run,  NAME##_rows, NAME##_block,                      \
+                              NAME##_join, sizeof(T),   sizeof(A)};
 
 #define INTEGERS(NAME, INIT64, INIT32, INIT8, STEP)                 \
   KERNEL(NAME##_i64, int64_t, int64_t, int64_t, INIT64, STEP, STEP) \
