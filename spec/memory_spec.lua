@@ -46,6 +46,20 @@ describe("temporary tensors without scopes", function()
   end
 end)
 
+it("tensors that leave their scope are collected as those made outside one", function()
+  if sanitized then return pending "a sanitizer's quarantine holds memory" end
+  local words = run [[
+    local ml = require "mlua"
+    local x, peak = ml.ones(2 ^ 20), 0
+    for _ = 1, 200 do
+      local y = ml.scope(function() return x + 1 end)
+      peak = math.max(peak, ml.memory().live)
+    end
+    print(peak)
+  ]]
+  assert.is_true(tonumber(words[1]) <= 64e6, ("%.1f MB"):format(words[1] / 1e6))
+end)
+
 describe("where the system has no more memory", function()
   it("an operation says the sizes, and the process goes on without a leak", function()
     if sanitized then return pending "a sanitizer needs the address space" end

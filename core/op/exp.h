@@ -39,7 +39,8 @@ ML_INLINE float ml__largest32(int64_t n, const float *restrict x) {
   return top;
 }
 
-/* sum e^(x - top): eight terms in f32, those sums in double; the terms into y where keep. */
+/* sum e^(x - top): eight terms in f32, those sums in double; the terms into y where keep. Memory
+ * rests meanwhile: the row after x, and y where it is there, are fetched. */
 ML_INLINE double ml__exps32(int64_t n, const float *restrict x, float top, const int keep,
                             float *restrict y) {
   double lane[16] = {0}, sum = 0;
@@ -47,6 +48,8 @@ ML_INLINE double ml__exps32(int64_t n, const float *restrict x, float top, const
   for (; i + 128 <= n; i += 128) {
     float part[16] = {0};
     for (int m = 0; m < 128; m += 16) {
+      __builtin_prefetch(x + n + i + m);
+      if (!keep && y) __builtin_prefetch(y + i + m, 1);
       for (int k = 0; k < 16; k++) {
         float e = ml__exp32(x[i + m + k] - top);
         if (keep) y[i + m + k] = e;

@@ -76,8 +76,8 @@ static ml_err along(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, int64_
 ML_INLINE double exps_f32(int64_t n, const float *restrict x, float top, float *restrict y) {
   return ml__exps32(n, x, top, 1, y);
 }
-ML_INLINE double sum_of_exps_f32(int64_t n, const float *restrict x, float top) {
-  return ml__exps32(n, x, top, 0, NULL);
+ML_INLINE double sum_of_exps_f32(int64_t n, const float *restrict x, float top, float *soon) {
+  return ml__exps32(n, x, top, 0, soon);
 }
 ML_INLINE float largest_f32(int64_t n, const float *x) { return ml__largest32(n, x); }
 ML_INLINE float exp_f32(float x) { return ml__exp32(x); }
@@ -87,7 +87,7 @@ ML_INLINE double exps_f64(int64_t n, const double *restrict x, double top, doubl
   for (int64_t i = 0; i < n; i++) sum += y[i] = exp(x[i] - top);
   return sum;
 }
-ML_INLINE double sum_of_exps_f64(int64_t n, const double *restrict x, double top) {
+ML_INLINE double sum_of_exps_f64(int64_t n, const double *restrict x, double top, double *soon) {
   double sum = 0;
   for (int64_t i = 0; i < n; i++) sum += exp(x[i] - top);
   return sum;
@@ -99,7 +99,7 @@ ML_INLINE double largest_f64(int64_t n, const double *x) {
 }
 ML_INLINE double exp_f64(double x) { return exp(x); }
 
-/* Sums of a, and of a b where b is there, in lanes of double. */
+/* Sums of a, of a b, and of (a - mean)^2, in lanes of double. */
 #define SUMS(T, D)                                                                 \
   ML_INLINE double total_##D(int64_t n, const T *restrict a) {                     \
     double lane[16] = {0}, sum = 0;                                                \
@@ -118,6 +118,19 @@ ML_INLINE double exp_f64(double x) { return exp(x); }
     for (; i < n; i++) sum += (double)a[i] * (double)b[i];                         \
     for (int k = 0; k < 16; k++) sum += lane[k];                                   \
     return sum;                                                                    \
+  }                                                                                \
+  ML_INLINE double apart_##D(int64_t n, const T *restrict a, double mean) {        \
+    double lane[16] = {0}, sum = 0;                                                \
+    int64_t i = 0;                                                                 \
+    for (; i + 16 <= n; i += 16) {                                                 \
+      for (int k = 0; k < 16; k++) {                                               \
+        double v = (double)a[i + k] - mean;                                        \
+        lane[k] += v * v;                                                          \
+      }                                                                            \
+    }                                                                              \
+    for (; i < n; i++) sum += ((double)a[i] - mean) * ((double)a[i] - mean);       \
+    for (int k = 0; k < 16; k++) sum += lane[k];                                   \
+    return sum;                                                                    \
   }
 
 #define ROWS(T, D)                                                                                \
@@ -125,18 +138,18 @@ ML_INLINE double exp_f64(double x) { return exp(x); }
     T scale = (T)(1 / exps_##D(n, x, largest_##D(n, x), y));                                      \
     for (int64_t i = 0; i < n; i++) y[i] *= scale;                                                \
   }                                                                                               \
-  ML_INLINE double logsum_##D(int64_t n, const T *x) {                                            \
+  ML_INLINE double logsum_##D(int64_t n, const T *x, T *soon) {                                   \
     T top = largest_##D(n, x);                                                                    \
     if (isinf((double)top)) return (double)top; /* all -inf, or one +inf */                       \
-    return (double)top + log(sum_of_exps_##D(n, x, top));                                         \
+    return (double)top + log(sum_of_exps_##D(n, x, top, soon));                                   \
   }                                                                                               \
   ML_CLONES static void log_softmax_##D(int64_t n, const T *x, const T *b, T *restrict y,         \
                                         double p) {                                               \
-    T z = (T)logsum_##D(n, x);                                                                    \
+    T z = (T)logsum_##D(n, x, y);                                                                 \
     for (int64_t i = 0; i < n; i++) y[i] = x[i] - z;                                              \
   }                                                                                               \
   ML_CLONES static void logsumexp_##D(int64_t n, const T *x, const T *b, T *y, double p) {        \
-    *y = (T)logsum_##D(n, x);                                                                     \
+    *y = (T)logsum_##D(n, x, NULL);                                                               \
   }                                                                                               \
   ML_CLONES static void softmax_dx_##D(int64_t n, const T *restrict g, const T *restrict y,       \
                                        T *restrict dx, double p) {                                \
@@ -156,9 +169,7 @@ ML_INLINE double exp_f64(double x) { return exp(x); }
       for (int64_t i = n; i-- > 0;) y[i] = (T)(sum += (double)x[i]);                              \
   }                                                                                               \
   ML_CLONES static void var_##D(int64_t n, const T *x, const T *b, T *y, double p) {              \
-    double mean = total_##D(n, x) / (double)n, sum = 0;                                           \
-    for (int64_t i = 0; i < n; i++) sum += ((double)x[i] - mean) * ((double)x[i] - mean);         \
-    *y = (T)(sum / ((double)n - p));                                                              \
+    *y = (T)(apart_##D(n, x, total_##D(n, x) / (double)n) / ((double)n - p));                     \
   }
 
 SUMS(float, f32)

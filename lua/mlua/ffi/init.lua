@@ -175,12 +175,16 @@ local function relieve()
   memory.collect_at = math.max(32 * 2 ^ 20, 2 * tonumber(memory.held)) -- as core/tensor/alloc.c
 end
 
+local function relieve_where_due()
+  if due then sweep() end
+  if memory.held > memory.collect_at then relieve() end
+end
+
 --- Take charge of a handle that C has just made.
 local function own(ref)
   if depth == 0 then
     hold(ref)
-    if due then sweep() end
-    if memory.held > memory.collect_at then relieve() end
+    relieve_where_due()
   end
   return ref
 end
@@ -221,7 +225,7 @@ local function leave(d, ok, ...)
   local code = ok and keep_into(d - 1, ...) or 0
   C.ml_scope_end(d)
   depth = d - 1
-  if due and d == 1 then sweep() end
+  if d == 1 then relieve_where_due() end
   if not ok then error(..., 0) end
   if code < 0 then raise() end
   return ...
