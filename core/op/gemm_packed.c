@@ -44,6 +44,7 @@ typedef double v4d __attribute__((vector_size(32), aligned(8), may_alias));
     for (int i = 0; i < H; i++) {                                                                  \
       row[i] = a + i * ad;                                                                         \
       for (int w = 0; w < W; w++) acc[i][w] = (vector){0};                                         \
+      __builtin_prefetch(c + i * ldc, 1);                                                          \
     }                                                                                              \
     for (int64_t k = 0, at = 0; k < depth; k++, at += ar, b += bd) {                               \
       vector bv[2];                                                                                \
