@@ -44,13 +44,14 @@ end
 local function pairs_of(bench, steps, ours, theirs)
   local median = require("frame.bench").median
   local mine, other, ratio = {}, {}, {}
-  local warm = math.ceil(steps / 2)
+  local function rested(f) -- OpenMP's threads spin a while; and a core that slept begins slowly
+    os.execute("sleep 0.02")
+    f(math.ceil(steps / 2))
+    return f(steps)
+  end
   for i = 1, math.max(PAIRS, bench.runs) do
-    os.execute("sleep 0.02") -- until OpenMP's threads no longer spin
-    ours(warm)
-    mine[i] = ours(steps)
-    theirs(warm)
-    other[i] = theirs(steps)
+    mine[i] = rested(ours)
+    other[i] = rested(theirs)
     ratio[i] = other[i] / mine[i]
   end
   return { unit = "µs", ours = median(mine) * 1e6, peer = median(other) * 1e6,
