@@ -11,8 +11,12 @@
 
 /* -- where modules are -- */
 
+static char *roots[2]; /* folders of mlua's own modules */
+
 /* Puts the folder's modules before those that package.path has. */
 static void prepend(lua_State *L, const char *folder) {
+  char **root = roots[0] ? &roots[1] : &roots[0];
+  *root = strdup(folder);
   lua_getglobal(L, "package");
   lua_getfield(L, -1, "path");
   lua_pushfstring(L, "%s/?.lua;%s/?/init.lua;%s", folder, folder, lua_tostring(L, -1));
@@ -24,7 +28,8 @@ static void prepend(lua_State *L, const char *folder) {
  * Relative to this executable, so that either tree can be moved:
  *   a build tree   DIR/mlua, DIR/libmlua.so, DIR/lua (generated), DIR/source -> the source tree
  *   an installed   PREFIX/bin/mlua, PREFIX/lib/libmlua.so, PREFIX/share/mlua/lua
- * The library is found by mlua.ffi, relative to itself.
+ * Compiled modules are in DIR/compiled or PREFIX/share/mlua/compiled. The library is found by
+ * mlua.ffi, relative to itself.
  */
 static void find_modules(lua_State *L) {
   char dir[PATH_MAX], path[PATH_MAX + 32], source[PATH_MAX];
@@ -38,14 +43,16 @@ static void find_modules(lua_State *L) {
   if (realpath(path, source)) {
     prepend(L, lua_pushfstring(L, "%s/lua", dir));
     prepend(L, lua_pushfstring(L, "%s/lua", source));
-    lua_pop(L, 2);
+    host_open_compiled(lua_pushfstring(L, "%s/compiled", dir));
+    lua_pop(L, 3);
     return;
   }
   slash = strrchr(dir, '/');
   if (!slash) return;
   *slash = 0;
   prepend(L, lua_pushfstring(L, "%s/share/mlua/lua", dir));
-  lua_pop(L, 1);
+  host_open_compiled(lua_pushfstring(L, "%s/share/mlua/compiled", dir));
+  lua_pop(L, 2);
 }
 
 /* -- loading: source text only, bytecode could do anything -- */
@@ -133,6 +140,16 @@ static int lua_dofile_(lua_State *L) {
   return lua_gettop(L) - 1;
 }
 
+/* One of mlua's own modules, if it is compiled. */
+static bool load_own(lua_State *L, const char *path) {
+  for (int i = 0; i < 2 && roots[i]; i++) {
+    size_t n = strlen(roots[i]);
+    if (strncmp(path, roots[i], n) == 0 && path[n] == '/')
+      return host_load_compiled(L, path + n + 1, path);
+  }
+  return false;
+}
+
 /* require's searcher along package.path (upvalue 1 is `package`). */
 static int search_lua(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
@@ -144,7 +161,7 @@ static int search_lua(lua_State *L) {
   if (lua_isnil(L, -2)) return 1; /* the files that were tried */
   lua_pop(L, 1);
   const char *path = lua_tostring(L, -1);
-  if (!host_load_file(L, path)) return 1;
+  if (load_own(L, path) || !host_load_file(L, path)) return 1;
   return luaL_error(L, "error loading module '%s' from file '%s':\n\t%s", name, path,
                     lua_tostring(L, -1));
 }

@@ -5,6 +5,7 @@
  *   call.c       protected calls, tracebacks, what an error prints
  *   interrupt.c  Ctrl-C while Lua runs
  *   env.c        the Lua environment: where modules are, text-only loading, os.exit
+ *   compiled.c   mlua's own modules, as bytecode
  *   repl.c       the interactive prompt; what a line means is Lua's business (mlua.repl)
  *   line.c       lines from a terminal or a stream, with history and completion
  *   banner.c     what this program and machine are
@@ -44,6 +45,14 @@ int host_load_file(lua_State *L, const char *path);
 int host_load_string(lua_State *L, const char *chunk, size_t size, const char *name);
 /* Flushes standard output: what could not be written turns status 0 into 1. */
 int host_flush(int status);
+
+/* -- compiled.c -- */
+
+/* Takes modules from there, if it was made for this LuaJIT; else from their sources. */
+void host_open_compiled(const char *path);
+/* Pushes the module's chunk, if it is there and its source, at `path`, is still the same. name: the
+ * path below its root. */
+bool host_load_compiled(lua_State *L, const char *name, const char *path);
 
 /* -- interrupt.c -- */
 
