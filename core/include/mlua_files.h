@@ -21,6 +21,8 @@ void ml_sha256(char *hex, const void *data, int64_t n);
 /* Of a regular file's bytes; *size, their number, may be NULL. */
 ml_err ml_sha256_file(char *hex, int64_t *size, const char *path);
 
+/* The first 13 digits of 64: 52 bits, as a whole number that a double holds. */
+double ml_digest_key(const char *hex);
 /* Whether `seal`, of n bytes, is `id`, of 64, and after it the first 16 digits of the digest of the
  * id and `text` in one. */
 bool ml_sealed(const char *seal, int64_t n, const char *id, const char *text, int64_t n_text);
@@ -52,6 +54,11 @@ ml_err ml_folder_open(int *fd, const char *path);
 ml_err ml_objects_look(int fd, const char *text, int64_t n, int64_t *line, int64_t *size);
 /* Whether all are there, by all threads: for thousands of lines. */
 bool ml_objects_there(int fd, const char *text, int64_t n);
+/* The same by a thread of its own, while the caller goes on; the text is copied. NULL: there is but
+ * one thread, or no memory. What begins must end once. */
+typedef struct ml_look ml_look;
+ml_look *ml_look_begin(int fd, const char *text, int64_t n);
+bool ml_look_end(ml_look *look);
 
 /*
  * -- many durable files at once --

@@ -3,7 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -116,6 +119,40 @@ bool ml_objects_there(int fd, const char *text, int64_t n) {
   many m = {.fd = fd, .text = text, .n = n};
   ml_parallel(n, 1 << 14, look_part, &m);
   return !atomic_load(&m.missing);
+}
+
+struct ml_look {
+  many m;
+  pthread_t thread;
+  char text[];
+};
+
+static void *look_aside(void *arg) {
+  ml_look *l = arg;
+  look_part(&l->m, 0, l->m.n);
+  return NULL;
+}
+
+ml_look *ml_look_begin(int fd, const char *text, int64_t n) {
+  ml_look *l = ml_threads() > 1 ? malloc(sizeof *l + (size_t)n) : NULL;
+  if (!l) return NULL;
+  memcpy(l->text, text, (size_t)n);
+  l->m = (many){.fd = fd, .text = l->text, .n = n};
+  sigset_t all, before; /* signals are the main thread's */
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int err = pthread_create(&l->thread, NULL, look_aside, l);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (!err) return l;
+  free(l);
+  return NULL;
+}
+
+bool ml_look_end(ml_look *l) {
+  pthread_join(l->thread, NULL);
+  bool there = !atomic_load(&l->m.missing);
+  free(l);
+  return there;
 }
 
 /* -- locks -- */

@@ -28,6 +28,13 @@ void ml_sha256(char *hex, const void *data, int64_t n) {
   finish(hex, &c);
 }
 
+double ml_digest_key(const char *hex) {
+  uint64_t key = 0;
+  for (int i = 0; i < 13; i++)
+    key = key << 4 | (uint64_t)(hex[i] <= '9' ? hex[i] - '0' : hex[i] - 'a' + 10);
+  return (double)key;
+}
+
 bool ml_sealed(const char *seal, int64_t n, const char *id, const char *text, int64_t n_text) {
   struct sha256_ctx c;
   char hex[64];

@@ -250,12 +250,13 @@ function Store:look(text)
   return self.objects:look(text)
 end
 
---- The same of many texts at once, without saying which is not.
+--- The same of many texts at once, by a thread while the caller goes on.
 -- @tparam {string,...} texts
--- @treturn boolean
-function Store:there(texts)
-  if #texts == 0 then return true end
-  return self:look(texts[1]) and self.objects:there(table.concat(texts))
+-- @treturn function  waits; whether all are there, without saying which is not
+function Store:look_ahead(texts)
+  if #texts == 0 then return function() return true end end
+  if not self:look(texts[1]) then return function() return false end end
+  return self.objects:look_ahead(table.concat(texts))
 end
 
 --- Whether an object is there, with its size; all its bytes are read with `whole`.

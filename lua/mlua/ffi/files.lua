@@ -144,6 +144,16 @@ end
 -- @treturn boolean
 function Objects:there(texts) return C.ml_objects_there(self.fd, texts, #texts) end
 
+--- The same, by a thread while the caller goes on.
+-- @tparam string texts
+-- @treturn function  waits; gives what `there` does
+function Objects:look_ahead(texts)
+  local look = C.ml_look_begin(self.fd, texts, #texts)
+  if look == nil then return function() return self:there(texts) end end
+  look = ffi.gc(look, C.ml_look_end)
+  return function() return C.ml_look_end(ffi.gc(look, nil)) end
+end
+
 -- -- locks --
 
 local Locks = {}

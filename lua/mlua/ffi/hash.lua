@@ -47,6 +47,14 @@ function hash.lines(list, n)
   return string_of(hex, 64)
 end
 
+--- The first 52 bits of a digest, as a number.
+-- @tparam string digest  64 hexadecimal digits
+-- @treturn number
+function hash.key(digest)
+  check.arg_at(2, #digest == 64, 1, "key", "expected 64 digits, got %d", #digest)
+  return C.ml_digest_key(digest)
+end
+
 --- Whether a text is the one that was sealed under an identity (core/include/mlua_files.h).
 -- @param seal        a string, or a pointer
 -- @tparam number n   its bytes

@@ -106,6 +106,8 @@ local function forced(options, node)
   return options.force == true or options.force and options.force[node._task.name]
 end
 
+local MANY, AHEAD = 256, 1024 -- nodes whose objects are looked at together; by one thread
+
 --- Judge one node whose inputs have been judged.
 -- @treturn table  state: status ("ready", "memory", "run", "after", "absent"), id, text, why
 function Plan:judge(node)
@@ -135,8 +137,12 @@ function Plan:judge(node)
   local text = results and results:get(id)
   if not text then return { status = "run", id = id, why = { "new" } } end
   local texts = self.unseen
-  if texts and not text:find("\tfo[lu]", 1) then -- neither a folder nor what was found
+  if texts and not text:find("\tfo", 1, true) then -- neither a folder nor what was found
     texts[#texts + 1] = text
+    if #texts == AHEAD then
+      self.looks[#self.looks + 1] = self.store:look_ahead(texts)
+      self.unseen = {}
+    end
     return { status = "ready", id = id, text = text }
   end
   local ok, name, what = whole(self.store, text, self.options.verify)
@@ -164,10 +170,19 @@ local function need_memory(plan)
   end
 end
 
-local MANY = 256
-
 local function judge_all(plan)
   for _, node in ipairs(plan.order) do plan.states[node] = plan:judge(node) end
+end
+
+-- All nodes, whose objects are looked at meanwhile; whether all are there.
+local function judge_ahead(plan)
+  plan.unseen, plan.looks = {}, {}
+  local ok, why = pcall(judge_all, plan)
+  local there = plan.store:look_ahead(plan.unseen)()
+  for _, look in ipairs(plan.looks) do there = look() and there end
+  plan.unseen, plan.looks = nil, nil
+  if not ok then error(why, 0) end
+  return there
 end
 
 -- Values that were given for one task must have found it.
@@ -218,13 +233,12 @@ function M.new(roots, store, options)
   store:defer(true)
   -- Objects of many nodes are looked at together; should one be missing, each by itself.
   local many = #plan.order > MANY and not plan.options.verify and not next(store.known)
-  plan.unseen = many and {} or nil
-  local ok, why = pcall(judge_all, plan)
-  if ok and many and not store:there(plan.unseen) then
-    plan.unseen, plan.states = nil, {}
+  local ok, why = true, nil
+  if many then ok, why = pcall(judge_ahead, plan) end
+  if ok and not (many and why) then
+    plan.states = {}
     ok, why = pcall(judge_all, plan)
   end
-  plan.unseen = nil
   if plan.results then plan.results.db:exec "commit" end
   store:defer(false)
   if not ok then error(why, 0) end

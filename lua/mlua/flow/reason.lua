@@ -76,7 +76,7 @@ local function of_change(plan, node)
     if #changes > 1 then parts[1] = parts[1] .. (" and %d more"):format(#changes - 1) end
   end
   for _, change in ipairs(changed_params(plan, node, earlier)) do
-    local origin = node._origins and node._origins[change[1]]
+    local origin = node._origins[change[1]]
     if change[4].param.kind.name == "file" then
       parts[#parts + 1] = ("%s: the file's contents changed"):format(change[1])
     else

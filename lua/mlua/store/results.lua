@@ -68,10 +68,7 @@ function M.open(path)
   return setmetatable({ db = db, look = look }, Results)
 end
 
--- 52 bits: a double holds them.
-local function key_of(id)
-  return tonumber(id:sub(1, 13), 16)
-end
+local key_of = hash.key
 
 local function seal(id, outputs)
   return id .. hash.sha256(id .. outputs):sub(1, 16)

@@ -171,19 +171,46 @@ local function intern(class, values, context, origins)
   for i = 1, #list do
     local value = values[list[i].name]
     local kind = type(value)
-    local words = kind == "string" and value or M.value_text(value)
-    key[i + 1] = kind == "string" and #words .. ":" .. words or words
+    if kind == "string" then key[i + 1] = #value .. ":" .. value
+    elseif kind == "number" and value % 1 == 0 and value > -2 ^ 31 and value < 2 ^ 31 then
+      key[i + 1] = value
+    else key[i + 1] = M.value_text(value) end
   end
   key[#list + 2] = mark_of(class, context)
   key = table.concat(key, "\31", 1, #list + 2)
   local known = nodes[key]
   if known and known._task == class then return known end
   local node = setmetatable({ _task = class, _values = values, _context = context, _key = key,
-                              _origins = origins or false, _inputs = false, _shape = false,
+                              _origins = origins, _inputs = false, _shape = false,
                               _round = false },
     metatable(class))
   nodes[key] = node
   return node
+end
+
+-- Where values come from, by name: tables that never change, shared by all nodes that have the same.
+local NO_ORIGINS = {}
+local with_one_more = {}
+
+local function with_origin(origins, name, origin)
+  local by_name = with_one_more[origins]
+  if not by_name then
+    by_name = {}
+    with_one_more[origins] = by_name
+  end
+  local by_origin = by_name[name]
+  if not by_origin then
+    by_origin = {}
+    by_name[name] = by_origin
+  end
+  local more = by_origin[origin]
+  if not more then
+    more = {}
+    for key, value in pairs(origins) do more[key] = value end
+    more[name] = origin
+    by_origin[origin] = more
+  end
+  return more
 end
 
 local function checked_value(class, entry, value, name)
@@ -195,21 +222,22 @@ end
 -- A task as `parent` requires it: pinned values, those for it alone, the parent's, those given for
 -- all, defaults.
 local function required(class, context, parent, pins, under)
-  local values, origins = {}, nil
+  local values, origins = {}, NO_ORIGINS
   local list = class:parameters().list
   local single, given = context.single, context.given
   local of_parent = parent and parent._task:parameters().by
+  local setter = "set by " .. (parent and parent._task.name or "a task")
   for i = 1, #list do
     local entry = list[i]
     local name = entry.name
     local value, origin = pins[name], nil
     if value ~= nil then
       value = checked_value(class, entry, value, name)
-      origin = "set by " .. (parent and parent._task.name or "a task")
+      origin = setter
     else
       local own = context.unused and class.name .. "." .. name
       local theirs = under and under .. "." .. name or name
-      local pinned = parent and parent._origins and parent._origins[theirs]
+      local pinned = parent and parent._origins[theirs]
       if own and single[own] ~= nil and not (pinned and pinned:find "^set by ") then
         value, origin = checked_value(class, entry, single[own], own), context.origins[own]
         context.used = context.used or {}
@@ -217,7 +245,7 @@ local function required(class, context, parent, pins, under)
       else
         if of_parent and of_parent[theirs] then
           value = parent._values[theirs]
-          origin = parent._origins and parent._origins[theirs]
+          origin = parent._origins[theirs]
         elseif given[name] ~= nil then
           value, origin = checked_value(class, entry, given[name], name), context.origins[name]
         else
@@ -226,10 +254,7 @@ local function required(class, context, parent, pins, under)
       end
     end
     values[name] = value
-    if origin then
-      origins = origins or {}
-      origins[name] = origin
-    end
+    if origin then origins = with_origin(origins, name, origin) end
     if value == nil and entry.param.required then
       fail.usage("%s: %s: required", class.name, name)
     end
@@ -308,6 +333,8 @@ local function called(class, node)
   return inputs, shape
 end
 
+local NO_INPUTS = {}
+
 --- What a node requires, found at the first call: a list of { key, node }, and the shape in which
 -- run gets them: none, one, list or named.
 -- @tparam Node node
@@ -317,10 +344,11 @@ function M.expand(node)
     return node._inputs
   end
   local class = node._task
-  local inputs, shape = {}, class.shape
+  local inputs, shape = NO_INPUTS, class.shape
   if class.require_function then
     inputs, shape = called(class, node)
-  else
+  elseif #class.edges > 0 then
+    inputs = {}
     for i, edge in ipairs(class.edges) do
       inputs[i] = { key = edge.key,
                     node = required(edge.task, node._context, node, edge.pins, edge.under) }
@@ -338,38 +366,43 @@ local DEEPEST = 2e5 -- tasks that stand one on another
 -- @raise a line that names the path, where there is a cycle
 function M.graph(roots)
   local order, state, stack, classes = {}, {}, {}, {}
+  local function finish(node)
+    state[node] = "done"
+    order[#order + 1] = node
+    local class = node._task
+    local known = classes[class.name]
+    if not known then
+      classes[class.name] = class
+    elseif known ~= class then
+      fail.usage("two tasks are named '%s': %s and %s", class.name, known.place, class.place)
+    end
+  end
+  local function begin(node)
+    local inputs = M.expand(node)
+    if #inputs == 0 then return finish(node) end
+    state[node] = "open"
+    stack[#stack + 1] = { node, inputs, 0 }
+  end
   for _, root in ipairs(roots) do
-    if not state[root] then
-      stack[1] = { root, M.expand(root), 0 }
-      state[root] = "open"
-      while #stack > 0 do
-        local top = stack[#stack]
-        top[3] = top[3] + 1
-        local input = top[2][top[3]]
-        if not input then
-          state[top[1]] = "done"
-          order[#order + 1] = top[1]
-          stack[#stack] = nil
-          local class = top[1]._task
-          local known = classes[class.name]
-          if not known then
-            classes[class.name] = class
-          elseif known ~= class then
-            fail.usage("two tasks are named '%s': %s and %s", class.name, known.place, class.place)
-          end
-        elseif state[input.node] == "open" then
-          local path = {}
-          for _, item in ipairs(stack) do path[#path + 1] = tostring(item[1]) end
-          path[#path + 1] = tostring(input.node)
-          while path[1] ~= path[#path] do table.remove(path, 1) end
-          fail.usage("%s: a cycle of tasks: %s", input.node._task.place, table.concat(path, " → "))
-        elseif not state[input.node] then
-          state[input.node] = "open"
-          stack[#stack + 1] = { input.node, M.expand(input.node), 0 }
-          if #stack > DEEPEST then
-            fail.usage("%s: requirements without an end: %s → %s → %s → …", root._task.place,
-              tostring(stack[1][1]), tostring(stack[2][1]), tostring(stack[3][1]))
-          end
+    if not state[root] then begin(root) end
+    while #stack > 0 do
+      local top = stack[#stack]
+      top[3] = top[3] + 1
+      local input = top[2][top[3]]
+      if not input then
+        stack[#stack] = nil
+        finish(top[1])
+      elseif state[input.node] == "open" then
+        local path = {}
+        for _, item in ipairs(stack) do path[#path + 1] = tostring(item[1]) end
+        path[#path + 1] = tostring(input.node)
+        while path[1] ~= path[#path] do table.remove(path, 1) end
+        fail.usage("%s: a cycle of tasks: %s", input.node._task.place, table.concat(path, " → "))
+      elseif not state[input.node] then
+        begin(input.node)
+        if #stack > DEEPEST then
+          fail.usage("%s: requirements without an end: %s → %s → %s → …", root._task.place,
+            tostring(stack[1][1]), tostring(stack[2][1]), tostring(stack[3][1]))
         end
       end
     end
