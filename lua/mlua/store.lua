@@ -294,11 +294,8 @@ end
 
 -- -- folders: a listing that names an object for each file -------------------------------------
 
---- Take a folder over: its files, and a listing of them, which stands for it.
--- @tparam string path
--- @treturn string  digest of the listing
--- @treturn number  its bytes
-function Store:adopt_folder(path)
+-- The listing of a folder, whose files `digest_of` takes: path → digest, bytes; or nil, message.
+local function listed(path, digest_of)
   local lines, lfs = {}, require "lfs"
   local function walk(folder, prefix)
     local names, why = files.list(folder)
@@ -311,9 +308,9 @@ function Store:adopt_folder(path)
         local ok, problem = walk(at, prefix .. name .. "/")
         if not ok then return nil, problem end
       elseif mode == "file" then
-        local digest, size = self:adopt(at)
+        local digest, size = digest_of(at)
         if not digest then return nil, size end
-        lines[#lines + 1] = ("%s %d %s"):format(digest, size, prefix .. name)
+        lines[#lines + 1] = ("%s %d %s\n"):format(digest, size, prefix .. name)
       else
         return nil, at .. ": neither a file nor a folder"
       end
@@ -322,11 +319,37 @@ function Store:adopt_folder(path)
   end
   local ok, why = walk(path, "")
   if not ok then return nil, why end
-  local listing = self:scratch()
-  ok, why = require "mlua.format.bytes".put(listing, "mlua folder 1\n" .. table.concat(lines, "\n")
-    .. (#lines > 0 and "\n" or ""))
+  return "mlua folder 1\n" .. table.concat(lines)
+end
+
+--- Take a folder over: its files, and a listing of them, which stands for it.
+-- @tparam string path
+-- @treturn string  digest of the listing
+-- @treturn number  its bytes
+function Store:adopt_folder(path)
+  local text, why = listed(path, function(file) return self:adopt(file) end)
+  if not text then return nil, why end
+  local listing, ok = self:scratch(), nil
+  ok, why = require "mlua.format.bytes".put(listing, text)
   if not ok then return nil, why end
   return self:adopt(listing)
+end
+
+--- The digest that a folder's listing would have; it stays where it is.
+-- @tparam string path
+-- @treturn string  64 hexadecimal digits; or nil, message
+-- @treturn number  bytes of its files
+function Store:folder_digest(path)
+  local total = 0
+  local text, why = listed(path, function(file)
+    local digest, problem = self:file_digest(file)
+    if not digest then return nil, problem end
+    local size = files.size(file)
+    total = total + size
+    return digest, size
+  end)
+  if not text then return nil, why end
+  return hash.sha256(text), total
 end
 
 --- What a listing names.

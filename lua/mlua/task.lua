@@ -143,7 +143,8 @@ end
 --     inherits    tasks whose parameters are this one's, where requires is a function
 --     outputs     names, or formats by name; none: run returns the one output itself
 --     run         function(self, input) → the outputs by name
---     external    in place of run: function(self) → paths by name, of files made elsewhere
+--     external    in place of run: function(self) → paths by name, of files or folders made
+--                 elsewhere
 --     doc         a sentence, for help
 --     priority    0; where several could run, the higher first
 --     resources   what it takes while it runs: { gpu = 1, memory = "4G" }

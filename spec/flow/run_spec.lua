@@ -219,6 +219,30 @@ describe("a flow", function()
     assert.equal(3, Rows():run():output())
   end)
 
+  it("takes a folder that is made elsewhere by the contents of all its files", function()
+    local folder = dir .. "/images"
+    local Images = ml.task("Images", { external = function() return folder end })
+    local Bytes = ml.task("Bytes", { requires = Images, run = function(_, path)
+      count "Bytes"
+      local one, two = files.read(path .. "/a.txt"), files.read(path .. "/deep/b.txt")
+      return (one or "") .. (two or "")
+    end })
+    local ok, e = pcall(flow.run, Bytes())
+    assert.is_false(ok)
+    assert.equal("Images: " .. folder .. ": no such file (made elsewhere)", e.user_error)
+    assert(os.execute(("mkdir -p '%s/deep'"):format(folder)) == 0)
+    files.write(folder .. "/a.txt", "one")
+    files.write(folder .. "/deep/b.txt", "two")
+    assert.equal("onetwo", Bytes():run():output())
+    Bytes():run()
+    assert.same({ Bytes = 1 }, counted())
+    files.write(folder .. "/deep/b.txt", "2")
+    assert.equal("one2", Bytes():run():output())
+    files.write(folder .. "/c.txt", "more") -- another file, too
+    Bytes():run()
+    assert.same({ Bytes = 2 }, counted())
+  end)
+
   it("runs what lives in memory only where something that runs needs it", function()
     local Big = ml.task("Big", { outputs = "memory", params = { n = param.int { 3 } },
                                  run = function(self)

@@ -83,7 +83,7 @@ local function memory_text(node, id)
   return table.concat(text)
 end
 
--- What an external task's files hold; nil and why where one is not there.
+-- What an external task's files and folders hold; nil and why where one is not there.
 local function external_text(node, store)
   local paths = node._task.external(node)
   if node._task.outputs.single and type(paths) == "string" then paths = { output = paths } end
@@ -94,10 +94,13 @@ local function external_text(node, store)
       require "mlua.fail".usage("%s: external: expected a path for '%s'", node._task.name,
         output[1])
     end
-    local digest, why = store:file_digest(path)
+    local files, format = require "mlua.ffi.files", output[2]
+    local folder = (format or "folder") == "folder" and files.look(path) == "folder"
+    if format == "folder" and not folder then return nil, path .. ": no such folder" end
+    local digest, why = store[folder and "folder_digest" or "file_digest"](store, path)
     if not digest then return nil, why end
-    local size = require "mlua.ffi.files".size(path)
-    text[i] = outputs.line(output[1], output[2] or "file", digest, size)
+    local size = folder and why or files.size(path)
+    text[i] = outputs.line(output[1], folder and "folder" or format or "file", digest, size)
   end
   return table.concat(text), paths
 end
