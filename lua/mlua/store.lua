@@ -329,7 +329,7 @@ end
 function Store:adopt_folder(path)
   local text, why = listed(path, function(file) return self:adopt(file) end)
   if not text then return nil, why end
-  local listing, ok = self:scratch(), nil
+  local listing, ok = self:scratch()
   ok, why = require "mlua.format.bytes".put(listing, text)
   if not ok then return nil, why end
   return self:adopt(listing)

@@ -188,7 +188,7 @@ local function intern(class, values, context, origins)
   return node
 end
 
--- Where values come from, by name: tables that never change, shared by all nodes that have the same.
+-- Where values come from, by name: tables that never change, one for all nodes that have the same.
 local NO_ORIGINS = {}
 local with_one_more = {}
 
