@@ -329,9 +329,9 @@ end
 function Store:adopt_folder(path)
   local text, why = listed(path, function(file) return self:adopt(file) end)
   if not text then return nil, why end
-  local listing, ok = self:scratch()
-  ok, why = require "mlua.format.bytes".put(listing, text)
-  if not ok then return nil, why end
+  local listing = self:scratch()
+  local ok, problem = require "mlua.format.bytes".put(listing, text)
+  if not ok then return nil, problem end
   return self:adopt(listing)
 end
 
