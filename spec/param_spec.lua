@@ -337,6 +337,8 @@ Training:
   --words TEXT,…         (default a,b)
 
 Help:
+  --config FILE          values from a file in YAML (several: the later
+                         first); options given here come before them
   -h, --help             print this and end
 ]], spec:help(72))
     end)

@@ -24,7 +24,7 @@ local o = param.spec({
   python = param.string { optional = true, meta = "PATH",
     doc = "interpreter with PyTorch (default: MLUA_PEER_PYTHON, or /usr/bin/python3)" },
 }, {
-  name = "tools/compare-census",
+  config = false, name = "tools/compare-census",
   doc = "Trains mlua and PyTorch alike on census rows, and compares test AUC and log loss.",
 }):main(arg)
 

@@ -1,4 +1,6 @@
---- The command line of a spec: one pass, one message for the first mistake.
+--- The command line of a spec: one message for the first mistake; and the files that `--config`
+-- names, all of whose mistakes are told. What the command line says comes before what files say, a
+-- later file before an earlier one.
 -- @module mlua.param.cli
 local spec_module = require "mlua.param.spec"
 local text = require "mlua.text"
@@ -15,7 +17,10 @@ local function spellings(spec, kind, hidden)
       for _, alias in ipairs(entry.aliases) do list[#list + 1] = alias:gsub("_", "-") end
     end
   end
-  if not kind and not hidden then list[#list + 1] = "help" end
+  if not kind and not hidden then
+    list[#list + 1] = "help"
+    if spec:takes_files() then list[#list + 1] = "config" end
+  end
   return list
 end
 
@@ -46,12 +51,12 @@ local function find(spec, word)
   if entry and entry.param.kind.name == "bool" then return entry, true end
 end
 
--- An alias may stand for other values too: `implied[name] = { value, written }`.
-local function convert(entry, value, written, implied)
+-- An alias may stand for other values too: `implied` gets { name, value, written, from }.
+local function convert(entry, value, written, implied, from)
   if not entry.convert then return value end
   local converted, problem = entry.convert(value)
   if type(problem) == "table" then
-    for name, other in pairs(problem) do implied[#implied + 1] = { name, other, written } end
+    for name, other in pairs(problem) do implied[#implied + 1] = { name, other, written, from } end
   elseif converted == nil and problem then
     return nil, problem
   end
@@ -66,21 +71,23 @@ local function wanted(entry)
   return p.length and p.kind.meta or p.kind.one or "a " .. p.kind.name
 end
 
+local LINE = "command line"
+
 local function set(values, name, value, word, written)
-  local ok, problem = spec_module.set(values, name, value, "command line", written)
+  local ok, problem = spec_module.set(values, name, value, LINE, written)
   -- The message names the option as it was spelt.
   return ok, problem and word .. problem:sub(#name + 1)
 end
 
 local function apply_implied(spec, values, implied)
   for _, item in ipairs(implied) do
-    local name, value, written = item[1], item[2], item[3]
+    local name, value, written, source = unpack(item)
     local p = spec.by[name].param
     local from, other = spec_module.origin(values, name)
-    if from == "default" then
-      local ok, problem = spec_module.set(values, name, value, "command line", written)
+    if from == "default" or source == LINE and from ~= LINE then
+      local ok, problem = spec_module.set(values, name, value, source, written)
       if not ok then return ("%s: %s"):format(written, problem) end
-    elseif p:show(rawget(values, name)) ~= p:show(value) then
+    elseif (source == LINE) == (from == LINE) and p:show(rawget(values, name)) ~= p:show(value) then
       return ("%s means --%s %s, but %s was given"):format(written, name:gsub("_", "-"),
         p:show(value), other or p:show(rawget(values, name)))
     end
@@ -96,8 +103,34 @@ local function check_arguments(spec, rest)
   end
 end
 
+-- Sets what the files say that --config names; a message with all their mistakes.
+local function read_files(spec, values, args, implied)
+  local mistakes = {}
+  local function set_from(entry, value, from, written)
+    local converted, problem = convert(entry, value, written, implied, from)
+    if problem and type(problem) ~= "table" then return nil, problem end
+    if converted == nil then return true end
+    local ok
+    ok, problem = spec_module.set(values, entry.name, converted, from, written)
+    return ok, problem and problem:sub(#entry.name + 3)
+  end
+  for i, word in ipairs(args) do
+    if word == "--" then break end
+    local path = word:match "^%-%-config=(.*)$" or word == "--config" and args[i + 1]
+    if path then
+      local config = require "mlua.config"
+      local root, problems = config.read(path)
+      if root then problems = config.apply(spec, root, path, set_from) end
+      for _, problem in ipairs(problems) do mistakes[#mistakes + 1] = problem end
+    end
+  end
+  return mistakes[1] and table.concat(mistakes, "\n")
+end
+
 function M.read(spec, args, missing)
   local values, rest, implied = spec:defaults(), {}, {}
+  local files = spec:takes_files()
+  local mistaken = files and read_files(spec, values, args, implied)
   local i, n, options = 1, #args, true
   while i <= n do
     local word = args[i]
@@ -108,6 +141,10 @@ function M.read(spec, args, missing)
       options = false
     elseif word == "-h" or word == "--help" then
       return nil, "help"
+    elseif files and (word == "--config" or word:find "^%-%-config=") then
+      local path = word:match "=(.*)$" or args[i]
+      if not path or path == "" or is_option(path) then return nil, "--config: expected a file" end
+      if word == "--config" then i = i + 1 end
     else
       local name, given = word:match("^(%-%-[^=]+)=(.*)$")
       name = name or word
@@ -138,7 +175,7 @@ function M.read(spec, args, missing)
         end
       end
       local written = given and name .. " " .. given or name
-      value, problem = convert(entry, value, written, implied)
+      value, problem = convert(entry, value, written, implied, LINE)
       if problem and type(problem) ~= "table" then
         return nil, ("%s: %s"):format(name, problem)
       end
@@ -149,7 +186,7 @@ function M.read(spec, args, missing)
       end
     end
   end
-  local problem = apply_implied(spec, values, implied) or check_arguments(spec, rest)
+  local problem = mistaken or apply_implied(spec, values, implied) or check_arguments(spec, rest)
   if problem then return nil, problem end
   local absent = missing(spec, values)
   if absent then return nil, ("missing option --%s"):format((absent:gsub("_", "-"))) end

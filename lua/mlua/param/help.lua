@@ -80,6 +80,10 @@ function M.render(spec, width)
   end
   order[#order + 1] = "Help"
   groups.Help = { { "-h, --help", "print this and end" } }
+  if spec:takes_files() then
+    table.insert(groups.Help, 1, { "--config FILE", "values from a file in YAML (several: the "
+      .. "later first); options given here come before them" })
+  end
   column = math.max(column, 10) + 4
 
   for _, title in ipairs(order) do

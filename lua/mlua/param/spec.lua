@@ -55,6 +55,7 @@ function M.new(entries, info)
   local spec = setmetatable({
     list = {}, by = {}, flags = {}, shorts = {}, sections = {}, source = entries,
     name = info.name, doc = info.doc, arguments = info.arguments, notes = info.notes,
+    config = info.config,
   }, Spec)
   collect(spec.list, entries, "")
   table.sort(spec.list, function(a, b) return a.param.order < b.param.order end)
@@ -188,6 +189,12 @@ end
 -- @treturn ?Param
 function Spec:param(name)
   return self.by[name] and self.by[name].param
+end
+
+--- Whether `--config FILE` gives it values: not where it says no, or has an option of that name.
+-- @treturn boolean
+function Spec:takes_files()
+  return self.config ~= false and not self.flags.config
 end
 
 --- Read a command line: `--name value`, `--name=value`, `--flag`, `--no-flag`, `-s value`, `--`.

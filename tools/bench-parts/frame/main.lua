@@ -43,7 +43,7 @@ local spec = param.spec({
   python = param.string { optional = true, meta = "PATH",
     doc = "interpreter of the peer (default: MLUA_PEER_PYTHON, or /usr/bin/python3)" },
 }, {
-  name = "tools/bench",
+  config = false, name = "tools/bench",
   doc = "Times mlua on work of known size, beside PyTorch and the machine's bound.",
   arguments = { "NAME…", min = 0 },
 })
