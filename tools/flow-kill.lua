@@ -28,7 +28,8 @@ local spec = param.spec({
   seed = param.int { os.time() % 100000, min = 0, doc = "of the moments" },
   keep = param.bool { doc = "keep the folder of stores" },
 }, {
-  config = false, name = "tools/flow-kill", doc = "Kills flows at random moments, or runs many at once.",
+  config = false, name = "tools/flow-kill",
+  doc = "Kills flows at random moments, or runs many at once.",
   arguments = { "KILLS", min = 0, max = 1 },
 })
 

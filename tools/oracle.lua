@@ -225,7 +225,8 @@ local options, files = param.spec({
     doc = "largest max|a - b| / max|b| of a tensor that counts as equal" },
   all = param.bool { doc = "print every tensor's difference" },
 }, {
-  config = false, name = "tools/oracle", doc = "Repeats recorded runs of the public DLRM with mlua and compares.",
+  config = false, name = "tools/oracle",
+  doc = "Repeats recorded runs of the public DLRM with mlua and compares.",
   arguments = { "FILE…", min = 1 },
 }):main(arg)
 

@@ -405,8 +405,8 @@ list_kind("strings", "string", "TEXT,…", false)
 --- An ordered set of parameters under names. See mlua.param.spec.
 -- @tparam table entries  name → parameter; or { "name", parameter } pairs, groups, and nested
 --   tables, whose names are joined by dots
--- @tparam ?table info    name (of the program), doc (one sentence), arguments, notes, config (false:
---   takes no `--config FILE`, see mlua.config)
+-- @tparam ?table info    name (of the program), doc (one sentence), arguments, notes, config
+--   (false: takes no `--config FILE`, see mlua.config)
 -- @treturn Spec
 function param.spec(entries, info)
   return require("mlua.param.spec").new(entries, info)

@@ -153,7 +153,8 @@ end
 --- Write the project.
 -- @tparam {string,...} args  its name
 function M.main(args)
-  local spec = param.spec({}, { name = "mlua new", arguments = { "NAME", min = 1, max = 1 }, config = false,
+  local spec = param.spec({}, { name = "mlua new", config = false,
+    arguments = { "NAME", min = 1, max = 1 },
     doc = "Write a small project into a new folder: tasks, configuration, recipe and spec." })
   local _, rest = spec:main(args)
   local name = rest[1]
