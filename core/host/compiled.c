@@ -45,10 +45,13 @@ static facts read_facts(const char **at) {
   return f;
 }
 
+/* Times may have lost their fractions of a second: cmake --install and tar keep none. */
 static bool is_same(const facts *f, const char *path) {
   struct stat st;
-  return stat(path, &st) == 0 && st.st_size == f->size &&
-         (long long)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec == f->time;
+  long long second = 1000000000;
+  if (stat(path, &st) || st.st_size != f->size) return false;
+  long long time = (long long)st.st_mtim.tv_sec * second + st.st_mtim.tv_nsec;
+  return time == f->time || (st.st_mtim.tv_nsec == 0 && time == f->time / second * second);
 }
 
 void host_open_compiled(const char *path) {
@@ -77,7 +80,7 @@ static const char *find(const char *name, const char *path, size_t *size) {
   size_t length = strlen(name);
   for (const char *at = archive; at && at < end;) {
     bool is = strncmp(at, name, length) == 0 && at[length] == '\t';
-    at = strchr(at, '\t');
+    at = memchr(at, '\t', (size_t)(end - at));
     if (!at++) break;
     facts f = read_facts(&at);
     *size = (size_t)number(&at); /* behind the line, now */

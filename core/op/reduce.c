@@ -60,8 +60,8 @@ static void runs(void *ctx, int64_t begin, int64_t end) {
   }
 }
 
-/* Four rows at once, far apart. The last few are read four times over: one row has one result,
- * whichever rows its thread has. */
+/* Four rows at once, far apart: of those left over, some a second time. One row has one result,
+ * whichever rows go with it. */
 static void rows(void *ctx, int64_t begin, int64_t end) {
   call *c = ctx;
   int64_t row = c->j.e.n * c->k->x_size, quarter = (end - begin) / 4;
@@ -69,8 +69,11 @@ static void rows(void *ctx, int64_t begin, int64_t end) {
   char *part = c->j.part;
   for (int64_t i = begin; i < begin + quarter; i++)
     c->k->rows(x + i * row, c->j.e.n, quarter, part + i * c->k->acc_size);
-  for (int64_t i = begin + 4 * quarter; i < end; i++)
-    c->k->rows(x + i * row, c->j.e.n, 0, part + i * c->k->acc_size);
+  int64_t left = begin + 4 * quarter;
+  if (left < end && quarter > 0)
+    c->k->rows(x + (end - 4) * row, c->j.e.n, 1, part + (end - 4) * c->k->acc_size);
+  for (; quarter == 0 && left < end; left++) /* one row, as four */
+    c->k->rows(x + left * row, c->j.e.n, 0, part + left * c->k->acc_size);
 }
 
 static void blocks(void *ctx, int64_t begin, int64_t end) {
@@ -96,8 +99,10 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
   int64_t n = j->e.outer * j->pieces;
   j->part = n <= 64 ? few : malloc((size_t)(n * k->acc_size));
   if (!j->part) return ml_fail(ML_ENOMEM, "out of memory: parts of a reduction");
-  ml_parallel(n, ML_MAX(1, PIECE / ML_MAX(1, ML_MIN(j->e.n, (int64_t)PIECE))),
-              j->e.n < LONG && j->e.outer >= 4 ? rows : runs, &c);
+  int64_t grain = ML_MAX(1, PIECE / ML_MAX(1, ML_MIN(j->e.n, (int64_t)PIECE)));
+  if (j->e.n < LONG && j->e.outer >= 4 && k->x_size > 1)
+    ml_parallel(n, (grain + 3) / 4 * 4, rows, &c);
+  else ml_parallel(n, grain, runs, &c);
   for (int64_t o = 0; o < j->e.outer; o++)
     k->join((char *)j->part + o * j->pieces * k->acc_size, j->pieces, j->y, o);
   if (j->part != few) free(j->part);
@@ -135,8 +140,14 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
     A lane[LANES];                                                                         \
     for (int k = 0; k < LANES; k++) lane[k] = INIT;                                        \
     int64_t steps = n / LANES;                                                             \
-    if (n < LONG) NAME##_streams(x, steps, STREAM, LANES, lane);                           \
-    else NAME##_streams(x, steps, steps *STREAM, STREAM, lane);                            \
+    if (sizeof(T) == 1) { /* bound by the sums: side by side they go faster */             \
+      for (int64_t s = 0; s < steps; s++)                                                  \
+        for (int k = 0; k < LANES; k++) lane[k] = NAME##_step(lane[k], x[s * LANES + k]);  \
+    } else if (n < LONG) {                                                                 \
+      NAME##_streams(x, steps, STREAM, LANES, lane);                                       \
+    } else {                                                                               \
+      NAME##_streams(x, steps, steps *STREAM, STREAM, lane);                               \
+    }                                                                                      \
     for (int64_t i = steps * LANES; i < n; i++)                                            \
       lane[i % LANES] = NAME##_step(lane[i % LANES], x[i]);                                \
     *(A *)out = NAME##_halves(lane, LANES);                                                \

@@ -295,15 +295,21 @@ end
 -- -- folders: a listing that names an object for each file -------------------------------------
 
 -- The listing of a folder, whose files `digest_of` takes: path → digest, bytes; or nil, message.
-local function listed(path, digest_of)
-  local lines, lfs = {}, require "lfs"
+-- follow: links are what they lead to.
+local function listed(path, digest_of, follow)
+  local lines, lfs, above = {}, require "lfs", {}
+  local attributes = follow and lfs.attributes or lfs.symlinkattributes
   local function walk(folder, prefix)
     local names, why = files.list(folder)
     if not names then return nil, why end
+    local facts = lfs.attributes(folder) or {}
+    local own = ("%s:%s"):format(facts.dev, facts.ino)
+    if above[own] then return nil, folder .. ": a link to a folder that it is in" end
+    above[own] = true
     for _, name in ipairs(names) do
       local at = folder .. "/" .. name
       if name:find "[%c]" then return nil, at .. ": a control character in a name" end
-      local mode = lfs.symlinkattributes(at, "mode")
+      local mode = attributes(at, "mode")
       if mode == "directory" then
         local ok, problem = walk(at, prefix .. name .. "/")
         if not ok then return nil, problem end
@@ -315,6 +321,7 @@ local function listed(path, digest_of)
         return nil, at .. ": neither a file nor a folder"
       end
     end
+    above[own] = nil
     return true
   end
   local ok, why = walk(path, "")
@@ -345,9 +352,10 @@ function Store:folder_digest(path)
     local digest, problem = self:file_digest(file)
     if not digest then return nil, problem end
     local size = files.size(file)
+    if not size then return nil, file .. ": the file is gone" end
     total = total + size
     return digest, size
-  end)
+  end, true)
   if not text then return nil, why end
   return hash.sha256(text), total
 end

@@ -200,6 +200,32 @@ describe("a flow", function()
     assert.same({ Found = 1, Part = 1 }, counted())
   end)
 
+  it("sees that what was found while running is gone, however many nodes there are", function()
+    local Part = ml.task("Part", { params = { i = param.int { 1 } },
+                                   run = function(self) return "part " .. self.i end })
+    local Found = ml.task("Found", { params = { i = param.int { 1 } }, run = function(self)
+      return #self:require(Part, { i = self.i })
+    end })
+    for _, n in ipairs { 5, 400 } do -- beyond 256, objects are looked at together
+      local All = ml.task("All", { run = function() return n end, requires = function()
+        local all = {}
+        for i = 1, n do all[i] = Found { i = i } end
+        return all
+      end })
+      flow.run(All())
+      local part = Part { i = 3 }
+      local _, digest = part:output(), nil
+      for path in io.popen(("grep -rlx 'part 3' '%s/objects'"):format(flow.store().dir)):lines() do
+        digest = path
+      end
+      assert(os.remove(digest or "the part's object"))
+      local plan = require "mlua.flow.plan".new({ All() }, flow.store(), {})
+      local counts = plan:count()
+      assert.same({ 1, 1, n - 1 }, { counts.run, counts.after, counts.ready })
+      flow.run(All())
+    end
+  end)
+
   it("takes what is made elsewhere by its contents, and says where it is missing", function()
     local path = dir .. "/log.tsv"
     local Log = ml.task("Log", { outputs = { log = "tsv" },
@@ -241,6 +267,17 @@ describe("a flow", function()
     files.write(folder .. "/c.txt", "more") -- another file, too
     Bytes():run()
     assert.same({ Bytes = 2 }, counted())
+    files.write(dir .. "/elsewhere.txt", "1")
+    assert(os.execute(("ln -s '%s/elsewhere.txt' '%s/link.txt'"):format(dir, folder)) == 0)
+    Bytes():run()
+    files.write(dir .. "/elsewhere.txt", "22") -- where a link leads
+    Bytes():run()
+    assert.same({ Bytes = 2 }, counted())
+    assert(os.execute(("ln -s .. '%s/deep/up'"):format(folder)) == 0)
+    ok, e = pcall(flow.run, Bytes())
+    assert.is_false(ok)
+    assert.equal(("Images: %s/deep/up: a link to a folder that it is in (made elsewhere)")
+      :format(folder), e.user_error)
   end)
 
   it("runs what lives in memory only where something that runs needs it", function()

@@ -40,6 +40,22 @@ describe("cmake --install", function()
     assert.same({ "", "whole\n" }, { got.err, got.out })
   end)
 
+  it("brings the modules compiled, and uses them", function()
+    if os.getenv "ASAN_OPTIONS" or os.getenv "TSAN_OPTIONS" then
+      return pending "a sanitizer's build compiles no modules"
+    end
+    -- What no source could say: a module whose source is broken, of the same size and time.
+    local path = tree .. "/share/mlua/lua/mlua/text.lua"
+    local stamp = folder .. "/stamp"
+    local source = files.read(path)
+    assert.equal(0, process.run({ "touch", "-r", path, stamp }).status)
+    files.write(path, ("?"):rep(#source))
+    assert.equal(0, process.run({ "touch", "-r", stamp, path }).status)
+    local got = installed("-e", "print(require 'mlua.text'.list { 'a', 'b' })")
+    files.write(path, source)
+    assert.same({ "", "a or b\n" }, { got.err, got.out })
+  end)
+
   it("brings the recipes", function()
     assert.truthy(files.exists(tree .. "/share/mlua/recipes/dlrm.lua"))
   end)

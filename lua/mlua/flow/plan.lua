@@ -54,7 +54,7 @@ local function found_changed(plan, node, id)
     local class = require "mlua.task".named(found.task)
     if not class then return found.task end
     local input = node:clone(class, found.values)
-    plan.found = plan.found or setmetatable({ options = {}, done = {},
+    plan.found = plan.found or setmetatable({ options = {}, done = {}, unseen = false,
       states = setmetatable({}, { __index = plan.states }) }, { __index = plan })
     for _, each in ipairs(plan.found.states[input] and {} or node_module.graph { input }) do
       if not plan.found.states[each] then
@@ -239,7 +239,7 @@ function M.new(roots, store, options)
   local ok, why = true, nil
   if many then ok, why = pcall(judge_ahead, plan) end
   if ok and not (many and why) then
-    plan.states = {}
+    plan.states, plan.found = {}, nil
     ok, why = pcall(judge_all, plan)
   end
   if plan.results then plan.results.db:exec "commit" end
