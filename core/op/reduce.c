@@ -19,6 +19,7 @@ enum {
   LANES = 32,
   STREAM = LANES / 4,
   LONG = 1 << 14,
+  MANY = 16, /* rows from which four at once pay, though some are left over */
   BLOCK = 1024,
   PIECE = 1 << 16,
   AHEAD = 1024 /* bytes: the hardware alone reads memory at four fifths of its speed */
@@ -100,7 +101,7 @@ static ml_err reduce(ml_tensor *y, const ml_tensor *x, int64_t axis, const kerne
   j->part = n <= 64 ? few : malloc((size_t)(n * k->acc_size));
   if (!j->part) return ml_fail(ML_ENOMEM, "out of memory: parts of a reduction");
   int64_t grain = ML_MAX(1, PIECE / ML_MAX(1, ML_MIN(j->e.n, (int64_t)PIECE)));
-  if (j->e.n < LONG && j->e.outer >= 4 && k->x_size > 1)
+  if (j->e.n < LONG && j->e.outer >= MANY && k->x_size > 1)
     ml_parallel(n, (grain + 3) / 4 * 4, rows, &c);
   else ml_parallel(n, grain, runs, &c);
   for (int64_t o = 0; o < j->e.outer; o++)

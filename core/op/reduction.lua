@@ -17,6 +17,8 @@ local function reduction(name, doc, o)
       { x = { 2, 3, 17 }, axis = 0, keep = true },
       least == 0 and { x = { 0, 4 }, axis = 1 } or { x = { 1 }, axis = 1 },
       { x = {}, axis = 0 },
+      { x = { 37, 21 }, axis = 2 }, -- four rows at once, and one left over
+      { x = { 18, 5 }, axis = 2, keep = true },
       { x = { 2, 9, 300 }, axis = 2, slow = true },
       { x = { 2, 70000 }, axis = 2, slow = true },
     },
