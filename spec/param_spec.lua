@@ -338,7 +338,8 @@ Training:
 
 Help:
   --config FILE          values from a file in YAML (several: the later
-                         first); options given here come before them
+                         wins); over them, variables (MLUA_LR for --lr),
+                         then options
   -h, --help             print this and end
 ]], spec:help(72))
     end)

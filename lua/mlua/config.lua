@@ -73,8 +73,8 @@ local function value_of(entry, node)
   local p = entry.param
   if entry.convert and node.kind == "scalar" then return node.text end
   if node.kind == "list" and LISTS[p.kind.name] then return of_list(p, node) end
-  local wanted = p.choices and text.list(p.choices) or p.kind.one
-    or LISTS[p.kind.name] and "a list" or "a " .. p.kind.name
+  local wanted = p.choices and text.list(p.choices) or LISTS[p.kind.name] and "a list"
+    or p.kind.one or "a " .. p.kind.name
   if node.kind ~= "scalar" or node.quoted and not WORDS[p.kind.name] then
     return nil, ("expected %s, got %s"):format(wanted, shown(node))
   end

@@ -236,6 +236,57 @@ describe("a configuration file that is mistaken is refused, with the line:", fun
   end)
 end)
 
+describe("values from elsewhere", function()
+  local ffi = require "ffi"
+  ffi.cdef "int setenv(const char *, const char *, int); int unsetenv(const char *);"
+  local names = {}
+  local function set(name, value)
+    ffi.C.setenv(name, value, 1)
+    names[#names + 1] = name
+  end
+  after_each(function()
+    for _, name in ipairs(names) do ffi.C.unsetenv(name) end
+  end)
+
+  it("come after files: variables of the environment, named as the options are", function()
+    set("MLUA_LR", "0.25")
+    set("MLUA_MODEL_DEEP_WIDTH", "3")
+    set("MLUA_TOP", "9-8")
+    set("MLUA_NAME", "") -- is as none
+    local o = read "lr: 0.5\nbatch: 2\n"
+    assert.same({ 0.25, 3, { 9, 8 }, 2, "a" },
+      { o.lr, o.model.deep.width, o.top, o.batch, o.name })
+    assert.equal("MLUA_LR", (param.origin(o, "lr")))
+    assert.equal(0.75, read("lr: 0.5\n", "--lr", "0.75").lr)
+  end)
+
+  it("are refused with their variable, all at once, with what files get wrong", function()
+    set("MLUA_LR", "fast")
+    set("MLUA_BATCH", "0")
+    assert.equal("1: top: expected a list, got nothing\n"
+      .. "MLUA_BATCH: 0 is out of range (at least 1)\nMLUA_LR: expected a number, got 'fast'",
+      mistakes "top:\n")
+  end)
+
+  it("come after both, before options: --set NAME=VALUE", function()
+    set("MLUA_LR", "0.25")
+    local o = read("lr: 0.5\n", "--batch", "7", "--set", "lr=0.125", "--set=batch=8",
+      "--set", "model.dim=5")
+    assert.same({ 0.125, 7, 5, "command line" },
+      { o.lr, o.batch, o.model.dim, (param.origin(o, "lr")) })
+    for given, message in pairs {
+      lr = "--set: expected NAME=VALUE, got lr",
+      ["lr=x"] = "--lr: expected a number, got 'x'",
+      ["rl=1"] = "unknown option '--rl', did you mean '--lr'?",
+    } do
+      local _, got = spec():read { "--set", given }
+      assert.equal(message, got)
+    end
+    local _, got = spec():read { "--set" }
+    assert.equal("--set: expected NAME=VALUE, got nothing", got)
+  end)
+end)
+
 it("a script that has an option 'config' of its own keeps it", function()
   local own = param.spec { config = param.string { "" } }
   assert.equal("mine", own:read({ "--config", "mine" }).config)

@@ -1,6 +1,7 @@
---- The command line of a spec: one message for the first mistake; and the files that `--config`
--- names, all of whose mistakes are told. What the command line says comes before what files say, a
--- later file before an earlier one.
+--- The command line of a spec, and what stands behind it: files that `--config` names, variables
+-- of the environment (MLUA_LR for lr, MLUA_MODEL_DIM for model.dim), `--set lr=0.2`, plain options.
+-- Of these a later one wins, and a later file. All mistakes of files and variables are told, of the
+-- command line the first.
 -- @module mlua.param.cli
 local spec_module = require "mlua.param.spec"
 local text = require "mlua.text"
@@ -19,6 +20,7 @@ local function spellings(spec, kind, hidden)
   end
   if not kind and not hidden then
     list[#list + 1] = "help"
+    if spec:takes_files() then list[#list + 1] = "set" end
     if spec:takes_files() then list[#list + 1] = "config" end
   end
   return list
@@ -103,8 +105,9 @@ local function check_arguments(spec, rest)
   end
 end
 
--- Sets what the files say that --config names; a message with all their mistakes.
-local function read_files(spec, values, args, implied)
+-- Sets what the files say that --config names, then what variables say; a message with all their
+-- mistakes.
+local function read_around(spec, values, args, implied)
   local mistakes = {}
   local function set_from(entry, value, from, written)
     local converted, problem = convert(entry, value, written, implied, from)
@@ -124,13 +127,51 @@ local function read_files(spec, values, args, implied)
       for _, problem in ipairs(problems) do mistakes[#mistakes + 1] = problem end
     end
   end
+  for _, entry in ipairs(spec.list) do
+    local variable = "MLUA_" .. entry.name:upper():gsub("[.-]", "_")
+    local written = os.getenv(variable)
+    if written and written ~= "" then
+      local value, problem = entry.param:read(written)
+      local ok
+      if value ~= nil then ok, problem = set_from(entry, value, variable, written) end
+      if not ok then mistakes[#mistakes + 1] = ("%s: %s"):format(variable, problem) end
+    end
+  end
   return mistakes[1] and table.concat(mistakes, "\n")
+end
+
+-- The arguments with `--set name=value` as `--name=value`, before all others; or nil, a message.
+local function expand_sets(args)
+  local sets, others, i = {}, {}, 1
+  while args[i] do
+    local word = args[i]
+    local given = word:match "^%-%-set=(.*)$" or word == "--set" and (args[i + 1] or "nothing")
+    if word == "--" then
+      for k = i, #args do others[#others + 1] = args[k] end
+      break
+    elseif not given then
+      others[#others + 1] = word
+      i = i + 1
+    elseif not given:find "^%a[%w_.-]*=" then
+      return nil, ("--set: expected NAME=VALUE, got %s"):format(given)
+    else
+      sets[#sets + 1] = "--" .. given
+      i = i + (word == "--set" and 2 or 1)
+    end
+  end
+  for _, word in ipairs(others) do sets[#sets + 1] = word end
+  return sets
 end
 
 function M.read(spec, args, missing)
   local values, rest, implied = spec:defaults(), {}, {}
   local files = spec:takes_files()
-  local mistaken = files and read_files(spec, values, args, implied)
+  local mistaken
+  if files then
+    args, mistaken = expand_sets(args)
+    if not args then return nil, mistaken end
+    mistaken = read_around(spec, values, args, implied)
+  end
   local i, n, options = 1, #args, true
   while i <= n do
     local word = args[i]

@@ -82,7 +82,7 @@ function M.render(spec, width)
   groups.Help = { { "-h, --help", "print this and end" } }
   if spec:takes_files() then
     table.insert(groups.Help, 1, { "--config FILE", "values from a file in YAML (several: the "
-      .. "later first); options given here come before them" })
+      .. "later wins); over them, variables (MLUA_LR for --lr), then options" })
   end
   column = math.max(column, 10) + 4
 
