@@ -6,9 +6,10 @@
 --     Clicks:                          a section: the option --Clicks.seed
 --       seed: 3
 --
--- A key is an option's name, or another spelling of it; a section joins names by dots. A value is
--- read by its parameter, which alone knows its type. All mistakes are told at once, each with its
--- file, line and key.
+-- A file that ends in .lua holds the same as a table: { lr = 0.05, Clicks = { seed = 3 } }; it is
+-- read, not run. A key is an option's name, or another spelling of it; a section joins names by
+-- dots. A value is read by its parameter, which alone knows its type. All mistakes are told at
+-- once, each with its file, line and key.
 -- @module mlua.config
 local files = require "mlua.ffi.files"
 local text = require "mlua.text"
@@ -23,7 +24,7 @@ local WORDS = { string = true, path = true, file = true, choice = true, date = t
 
 --- Read a file.
 -- @tparam string path
--- @treturn ?table  the node of mlua.config.yaml; nil where there are mistakes
+-- @treturn ?table  a node, as mlua.config.yaml describes it; nil where there are mistakes
 -- @treturn {string,...}  or else all mistakes, as "FILE:LINE: …"
 function M.read(path)
   local kind = files.look(path)
@@ -34,7 +35,8 @@ function M.read(path)
   if not file then return nil, { why } end
   local bytes = file:read "*a"
   file:close()
-  local root, mistakes = require "mlua.config.yaml".read(bytes)
+  local reader = path:find "%.lua$" and "literal" or "yaml"
+  local root, mistakes = require("mlua.config." .. reader).read(bytes)
   if root then return root end
   for i, mistake in ipairs(mistakes) do
     mistakes[i] = ("%s:%d: %s"):format(path, mistake.line, mistake.message)
@@ -72,6 +74,7 @@ end
 local function value_of(entry, node)
   local p = entry.param
   if entry.convert and node.kind == "scalar" then return node.text end
+  if LISTS[p.kind.name] and node.kind == "map" and not node.keys[1] then return p:check {} end
   if node.kind == "list" and LISTS[p.kind.name] then return of_list(p, node) end
   local wanted = p.choices and text.list(p.choices) or LISTS[p.kind.name] and "a list"
     or p.kind.one or "a " .. p.kind.name

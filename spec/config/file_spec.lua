@@ -236,6 +236,97 @@ describe("a configuration file that is mistaken is refused, with the line:", fun
   end)
 end)
 
+describe("a configuration file in Lua", function()
+  local function read_lua(text)
+    local file = folder .. "/x.lua"
+    files.write(file, text)
+    local values, message = spec():read { "--config", file }
+    return values, not values and message:gsub(file:gsub("%p", "%%%0") .. ":", "")
+  end
+
+  it("gives values as one in YAML does", function()
+    local o = read_lua [==[
+-- an experiment
+return { --[[ of
+two lines ]] batch = 32, lr = 1e-3; shuffle = false,
+  name = "a\65\x42\n'", top = { 64, 32, }, tags = {}, loss = 'mse', ["day"] = [[2026-11-21]],
+  model = { dim = 4, deep = { width = 2 } },
+}
+]==]
+    assert.same({ 32, 1e-3, false, "aAB\n'", { 64, 32 }, {}, "mse", "2026-11-21", 4, 2 },
+      { o.batch, o.lr, o.shuffle, o.name, o.top, o.tags, o.loss, o.day, o.model.dim,
+        o.model.deep.width })
+    assert.equal(folder .. "/x.lua:5", (param.origin(o, "model.dim")))
+    assert.equal(128, read_lua("{}").batch)
+  end)
+
+  local NOTHING = ": nothing is run here"
+  for text, message in pairs {
+    ["return os.execute 'id'"] = "1: expected a table, string, number, true or false, got "
+      .. "'os.execute'" .. NOTHING,
+    ["{ lr = os.exit() }"] = "1: expected a table, string, number, true or false, got 'os.exit'"
+      .. NOTHING,
+    ["{ lr = 1 + 1 }"] = "1: expected , or } in a table, got '+'",
+    ["{ lr = (1) }"] = "1: expected a table, string, number, true or false, got '('" .. NOTHING,
+    ["{\n lr = function() end }"] = "2: expected a table, string, number, true or false, got "
+      .. "'function'" .. NOTHING,
+    ["{ lr = 1 } os.exit()"] = "1: more than one table: 'os.exit'",
+    ["local t = {} return t"] = "1: expected a table, string, number, true or false, got 'local'"
+      .. NOTHING,
+    ["setmetatable({}, {})"] = "1: expected a table, string, number, true or false, got "
+      .. "'setmetatable'" .. NOTHING,
+    ["{ __index = 1 }"] = "1: __index: unknown key",
+    ["{ batch = 1,\n batch = 2 }"] = "2: batch: twice, first in line 1",
+    ["{ batch = 0x10 }"] = "1: '0x10' is no decimal number",
+    ["{ batch = 1e }"] = "1: '1e' is no decimal number",
+    ["{ batch = 10LL }"] = "1: '10LL' is no decimal number",
+    ["{ batch = 0/0 }"] = "1: expected , or } in a table, got '/'",
+    ["{ batch = '3' }"] = "1: batch: expected an integer, got the string '3'",
+    ["{ batch = true }"] = "1: batch: expected an integer, got 'true'",
+    ["{ batch = nil }"] = "1: batch: expected an integer, got nothing",
+    ["{ [1] = 2 }"] = "1: a key has to be a word",
+    ["{ [batch] = 2 }"] = "1: a key has to be a word",
+    ["{ batch == 2 }"] = "1: expected a table, string, number, true or false, got 'batch'"
+      .. NOTHING,
+    ["{ 1, batch = 2 }"] = "1: a table of names and of a list, both",
+    ["{ 1, 2 }"] = "1: expected names with values, as { lr = 0.1 }",
+    ["3"] = "1: expected names with values, as { lr = 0.1 }",
+    ["{ name = 'x\n' }"] = "1: a string that does not end",
+    ["{ name = '\\q' }"] = "1: an escape that Lua does not have",
+    ["{ name = '\\999' }"] = "1: an escape that Lua does not have",
+    ["{ name = [==[ ]=] }"] = "1: a long bracket that does not end",
+    ["--[[ {"] = "1: a long bracket that does not end",
+    ["{ lr = 1"] = "1: expected , or } in a table, got the end, or a sign",
+    [""] = "1: expected a table, string, number, true or false, got the end, or a sign" .. NOTHING,
+    ["\27LJ\2\10"] = "1: bytecode is not taken",
+    [("{ a = "):rep(100)] = "1: more than 64 levels",
+    ["\255{}"] = "1: expected a table, string, number, true or false, got the end, or a sign"
+      .. NOTHING,
+  } do
+    it("is refused: " .. text:sub(1, 40):gsub("%c", "?"), function()
+      local values, got = read_lua(text)
+      assert.is_nil(values)
+      assert.equal(message, got)
+    end)
+  end
+
+  it("is read or refused, cut short or overwritten anywhere", function()
+    local told = 0
+    local text = "return { batch = 3, model = { dim = 4 }, top = { 1, -2.5e3 }, name = [[x]] }"
+    for i = 1, #text do
+      for _, broken in ipairs { text:sub(1, i), text:sub(1, i - 1) .. "{" .. text:sub(i + 1),
+                                text:sub(1, i - 1) .. "\0" .. text:sub(i + 1) } do
+        local values, message = read_lua(broken)
+        if not values then
+          told = told + 1
+          assert.truthy(message:find "^%d+: .")
+        end
+      end
+    end
+    assert.is_true(told > 200)
+  end)
+end)
+
 describe("values from elsewhere", function()
   local ffi = require "ffi"
   ffi.cdef "int setenv(const char *, const char *, int); int unsetenv(const char *);"
