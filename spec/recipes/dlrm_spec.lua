@@ -450,3 +450,30 @@ describe("recipes/dlrm.lua", function()
     end)
   end)
 end)
+
+describe("configuration files of recipes/dlrm.lua", function()
+  it("say a whole experiment, over which options win", function()
+    local got = result("--config", "recipes/dlrm/tiny.yaml", "--batch", "128")
+    assert.same({ 451, 128, 2 }, { got.parameters, got.options.batch, got.options.dim })
+  end)
+
+  it("name models of the public program", function()
+    for name, width in pairs { kaggle = "16", mlperf = "128" } do
+      local got = run("--config", "recipes/dlrm/" .. name .. ".yaml", "--preview")
+      assert.equal(0, got.status, got.err)
+      assert.truthy(width == "16" or got.out:find("dim=" .. width, 1, true), got.out)
+      assert.truthy(got.out:find "optimizer=sgd")
+    end
+  end)
+
+  it("are refused with all that is wrong in them", function()
+    files.write(folder .. "/bad.yaml", "bath: 2\nlr: fast\nTrain:\n  lr: -1\n")
+    local got = run("--config", folder .. "/bad.yaml")
+    assert.equal(2, got.status)
+    assert.equal(([[
+mlua: PATH:1: bath: unknown key, did you mean 'batch'?
+PATH:2: lr: expected a number, got 'fast'
+PATH:4: Train.lr: -1 is out of range (at least 0)
+]]):gsub("PATH", folder .. "/bad.yaml"), got.err)
+  end)
+end)

@@ -62,10 +62,12 @@ local function single(p)
   return copy
 end
 
--- Whether a parameter is given for one task alone: --Clicks.seed 3, --grid Clicks.seed=1,2.
+-- Whether a parameter is given for one task alone, or may be in a file: --Clicks.seed 3,
+-- --set Clicks.seed=3, --grid Clicks.seed=1,2, --config FILE.
 local function is_single(args)
   local words = " " .. table.concat(args, " ")
   return words:find " %-%-%a[%w_-]*%." or words:find "%-%-grid[ =]%a[%w_-]*%."
+    or words:find " %-%-set[ =]%a[%w_-]*%." or words:find " %-%-config[ =]"
 end
 
 -- Where `singles`, with all parameters under the names of their tasks, too.
