@@ -52,10 +52,8 @@ ml_err ml_make_folders(const char *path);
  */
 ml_err ml_folder_open(int *fd, const char *path);
 ml_err ml_objects_look(int fd, const char *text, int64_t n, int64_t *line, int64_t *size);
-/* Whether all are there, by all threads: for thousands of lines. */
-bool ml_objects_there(int fd, const char *text, int64_t n);
-/* The same by a thread of its own, while the caller goes on; the text is copied. NULL: there is but
- * one thread, or no memory. What begins must end once. */
+/* Whether all are there, by a thread of its own while the caller goes on; the text is copied. NULL:
+ * there is but one thread, or no memory. What begins must end once. */
 typedef struct ml_look ml_look;
 ml_look *ml_look_begin(int fd, const char *text, int64_t n);
 bool ml_look_end(ml_look *look);

@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -98,38 +97,18 @@ ml_err ml_objects_look(int fd, const char *text, int64_t n, int64_t *line, int64
   return ML_OK;
 }
 
-typedef struct many {
-  int fd;
-  const char *text;
-  int64_t n;
-  atomic_bool missing;
-} many;
-
-/* The lines that begin in [begin, end) of the text. */
-static void look_part(void *ctx, int64_t begin, int64_t end) {
-  many *m = ctx;
-  const char *at = m->text + begin, *last = m->text + m->n;
-  int64_t size;
-  while (begin > 0 && at < last && at[-1] != '\n') at++;
-  while (at < m->text + end && !atomic_load(&m->missing))
-    if (!look(m->fd, &at, last, &size)) atomic_store(&m->missing, true);
-}
-
-bool ml_objects_there(int fd, const char *text, int64_t n) {
-  many m = {.fd = fd, .text = text, .n = n};
-  ml_parallel(n, 1 << 14, look_part, &m);
-  return !atomic_load(&m.missing);
-}
-
 struct ml_look {
-  many m;
+  int fd;
+  int64_t n;
+  bool there;
   pthread_t thread;
   char text[];
 };
 
 static void *look_aside(void *arg) {
   ml_look *l = arg;
-  look_part(&l->m, 0, l->m.n);
+  int64_t line, size;
+  l->there = ml_objects_look(l->fd, l->text, l->n, &line, &size) == ML_OK;
   return NULL;
 }
 
@@ -137,7 +116,8 @@ ml_look *ml_look_begin(int fd, const char *text, int64_t n) {
   ml_look *l = ml_threads() > 1 ? malloc(sizeof *l + (size_t)n) : NULL;
   if (!l) return NULL;
   memcpy(l->text, text, (size_t)n);
-  l->m = (many){.fd = fd, .text = l->text, .n = n};
+  l->fd = fd;
+  l->n = n;
   sigset_t all, before; /* signals are the main thread's */
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -150,7 +130,7 @@ ml_look *ml_look_begin(int fd, const char *text, int64_t n) {
 
 bool ml_look_end(ml_look *l) {
   pthread_join(l->thread, NULL);
-  bool there = !atomic_load(&l->m.missing);
+  bool there = l->there;
   free(l);
   return there;
 }

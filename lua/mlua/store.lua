@@ -236,27 +236,30 @@ function Store:adopt(path)
   return digest, size
 end
 
+-- The folder of objects; nil where there is none yet.
+local function opened(self)
+  self.objects = self.objects or files.objects(self.dir .. "/objects")
+  return self.objects
+end
+
 --- Whether all objects are there that a text of outputs names, by their sizes.
 -- @tparam string text
 -- @treturn boolean
 -- @treturn ?number  the line of the first that is not
 -- @treturn ?string  "missing" or "damaged"
 function Store:look(text)
-  if not self.objects then
-    local why
-    self.objects, why = files.objects(self.dir .. "/objects")
-    if not self.objects then return false, 1, "missing", why end
-  end
-  return self.objects:look(text)
+  local objects = opened(self)
+  if not objects then return false, 1, "missing" end
+  return objects:look(text)
 end
 
 --- The same of many texts at once, by a thread while the caller goes on.
 -- @tparam {string,...} texts
 -- @treturn function  waits; whether all are there, without saying which is not
 function Store:look_ahead(texts)
-  if #texts == 0 then return function() return true end end
-  if not self:look(texts[1]) then return function() return false end end
-  return self.objects:look_ahead(table.concat(texts))
+  local objects = opened(self)
+  if not objects then return function() return #texts == 0 end end
+  return objects:look_ahead(table.concat(texts))
 end
 
 --- Whether an object is there, with its size; all its bytes are read with `whole`.
@@ -349,11 +352,8 @@ end
 function Store:folder_digest(path)
   local total = 0
   local text, why = listed(path, function(file)
-    local digest, problem = self:file_digest(file)
-    if not digest then return nil, problem end
-    local size = files.size(file)
-    if not size then return nil, file .. ": the file is gone" end
-    total = total + size
+    local digest, size = self:file_digest(file)
+    if digest then total = total + size end
     return digest, size
   end, true)
   if not text then return nil, why end
@@ -495,23 +495,24 @@ end
 --- Digest of a file that is a parameter; read again only where its stamp has changed.
 -- @tparam string path
 -- @treturn string  64 hexadecimal digits; or nil, message
+-- @treturn number  its bytes
 function Store:file_digest(path)
   local kind, size, stamp = files.look(path)
   if not kind then return nil, path .. ": no such file" end
   if kind ~= "file" then return nil, path .. ": not a regular file" end
   local results = self:results()
   local known = results and results:file(path, stamp)
-  if known then return known end
+  if known then return known, size end
   self.digests = self.digests or {} -- until there are rows to hold them
   local digest, why = self.digests[path .. "\n" .. stamp], nil
   if not digest then digest, why = hash.file(path) end
   if not digest then return nil, why end
   local fresh = os.time() - (files.time(path) or 0) < 2 -- it may change within the same tick
-  if fresh then return digest end
+  if fresh then return digest, size end
   self.digests[path .. "\n" .. stamp] = digest
   if results and not self.deferred then results:add_file(path, stamp, size, digest)
   elseif results then table.insert(self.deferred, { path, stamp, size, digest }) end
-  return digest
+  return digest, size
 end
 
 --- From now on, digests of files are not written; with false, all at once: a plan reads in one

@@ -139,17 +139,12 @@ function Objects:look(text)
   return false, tonumber(line[0]), size[0] < 0 and "missing" or "damaged"
 end
 
---- Whether all objects of many texts are there, looked at by all threads.
+--- Whether all objects of many texts are there, by a thread while the caller goes on.
 -- @tparam string texts  one after the other
--- @treturn boolean
-function Objects:there(texts) return C.ml_objects_there(self.fd, texts, #texts) end
-
---- The same, by a thread while the caller goes on.
--- @tparam string texts
--- @treturn function  waits; gives what `there` does
+-- @treturn function  waits; whether they are
 function Objects:look_ahead(texts)
   local look = C.ml_look_begin(self.fd, texts, #texts)
-  if look == nil then return function() return self:there(texts) end end
+  if look == nil then return function() return (self:look(texts)) end end
   look = ffi.gc(look, C.ml_look_end)
   return function() return C.ml_look_end(ffi.gc(look, nil)) end
 end

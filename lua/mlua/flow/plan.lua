@@ -94,12 +94,12 @@ local function external_text(node, store)
       require "mlua.fail".usage("%s: external: expected a path for '%s'", node._task.name,
         output[1])
     end
-    local files, format = require "mlua.ffi.files", output[2]
-    local folder = (format or "folder") == "folder" and files.look(path) == "folder"
+    local format = output[2]
+    local folder = (format or "folder") == "folder"
+      and require "mlua.ffi.files".look(path) == "folder"
     if format == "folder" and not folder then return nil, path .. ": no such folder" end
-    local digest, why = store[folder and "folder_digest" or "file_digest"](store, path)
-    if not digest then return nil, why end
-    local size = folder and why or files.size(path)
+    local digest, size = store[folder and "folder_digest" or "file_digest"](store, path)
+    if not digest then return nil, size end
     text[i] = outputs.line(output[1], folder and "folder" or format or "file", digest, size)
   end
   return table.concat(text), paths

@@ -170,11 +170,7 @@ local function intern(class, values, context, origins)
   key[1] = class.name
   for i = 1, #list do
     local value = values[list[i].name]
-    local kind = type(value)
-    if kind == "string" then key[i + 1] = #value .. ":" .. value
-    elseif kind == "number" and value % 1 == 0 and value > -2 ^ 31 and value < 2 ^ 31 then
-      key[i + 1] = value
-    else key[i + 1] = M.value_text(value) end
+    key[i + 1] = type(value) == "string" and #value .. ":" .. value or M.value_text(value)
   end
   key[#list + 2] = mark_of(class, context)
   key = table.concat(key, "\31", 1, #list + 2)
