@@ -340,6 +340,7 @@ Help:
   --config FILE          values from a file in YAML (several: the later
                          wins); over them, variables (MLUA_LR for --lr),
                          then options
+  --set NAME=VALUE       an option by its name: --set lr=0.2
   -h, --help             print this and end
 ]], spec:help(72))
     end)

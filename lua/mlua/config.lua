@@ -16,9 +16,7 @@ local text = require "mlua.text"
 
 local M = {}
 
-local LISTS = { ints = true, numbers = true, strings = true }
-local WORDS = { string = true, path = true, file = true, choice = true, date = true,
-                device = true }
+local LARGEST = 2 ^ 22 -- bytes of a file
 
 -- -- reading -----------------------------------------------------------------------------------
 
@@ -27,9 +25,11 @@ local WORDS = { string = true, path = true, file = true, choice = true, date = t
 -- @treturn ?table  a node, as mlua.config.yaml describes it; nil where there are mistakes
 -- @treturn {string,...}  or else all mistakes, as "FILE:LINE: …"
 function M.read(path)
-  local kind = files.look(path)
+  local kind, size = files.look(path)
   if kind ~= "file" then
     return nil, { ("%s: %s"):format(path, kind and "not a regular file" or "no such file") }
+  elseif size > LARGEST then
+    return nil, { ("%s: more than %d MB"):format(path, LARGEST / 2 ^ 20) }
   end
   local file, why = io.open(path, "rb")
   if not file then return nil, { why } end
@@ -54,31 +54,25 @@ local function shown(node)
 end
 
 local function of_list(p, node)
-  local numeric, list = p.kind.name ~= "strings", {}
-  for i, item in ipairs(node.items) do
-    if item.kind ~= "scalar" or numeric and item.quoted then
+  local texts = {}
+  for i, item in ipairs(node.items or {}) do
+    if item.kind ~= "scalar" or p.kind.bare and item.quoted then
       return nil, ("expected %s, got %s"):format(p.kind.one or "a string", shown(item))
     end
-    list[i] = item.text
+    texts[i] = item.text
   end
-  if not numeric then return p:check(list) end
-  for _, item in ipairs(list) do -- "1-2" and "1,2" are lists of their own
-    if item:find "[,]" or item:find "%d%-" and not item:find "[eE]%-" then
-      return nil, ("expected %s, got '%s'"):format(p.kind.one, item)
-    end
-  end
-  return p:read(table.concat(list, ","))
+  return p.kind.parts(p, texts)
 end
 
 -- What a parameter makes of a node; nil and a message.
 local function value_of(entry, node)
   local p = entry.param
   if entry.convert and node.kind == "scalar" then return node.text end
-  if LISTS[p.kind.name] and node.kind == "map" and not node.keys[1] then return p:check {} end
-  if node.kind == "list" and LISTS[p.kind.name] then return of_list(p, node) end
-  local wanted = p.choices and text.list(p.choices) or LISTS[p.kind.name] and "a list"
-    or p.kind.one or "a " .. p.kind.name
-  if node.kind ~= "scalar" or node.quoted and not WORDS[p.kind.name] then
+  local empty = node.kind == "map" and not node.keys[1] -- in Lua, of a list as of a section
+  if p.kind.parts and (node.kind == "list" or empty) then return of_list(p, node) end
+  if node.kind ~= "scalar" or node.quoted and p.kind.bare then
+    local wanted = p.choices and text.list(p.choices) or p.kind.parts and "a list"
+      or p.kind.one or "a " .. p.kind.name
     return nil, ("expected %s, got %s"):format(wanted, shown(node))
   end
   return p:read(node.text)

@@ -104,6 +104,7 @@ local bounds = { min = "number", max = "number", above = "number", below = "numb
 --   read(p, text) → value, or nil and a message that fits after "--name: ";
 --   check(p, value) → value, or nil and a message, for values that come from Lua;
 --   show(p, value) → text that read would take back (tostring where absent);
+--   parts(p, texts) → as read, of a list whose parts are texts; bare: no string of a file's is one;
 --   range(p) → text for help, or nil; meta, the word that stands for a value in help;
 --   fields, those that the constructor takes beyond the common ones (name → type);
 --   build(p, spec), called on each new parameter, may raise through check
@@ -198,7 +199,7 @@ local function read_number(p, text)
 end
 
 param.kind("int", {
-  meta = "N", one = "an integer", fields = bounds, range = range_text,
+  bare = true, meta = "N", one = "an integer", fields = bounds, range = range_text,
   read = read_number,
   check = function(p, value)
     if type(value) ~= "number" or value % 1 ~= 0 then
@@ -213,7 +214,7 @@ param.kind("int", {
 })
 
 param.kind("number", {
-  meta = "X", one = "a number", fields = bounds, range = range_text,
+  bare = true, meta = "X", one = "a number", fields = bounds, range = range_text,
   read = read_number,
   check = function(p, value)
     if type(value) ~= "number" or value ~= value or math.abs(value) == math.huge then
@@ -230,6 +231,7 @@ local truth = {
 }
 
 param.kind("bool", {
+  bare = true,
   build = function(p) if p.default == nil then p.default = false end end,
   read = function(_, text)
     local value = truth[text:lower()]
@@ -361,10 +363,18 @@ local function list_kind(name, element, meta, numeric)
     end
     return values
   end
+  local function read_parts(p, texts)
+    local parts = {}
+    for i, part in ipairs(texts) do
+      parts[i] = numeric and decimal(part) or not numeric and part
+      if not parts[i] then return nil, ("expected %s, got '%s'"):format(one.one, part) end
+    end
+    return check_list(p, parts)
+  end
   local fields = { length = "table|number" }
   if numeric then for field, kind in pairs(bounds) do fields[field] = kind end end
   param.kind(name, {
-    meta = meta, one = one.one, fields = fields,
+    meta = meta, one = one.one, fields = fields, bare = numeric,
     range = function(p)
       local each = one.range and one.range(p)
       if not p.length then return each end
@@ -375,16 +385,11 @@ local function list_kind(name, element, meta, numeric)
       if p.length and not p.length[2] then p.length[2] = math.huge end
     end,
     check = check_list,
+    parts = read_parts,
     read = function(p, text)
       local parts = split(text)
       if numeric and #parts == 1 then parts = dashed(parts[1]) or parts end
-      if numeric then
-        for i, part in ipairs(parts) do
-          parts[i] = decimal(part)
-          if not parts[i] then return nil, ("expected %s, got '%s'"):format(one.one, part) end
-        end
-      end
-      return check_list(p, parts)
+      return read_parts(p, parts)
     end,
     show = function(p, list)
       local parts = {}

@@ -90,6 +90,16 @@ model:
     assert.same({ 16, 8 }, read("top: 16-8\n").top)
   end)
 
+  it("may quote what a kind of one's own reads", function()
+    if not param.hue then
+      param.kind("hue", { read = function(_, text) return text:upper() end,
+                          check = function(_, value) return value end })
+    end
+    files.write(path, "of: 'red'\n")
+    local o = param.spec({ of = param.hue {} }):read { "--config", path }
+    assert.equal("RED", o.of)
+  end)
+
   it("may say nothing", function()
     assert.equal(128, read("").batch)
     assert.equal(128, read("# later\n").batch)
@@ -106,7 +116,7 @@ model:
     }, "\n"), mistakes "bach: 1\nlr: fast\nmodel:\n  dmi: 3\n  deep: {width: [1]}\nloss: msee\n")
   end)
 
-  it("is read in milliseconds", function() -- 10,000 keys of no option: the slowest way through
+  it("may have hundreds of mistakes, all of which are told", function()
     local lines = {}
     for i = 1, 500 do lines[i] = ("model.deep.key%d: %d"):format(i, i) end
     local _, message = read(table.concat(lines, "\n"))
@@ -203,7 +213,8 @@ describe("a configuration file that is mistaken is refused, with the line:", fun
   end)
 
   it("one of more than 4 MB", function()
-    assert.equal("1: more than 4 MB", mistakes(("#"):rep(2 ^ 22 + 1)))
+    local _, message = read(("#"):rep(2 ^ 22 + 1))
+    assert.equal(path .. ": more than 4 MB", message)
   end)
 
   it("one that is not there, or no file", function()

@@ -5,7 +5,7 @@
 -- @module mlua.config.literal
 local M = {}
 
-local DEEPEST, LARGEST = 64, 2 ^ 22 -- levels, bytes
+local DEEPEST = 64 -- levels
 
 local Reader = {}
 Reader.__index = Reader
@@ -155,7 +155,6 @@ end
 function M.read(text)
   local self = setmetatable({ text = text, at = 1, line = 1, depth = 0 }, Reader)
   local ok, root = pcall(function()
-    if #text > LARGEST then stop(self, "more than %d MB", LARGEST / 2 ^ 20) end
     if text:sub(1, 1) == "\27" then stop(self, "bytecode is not taken") end
     self:blanks()
     self:take "return%f[^%w_]"

@@ -10,7 +10,7 @@
 -- @module mlua.config.yaml
 local M = {}
 
-local DEEPEST, LARGEST = 64, 2 ^ 22 -- levels, bytes
+local DEEPEST = 64 -- levels
 local MOST = 1e5 -- nodes, aliases counted each time
 
 local function library()
@@ -63,8 +63,8 @@ end
 local function line_of(event) return event.start_mark.line + 1 end
 
 -- Counts a node and, of an alias, all below it.
-function Reader:count(node, line)
-  self.nodes = self.nodes + (node.size or 1)
+function Reader:count(size, line)
+  self.nodes = self.nodes + size
   if self.nodes > MOST then stop(line, "more than %d values, aliases counted each time", MOST) end
 end
 
@@ -118,7 +118,7 @@ function Reader:node(event)
     local node = self.anchors[event.anchor]
     if node == false then stop(line, "*%s: an alias within its own anchor", event.anchor) end
     if not node then stop(line, "*%s: no such anchor", event.anchor) end
-    self:count(node, line)
+    self:count(node.size or 1, line)
     return node
   end
   if event.tag then self:note(line, "tags (%s) are not taken", event.tag) end
@@ -129,7 +129,7 @@ function Reader:node(event)
   node.line = line
   if event.anchor then self.anchors[event.anchor] = node end
   self.depth = self.depth - 1
-  self:count({}, line)
+  self:count(1, line)
   return node
 end
 
@@ -152,9 +152,6 @@ end
 function M.read(text)
   local yaml, missing = library()
   if not yaml then return nil, { { line = 1, message = missing } } end
-  if #text > LARGEST then
-    return nil, { { line = 1, message = ("more than %d MB"):format(LARGEST / 2 ^ 20) } }
-  end
   local self = setmetatable({
     text = text, mistakes = {}, anchors = {}, depth = 0, nodes = 0,
   }, Reader)

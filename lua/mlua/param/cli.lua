@@ -105,9 +105,8 @@ local function check_arguments(spec, rest)
   end
 end
 
--- Sets what the files say that --config names, then what variables say; a message with all their
--- mistakes.
-local function read_around(spec, values, args, implied)
+-- Sets what files say, then what variables say; a message with all their mistakes.
+local function read_around(spec, values, paths, implied)
   local mistakes = {}
   local function set_from(entry, value, from, written)
     local converted, problem = convert(entry, value, written, implied, from)
@@ -117,15 +116,11 @@ local function read_around(spec, values, args, implied)
     ok, problem = spec_module.set(values, entry.name, converted, from, written)
     return ok, problem and problem:sub(#entry.name + 3)
   end
-  for i, word in ipairs(args) do
-    if word == "--" then break end
-    local path = word:match "^%-%-config=(.*)$" or word == "--config" and args[i + 1]
-    if path then
-      local config = require "mlua.config"
-      local root, problems = config.read(path)
-      if root then problems = config.apply(spec, root, path, set_from) end
-      for _, problem in ipairs(problems) do mistakes[#mistakes + 1] = problem end
-    end
+  for _, path in ipairs(paths) do
+    local config = require "mlua.config"
+    local root, problems = config.read(path)
+    if root then problems = config.apply(spec, root, path, set_from) end
+    for _, problem in ipairs(problems) do mistakes[#mistakes + 1] = problem end
   end
   for _, entry in ipairs(spec.list) do
     local variable = "MLUA_" .. entry.name:upper():gsub("[.-]", "_")
@@ -140,37 +135,44 @@ local function read_around(spec, values, args, implied)
   return mistakes[1] and table.concat(mistakes, "\n")
 end
 
--- The arguments with `--set name=value` as `--name=value`, before all others; or nil, a message.
-local function expand_sets(args)
-  local sets, others, i = {}, {}, 1
-  while args[i] do
+-- The arguments without `--config FILE`, with `--set name=value` as `--name=value` before all
+-- others; and the files. Or nil, a message.
+local function take_around(args)
+  local paths, sets, others, i = {}, {}, {}, 1
+  while args[i] and args[i] ~= "--" do
     local word = args[i]
-    local given = word:match "^%-%-set=(.*)$" or word == "--set" and (args[i + 1] or "nothing")
-    if word == "--" then
-      for k = i, #args do others[#others + 1] = args[k] end
-      break
-    elseif not given then
-      others[#others + 1] = word
+    local option, given = word:match "^%-%-(%l+)=(.*)$"
+    if word == "--config" or word == "--set" then
       i = i + 1
-    elseif not given:find "^%a[%w_.-]*=" then
-      return nil, ("--set: expected NAME=VALUE, got %s"):format(given)
-    else
-      sets[#sets + 1] = "--" .. given
-      i = i + (word == "--set" and 2 or 1)
+      option, given = word:sub(3), args[i]
     end
+    if option == "config" then
+      if not given or given == "" or is_option(given) then
+        return nil, "--config: expected a file"
+      end
+      paths[#paths + 1] = given
+    elseif option == "set" then
+      if not (given or ""):find "^%a[%w_.-]*=" then
+        return nil, ("--set: expected NAME=VALUE, got %s"):format(given or "nothing")
+      end
+      sets[#sets + 1] = "--" .. given
+    else
+      others[#others + 1] = word
+    end
+    i = i + 1
   end
+  for k = i, #args do others[#others + 1] = args[k] end
   for _, word in ipairs(others) do sets[#sets + 1] = word end
-  return sets
+  return sets, paths
 end
 
 function M.read(spec, args, missing)
   local values, rest, implied = spec:defaults(), {}, {}
-  local files = spec:takes_files()
   local mistaken
-  if files then
-    args, mistaken = expand_sets(args)
-    if not args then return nil, mistaken end
-    mistaken = read_around(spec, values, args, implied)
+  if spec:takes_files() then
+    local others, paths = take_around(args)
+    if not others then return nil, paths end
+    args, mistaken = others, read_around(spec, values, paths, implied)
   end
   local i, n, options = 1, #args, true
   while i <= n do
@@ -182,10 +184,6 @@ function M.read(spec, args, missing)
       options = false
     elseif word == "-h" or word == "--help" then
       return nil, "help"
-    elseif files and (word == "--config" or word:find "^%-%-config=") then
-      local path = word:match "=(.*)$" or args[i]
-      if not path or path == "" or is_option(path) then return nil, "--config: expected a file" end
-      if word == "--config" then i = i + 1 end
     else
       local name, given = word:match("^(%-%-[^=]+)=(.*)$")
       name = name or word

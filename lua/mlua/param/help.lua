@@ -81,6 +81,7 @@ function M.render(spec, width)
   order[#order + 1] = "Help"
   groups.Help = { { "-h, --help", "print this and end" } }
   if spec:takes_files() then
+    table.insert(groups.Help, 1, { "--set NAME=VALUE", "an option by its name: --set lr=0.2" })
     table.insert(groups.Help, 1, { "--config FILE", "values from a file in YAML (several: the "
       .. "later wins); over them, variables (MLUA_LR for --lr), then options" })
   end
