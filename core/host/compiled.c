@@ -1,10 +1,10 @@
 /*
  * compiled: mlua's own modules as bytecode, made when it was built (tools/compile.lua).
  *
- * Parsing the sources of a flow's modules takes 12 ms, reading their bytecode a quarter of one. The
- * sources stay what counts: a module whose file has another size or time than when it was compiled
- * is read from there, and so are all where LuaJIT is another file than it was. What users write is
- * text only (env.c).
+ * Parsing them is most of what a flow's start takes (`tools/bench startup`, with and without this
+ * file). The sources stay what counts: a module whose file has another size or time than when it
+ * was compiled is read from there, and so are all where LuaJIT is another file than it was. What
+ * users write is text only (env.c).
  *
  * The file: "mlua bytecode 1\n", the size and time of LuaJIT's library, then each module's path
  * below its root, size and time of its source, and bytes of bytecode, in lines of text with tabs,

@@ -5,7 +5,7 @@
  * group's inner elements, and long runs into pieces of PIECE elements: by shape alone. Sums and
  * products of floats run in double: a long sum keeps its digits. Contiguous runs go by 32
  * accumulators side by side, then together: the same on every machine. A core reads four places of
- * memory in turn a third to a half faster than one: the quarters of a long run, or four rows.
+ * memory in turn faster than one (`tools/bench ops`): the quarters of a long run, or four rows.
  */
 #include <float.h>
 #include <math.h>
