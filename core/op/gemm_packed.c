@@ -33,36 +33,60 @@ typedef float v8f __attribute__((vector_size(32), aligned(4), may_alias));
 typedef double v4d __attribute__((vector_size(32), aligned(8), may_alias));
 
 /*
- * c[H][W vectors] = alpha sum over k of a[H][k] b[k][W vectors], added to c where `add`: rows of a
- * `ad` apart and its columns `ar`, rows of b `bd`.
+ * sum += a b in vectors of 32 bytes, for functions compiled for AVX2: gcc 12 would rename
+ * accumulators by copying them, 11 copies to 12 products, or keep some in memory, and either costs
+ * up to a third of the speed as soon as the core's other half is busy.
  */
-#define TILE(name, real, vector, lanes)                                                            \
-  INLINE void name(const int H, const int W, int64_t depth, const real *a, int64_t ad, int64_t ar, \
-                   const real *b, int64_t bd, real alpha, bool add, real *c, int64_t ldc) {        \
-    vector acc[MR][2];                                                                             \
-    const real *row[MR];                                                                           \
-    for (int i = 0; i < H; i++) {                                                                  \
-      row[i] = a + i * ad;                                                                         \
-      for (int w = 0; w < W; w++) acc[i][w] = (vector){0};                                         \
-      __builtin_prefetch(c + i * ldc, 1);                                                          \
-    }                                                                                              \
-    for (int64_t k = 0, at = 0; k < depth; k++, at += ar, b += bd) {                               \
-      vector bv[2];                                                                                \
-      for (int w = 0; w < W; w++) bv[w] = *(const vector *)(b + w * lanes);                        \
-      for (int i = 0; i < H; i++)                                                                  \
-        for (int w = 0; w < W; w++) acc[i][w] += row[i][at] * bv[w];                               \
-    }                                                                                              \
-    for (int i = 0; i < H; i++, c += ldc) {                                                        \
-      for (int w = 0; w < W; w++) {                                                                \
-        vector *to = (vector *)(c + w * lanes);                                                    \
-        acc[i][w] *= alpha;                                                                        \
-        if (add) acc[i][w] += *to;                                                                 \
-        *to = acc[i][w];                                                                           \
-      }                                                                                            \
-    }                                                                                              \
+#if defined(__x86_64__) && defined(__OPTIMIZE__)
+#define FMA(ps, sum, a, b) __asm__("vfmadd231" ps " %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b))
+#else
+#define FMA(ps, sum, a, b) (sum) += (a) * (b)
+#endif
+
+/*
+ * c[H][W vectors] = alpha sum over k of a[H][k] b[k][W vectors], added to c where `add`: rows of a
+ * `ad` apart and its columns `ar`, rows of b `bd`. Rows of a are reached from two pointers, so that
+ * all of them fit into registers; eight steps at a time, for the front end's sake.
+ */
+#define STEP(vector, lanes, ps)                                           \
+  {                                                                       \
+    vector bv[2];                                                         \
+    for (int w = 0; w < W; w++) bv[w] = *(const vector *)(b + w * lanes); \
+    for (int i = 0; i < H; i++) {                                         \
+      const vector x = (i < 3 ? low : high)[i % 3 * ad] - (vector){0};    \
+      for (int w = 0; w < W; w++) {                                       \
+        if (v3) FMA(ps, acc[i][w], x, bv[w]);                             \
+        else acc[i][w] += x * bv[w];                                      \
+      }                                                                   \
+    }                                                                     \
+    b += bd, low += ar, high += ar;                                       \
   }
-TILE(tile_f32, float, v8f, 8)
-TILE(tile_f64, double, v4d, 4)
+#define TILE(name, real, vector, lanes, ps)                                                       \
+  INLINE void name(const bool v3, const int H, const int W, int64_t depth, const real *a,         \
+                   int64_t ad, const int64_t ar, const real *b, int64_t bd, real alpha, bool add, \
+                   real *c, int64_t ldc) {                                                        \
+    vector acc[MR][2];                                                                            \
+    const real *low = a, *high = H > 3 ? a + 3 * ad : a;                                          \
+    for (int i = 0; i < H; i++) {                                                                 \
+      for (int w = 0; w < W; w++) acc[i][w] = (vector){0};                                        \
+      __builtin_prefetch(c + i * ldc, 1);                                                         \
+    }                                                                                             \
+    int64_t k = 0;                                                                                \
+    for (; v3 && k + 8 <= depth; k += 8) {                                                        \
+      _Pragma("GCC unroll 8") for (int u = 0; u < 8; u++) STEP(vector, lanes, ps)                 \
+    }                                                                                             \
+    for (; k < depth; k++) STEP(vector, lanes, ps)                                                \
+    for (int i = 0; i < H; i++, c += ldc) {                                                       \
+      for (int w = 0; w < W; w++) {                                                               \
+        vector *to = (vector *)(c + w * lanes);                                                   \
+        acc[i][w] *= alpha;                                                                       \
+        if (add) acc[i][w] += *to;                                                                \
+        *to = acc[i][w];                                                                          \
+      }                                                                                           \
+    }                                                                                             \
+  }
+TILE(tile_f32, float, v8f, 8, "ps")
+TILE(tile_f64, double, v4d, 4, "pd")
 
 /* A number of either size, as bits. */
 typedef uint32_t w4 __attribute__((may_alias));
@@ -148,110 +172,123 @@ INLINE void pack(const int size, const int width, int64_t depth, int64_t n, cons
   else pack_w8(width, depth, n, (const w8 *)from, step, deep, to);
 }
 
-/* What all tiles of a block have in common. */
+/* What the compiler makes code of its own for: the size of an element, the CPU, A's panels or A. */
+typedef struct kind {
+  int size;
+  bool v3, packed;
+} kind;
+
+/* What all tiles of a strip have in common; a and c are the next tile's. */
 typedef struct block {
-  int64_t depth, ad, ar, bd, ldc;
+  int64_t depth, ad, bd, ldc;
+  const char *b;
   double alpha;
   bool add;
 } block;
 
-INLINE void tile(const int size, const int H, const int W, const block *t, const char *a,
-                 int64_t ad, int64_t ar, const char *b, char *c, int64_t ldc) {
-  if (size == 4)
-    tile_f32(H, W, t->depth, (const float *)a, ad, ar, (const float *)b, t->bd, (float)t->alpha,
-             t->add, (float *)c, ldc);
+INLINE void tile(const kind q, const int H, const int W, const block *t, const char *a, char *c,
+                 int64_t ldc) {
+  const int64_t ad = q.packed ? 1 : t->ad, ar = q.packed ? MR : 1;
+  if (q.size == 4)
+    tile_f32(q.v3, H, W, t->depth, (const float *)a, ad, ar, (const float *)t->b, t->bd,
+             (float)t->alpha, t->add, (float *)c, ldc);
   else
-    tile_f64(H, W, t->depth, (const double *)a, ad, ar, (const double *)b, t->bd, t->alpha, t->add,
-             (double *)c, ldc);
+    tile_f64(q.v3, H, W, t->depth, (const double *)a, ad, ar, (const double *)t->b, t->bd, t->alpha,
+             t->add, (double *)c, ldc);
 }
 
-/* A tile of 1 to MR rows; of A's panel (`packed`) or of A itself. */
-INLINE void tile_of(const int size, const int W, const bool packed, int64_t height, const block *t,
-                    const char *a, const char *b, char *c, int64_t ldc) {
-  const int64_t ad = packed ? 1 : t->ad, ar = packed ? MR : t->ar;
+/* A tile of 1 to MR rows. */
+INLINE void tile_of(const kind q, const int W, int64_t height, const block *t, const char *a,
+                    char *c, int64_t ldc) {
   switch (height) {
-    case 1: tile(size, 1, W, t, a, ad, ar, b, c, ldc); break;
-    case 2: tile(size, 2, W, t, a, ad, ar, b, c, ldc); break;
-    case 3: tile(size, 3, W, t, a, ad, ar, b, c, ldc); break;
-    case 4: tile(size, 4, W, t, a, ad, ar, b, c, ldc); break;
-    case 5: tile(size, 5, W, t, a, ad, ar, b, c, ldc); break;
-    default: tile(size, MR, W, t, a, ad, ar, b, c, ldc);
+    case 1: tile(q, 1, W, t, a, c, ldc); break;
+    case 2: tile(q, 2, W, t, a, c, ldc); break;
+    case 3: tile(q, 3, W, t, a, c, ldc); break;
+    case 4: tile(q, 4, W, t, a, c, ldc); break;
+    case 5: tile(q, 5, W, t, a, c, ldc); break;
+    default: tile(q, MR, W, t, a, c, ldc);
   }
 }
 
 /* The tiles of m rows and of a strip of `width` columns, at most two vectors. */
-INLINE void strip(const int size, const bool packed, int64_t m, int64_t width, const block *t,
-                  const char *a, const char *b, char *c) {
-  const int nr = 64 / size;
+INLINE void strip(const kind q, int64_t m, int64_t width, const block *t, const char *a, char *c) {
+  const int nr = 64 / q.size;
+  const bool whole = width == nr || width == nr / 2;
+  _Alignas(32) char edge[MR * WIDEST * 8];
   /* in sixes, as panels are; else of even heights */
   int64_t many = (m + MR - 1) / MR, i = 0;
-  for (int64_t q = 0; q < many; q++) {
-    int64_t height = packed ? ML_MIN(MR, m - i) : m * (q + 1) / many - i;
-    const char *from = a + (packed ? i * t->depth : i * t->ad) * size;
-    char *to = c + i * t->ldc * size;
+  for (int64_t n = 0; n < many; n++) {
+    int64_t height = q.packed ? ML_MIN(MR, m - i) : m * (n + 1) / many - i;
+    const char *from = a + (q.packed ? i * t->depth : i * t->ad) * q.size;
+    char *to = c + i * t->ldc * q.size, *out = whole ? to : edge;
+    int64_t step = whole ? t->ldc : nr;
     i += height;
-    if (width == nr) {
-      tile_of(size, 2, packed, height, t, from, b, to, t->ldc);
-      continue;
-    }
-    if (width == nr / 2) {
-      tile_of(size, 1, packed, height, t, from, b, to, t->ldc);
-      continue;
-    }
-    _Alignas(32) char edge[MR * WIDEST * 8];
-    for (int64_t r = 0; t->add && r < height; r++)
-      memcpy(edge + r * nr * size, to + r * t->ldc * size, (size_t)(width * size));
-    if (width < nr / 2) tile_of(size, 1, packed, height, t, from, b, edge, nr);
-    else tile_of(size, 2, packed, height, t, from, b, edge, nr);
-    for (int64_t r = 0; r < height; r++)
-      memcpy(to + r * t->ldc * size, edge + r * nr * size, (size_t)(width * size));
+    for (int64_t r = 0; !whole && t->add && r < height; r++)
+      memcpy(edge + r * nr * q.size, to + r * t->ldc * q.size, (size_t)(width * q.size));
+    if (width <= nr / 2) tile_of(q, 1, height, t, from, out, step);
+    else tile_of(q, 2, height, t, from, out, step);
+    for (int64_t r = 0; !whole && r < height; r++)
+      memcpy(to + r * t->ldc * q.size, edge + r * nr * q.size, (size_t)(width * q.size));
   }
 }
 
+/* The operands of a product, and a block of A's and of B's panels. */
+typedef struct job {
+  int64_t m, n, k;
+  double alpha;
+  matrix a, b;
+  bool add, b_stays;
+  char *c;
+  int64_t ldc;
+  char *pa, *pb;
+} job;
+
 /*
- * All of C; pa and pb hold a block of A and of B each. A is read where it lies (pa NULL) or copied,
- * B where `b_stays` but for the last columns.
+ * All of C. A is read where it lies (its rows' elements side by side; pa NULL) or copied, B where
+ * `b_stays` but for the last columns.
  */
-INLINE void product(const int size, int64_t m, int64_t n, int64_t k, double alpha, matrix a,
-                    matrix b, bool add, char *c, int64_t ldc, char *pa, char *pb, bool b_stays) {
-  const int64_t mc = pa ? MC * 4 / size : m, nr = 64 / size;
-  for (int64_t j = 0; j < n; j += NC) {
-    int64_t columns = ML_MIN(n - j, (int64_t)NC);
-    int64_t tail = columns % nr, stay = b_stays ? columns - (tail == nr / 2 ? 0 : tail) : 0;
-    for (int64_t l = 0; l < k; l += KC) {
-      int64_t depth = ML_MIN(k - l, (int64_t)KC);
-      block t = {depth, a.down, a.right, nr, ldc, alpha, add || l > 0};
+INLINE void product(const int size, const bool v3, const job *p) {
+  const int64_t mc = p->pa ? MC * 4 / size : p->m, nr = 64 / size;
+  const matrix a = p->a, b = p->b;
+  for (int64_t j = 0; j < p->n; j += NC) {
+    int64_t columns = ML_MIN(p->n - j, (int64_t)NC);
+    int64_t tail = columns % nr, stay = p->b_stays ? columns - (tail == nr / 2 ? 0 : tail) : 0;
+    for (int64_t l = 0; l < p->k; l += KC) {
+      int64_t depth = ML_MIN(p->k - l, (int64_t)KC);
+      block t = {depth, a.down, nr, p->ldc, NULL, p->alpha, p->add || l > 0};
       const char *from = b.data + (l * b.down + j * b.right) * size;
       pack(size, 64 / size, depth, columns - stay, from + stay * b.right * size, b.right, b.down,
-           pb);
-      for (int64_t i = 0; i < m; i += mc) {
-        int64_t rows = ML_MIN(m - i, mc);
+           p->pb);
+      for (int64_t i = 0; i < p->m; i += mc) {
+        int64_t rows = ML_MIN(p->m - i, mc);
         const char *as = a.data + (i * a.down + l * a.right) * size;
-        if (pa) pack(size, MR, depth, rows, as, a.down, a.right, pa);
+        if (p->pa) pack(size, MR, depth, rows, as, a.down, a.right, p->pa);
         for (int64_t s = 0; s < columns; s += nr) {
-          char *to = c + (i * ldc + j + s) * size;
-          const char *bs = s < stay ? from + s * size : pb + (s - stay) * depth * size;
+          char *to = p->c + (i * p->ldc + j + s) * size;
           int64_t width = ML_MIN(nr, columns - s);
+          t.b = s < stay ? from + s * size : p->pb + (s - stay) * depth * size;
           t.bd = s < stay ? b.down : nr;
-          if (pa) strip(size, true, rows, width, &t, pa, bs, to);
-          else strip(size, false, rows, width, &t, as, bs, to);
+          if (p->pa) strip((kind){size, v3, true}, rows, width, &t, p->pa, to);
+          else strip((kind){size, v3, false}, rows, width, &t, as, to);
         }
       }
     }
   }
 }
 
-ML_CLONES static void product_f32(int64_t m, int64_t n, int64_t k, double alpha, matrix a, matrix b,
-                                  bool add, char *c, int64_t ldc, char *pa, char *pb,
-                                  bool b_stays) {
-  product(4, m, n, k, alpha, a, b, add, c, ldc, pa, pb, b_stays);
-}
-
-ML_CLONES static void product_f64(int64_t m, int64_t n, int64_t k, double alpha, matrix a, matrix b,
-                                  bool add, char *c, int64_t ldc, char *pa, char *pb,
-                                  bool b_stays) {
-  product(8, m, n, k, alpha, a, b, add, c, ldc, pa, pb, b_stays);
-}
+/* Not by ML_CLONES: what is held in AVX2's registers compiles for nothing less. */
+static void product_f32(const job *p) { product(4, false, p); }
+static void product_f64(const job *p) { product(8, false, p); }
+#if defined(__x86_64__)
+#define V3 __attribute__((target("arch=x86-64-v3")))
+V3 static void product_f32_v3(const job *p) { product(4, true, p); }
+V3 static void product_f64_v3(const job *p) { product(8, true, p); }
+static bool has_v3(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+#else
+#define product_f32_v3 product_f32
+#define product_f64_v3 product_f64
+static bool has_v3(void) { return false; }
+#endif
 
 /* A thread's panels, kept for its next product: 2.4 MB at most. */
 static char *panels(size_t bytes) {
@@ -282,9 +319,20 @@ ml_err ml__gemm_packed(int dtype, int64_t m, int64_t n, int64_t k, double alpha,
   int64_t b_bytes = columns * depth * size;
   char *pa = panels((size_t)(a_bytes + b_bytes));
   if (!pa) return ml_fail(ML_ENOMEM, "out of memory: panels of a matrix product");
-  (size == 4 ? product_f32 : product_f64)(m, n, k, alpha, (matrix){a, a_down, a_right},
-                                          (matrix){b, b_down, b_right}, add, c, ldc,
-                                          a_stays ? NULL : pa, pa + a_bytes, b_stays);
+  const job p = {.m = m,
+                 .n = n,
+                 .k = k,
+                 .alpha = alpha,
+                 .a = {a, a_down, a_right},
+                 .b = {b, b_down, b_right},
+                 .add = add,
+                 .b_stays = b_stays,
+                 .c = c,
+                 .ldc = ldc,
+                 .pa = a_stays ? NULL : pa,
+                 .pb = pa + a_bytes};
+  if (has_v3()) (size == 4 ? product_f32_v3 : product_f64_v3)(&p);
+  else (size == 4 ? product_f32 : product_f64)(&p);
   return ML_OK;
 }
 

@@ -88,14 +88,13 @@ static int64_t batch_stride(const ml_tensor *t, int own, int all, int d) {
 static ml_products products_of(ml_tensor *y, const ml_tensor *a, const ml_tensor *b, bool ta,
                                bool tb) {
   side l = side_of(a, true, ta), r = side_of(b, false, tb);
-  ml_products p = {.dtype = a->info.dtype,
-                   .m = l.rows,
-                   .n = r.columns,
-                   .k = l.columns,
-                   .a = {a->info.data, l.down, l.right},
-                   .b = {b->info.data, r.down, r.right},
-                   .c = y->info.data,
-                   .batch = 1};
+  ml_products p; /* axes as many as n_axes: zeros in the rest would cost more than the rest */
+  p.dtype = a->info.dtype;
+  p.m = l.rows, p.n = r.columns, p.k = l.columns;
+  p.a = (ml_matrix){a->info.data, l.down, l.right};
+  p.b = (ml_matrix){b->info.data, r.down, r.right};
+  p.c = y->info.data;
+  p.batch = 1, p.n_axes = 0;
   int64_t shape[ML_MAX_DIM];
   int nd = 0;
   (void)batch_shape(&nd, shape, a, l.batch, b, r.batch); /* checked by the shape's rule */

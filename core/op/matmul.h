@@ -24,8 +24,8 @@ typedef struct ml_products {
   ml_batch_axis axes[ML_MAX_DIM];
 } ml_products;
 
-/* *done: false where a 16-bit dtype has no way here, by these strides. */
-ml_err ml__products(const ml_products *p, bool *done);
+/* *done: false where a 16-bit dtype has no way here, by these strides. May rewrite *p. */
+ml_err ml__products(ml_products *p, bool *done);
 /* Where the matrices of one of the batch begin, in elements. */
 void ml__products_at(const ml_products *p, int64_t q, int64_t *a, int64_t *b);
 

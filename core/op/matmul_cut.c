@@ -103,7 +103,7 @@ static bool leads(int64_t rows, int64_t columns, int64_t down, int64_t right) {
 }
 
 typedef struct work {
-  ml_products p;
+  const ml_products *p;
   int way;
   bool ta, tb, read; /* read: sgemm takes both as they lie */
   int64_t lda, ldb;
@@ -125,14 +125,14 @@ static bool readable(const ml_matrix *x, int64_t rows, int64_t columns, bool *t,
 
 /* oneDNN on AVX2 copies nothing while C has few rows, and pays for rows a power of two apart. */
 static bool packed_wins(const work *w) {
-  if (ml__gemm_packed_small(w->p.m, w->p.n, w->p.k)) return true;
-  if (w->p.m < 24 || w->p.n < 32 || !ml__gemm_packed_fast()) return false;
+  if (ml__gemm_packed_small(w->p->m, w->p->n, w->p->k)) return true;
+  if (w->p->m < 24 || w->p->n < 32 || !ml__gemm_packed_fast()) return false;
   return (w->ta && w->lda % 256 == 0) || (!w->tb && w->ldb % 256 == 0);
 }
 
 /* native: oneDNN's primitive is among the ways. */
 static void choose(work *w, bool native) {
-  const ml_products *p = &w->p;
+  const ml_products *p = w->p;
   bool vector = p->m == 1 || p->n == 1;
   bool read = w->read =
       readable(&p->a, p->m, p->k, &w->ta, &w->lda) && readable(&p->b, p->k, p->n, &w->tb, &w->ldb);
@@ -148,16 +148,18 @@ static void choose(work *w, bool native) {
 /* Blocks of C, of ML__CUT multiplications at least: of shapes alone for sgemm, some LARGE;
    else as many as threads. Between more rows and more columns, the squarer. */
 static void cut(work *w) {
-  const ml_products *p = &w->p;
+  const ml_products *p = w->p;
   int64_t step_m = w->way == LOOPS ? 1 : 6, step_n = w->way == LOOPS ? 64 : 16;
   int64_t most = (int64_t)((double)p->m * (double)p->n * (double)p->k / ML__CUT), parts;
+  w->rows = p->m, w->columns = p->n;
+  w->down = w->across = 1;
+  if (most <= 1) return;
   if (w->way >= SGEMM) {
     parts = ML_MAX(2, most / LARGE & ~1);
   } else {
     parts = (ml_threads() + p->batch - 1) / p->batch;
   }
   parts = ML_MAX(1, ML_MIN(parts, most));
-  w->down = w->across = 1;
   while (w->down * w->across < parts) {
     bool by_rows = p->m * w->across >= p->n * w->down;
     if (by_rows && p->m >= 2 * step_m * w->down) w->down++;
@@ -184,25 +186,25 @@ void ml__products_at(const ml_products *p, int64_t q, int64_t *a, int64_t *b) {
 }
 
 static ml_native native_of(const work *w, int64_t m, int64_t n) {
-  const ml_products *p = &w->p;
+  const ml_products *p = w->p;
   return (ml_native){p->dtype, m, n, p->k, p->a.down, p->a.right, p->b.down, p->b.right, p->n};
 }
 
 /* Makes the primitives of all blocks: those of the last rows and columns may be smaller. */
 static ml_err prepare_native(const work *w, bool *able) {
-  int64_t m[2] = {w->rows, w->p.m - (w->down - 1) * w->rows};
-  int64_t n[2] = {w->columns, w->p.n - (w->across - 1) * w->columns};
+  int64_t m[2] = {w->rows, w->p->m - (w->down - 1) * w->rows};
+  int64_t n[2] = {w->columns, w->p->n - (w->across - 1) * w->columns};
   ml__gemm_native_room();
   *able = w->read;
   for (int i = 0; i < 4 && *able; i++) {
-    ml_native key = native_of(w, ML_MIN(m[i / 2], w->p.m), ML_MIN(n[i % 2], w->p.n));
+    ml_native key = native_of(w, ML_MIN(m[i / 2], w->p->m), ML_MIN(n[i % 2], w->p->n));
     ML_TRY(ml__gemm_native_prepare(&key, able));
   }
   return ML_OK;
 }
 
 static ml_err block(const work *w, int64_t m, int64_t n, const void *a, const void *b, void *c) {
-  const ml_products *p = &w->p;
+  const ml_products *p = w->p;
   if (w->way == NATIVE) {
     ml_native key = native_of(w, m, n);
     return ml__gemm_native(&key, a, b, c);
@@ -220,10 +222,11 @@ static ml_err block(const work *w, int64_t m, int64_t n, const void *a, const vo
 
 static void blocks(void *ctx, int64_t begin, int64_t end) {
   work *w = ctx;
-  const ml_products *p = &w->p;
+  const ml_products *p = w->p;
   int64_t size = ml_dtype_size(p->dtype), each = w->down * w->across;
   for (int64_t u = begin; u < end; u++) {
-    int64_t q = u / each, i = u % each / w->across * w->rows, j = u % w->across * w->columns;
+    int64_t q = u, i = 0, j = 0;
+    if (each > 1) q = u / each, i = u % each / w->across * w->rows, j = u % w->across * w->columns;
     int64_t a, b;
     ml__products_at(p, q, &a, &b);
     a += i * p->a.down;
@@ -248,10 +251,10 @@ static void lay_down(ml_products *p) {
   }
 }
 
-ml_err ml__products(const ml_products *p, bool *done) {
-  work w = {.p = *p};
+ml_err ml__products(ml_products *p, bool *done) {
+  work w = {.p = p};
   *done = true;
-  if (p->n == 1 && p->m > 1) lay_down(&w.p);
+  if (p->n == 1 && p->m > 1) lay_down(p);
   choose(&w, true);
   cut(&w);
   if (w.way == NATIVE) ML_TRY(prepare_native(&w, done));
@@ -261,8 +264,8 @@ ml_err ml__products(const ml_products *p, bool *done) {
     cut(&w);
     *done = true;
   }
-  double each = (double)w.rows * (double)w.columns * (double)ML_MAX(w.p.k, 1);
-  ml_parallel(w.p.batch * w.down * w.across, ML_MAX(1, (int64_t)(ML__CUT / each)), blocks, &w);
+  double each = (double)w.rows * (double)w.columns * (double)ML_MAX(p->k, 1);
+  ml_parallel(p->batch * w.down * w.across, ML_MAX(1, (int64_t)(ML__CUT / each)), blocks, &w);
   if (w.err == ML_ENOMEM) return ml_fail(ML_ENOMEM, "out of memory: panels of a matrix product");
   return w.err < 0 ? ml_fail(w.err, "matmul: oneDNN failed") : ML_OK;
 }
