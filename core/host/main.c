@@ -21,7 +21,10 @@ static const char *const usage_text =
     "  -           a script on standard input\n"
     "  -h, --help  print this and end\n"
     "commands; each has --help:\n"
-    "  new NAME    write a small project into a new folder\n";
+    "  new NAME    write a small project into a new folder\n"
+    "  config …    show, check or describe what a recipe is configured by\n"
+    "  diff A B    what two configurations say differently\n"
+    "  list …      models, losses and other parts by name, with their options\n";
 
 /* What the arguments ask for. */
 typedef struct request {

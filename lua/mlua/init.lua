@@ -18,7 +18,11 @@ local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
                einsum = "mlua.tensor.einsum", print_options = "mlua.tensor.text",
                format = "mlua.format", task = "mlua.task", flow = "mlua.flow",
                load = "mlua.flow", run = "mlua.flow", preview = "mlua.flow",
-               compare = "mlua.flow", grid = "mlua.flow", invalidate = "mlua.flow" }
+               compare = "mlua.flow", grid = "mlua.flow", invalidate = "mlua.flow",
+               registry = "mlua.registry", config = "mlua.config" }
+-- ml.model("name", options, build) registers a part; ml.metric is a module, too, ml.format its own.
+local registrars = { model = true, loss = true, optimizer = true, schedule = true, metric = true,
+                     transform = true, dataset = true, sampler = true }
 local of_tensor = {} -- names of `lazy` that are functions of tensors, not modules
 for module, list in pairs(require "mlua.tensor.later") do
   for name in (list.methods .. " " .. (list.functions or "")):gmatch "%S+" do
@@ -89,6 +93,14 @@ function ml.reference(on) return core.C.ml_use_reference(on and true or false) e
 return setmetatable(ml, {
   __index = function(t, name)
     local module = lazy[name]
+    if registrars[name] then
+      local register = require("mlua.registry").registrar(name)
+      local loaded = module and require(module) or nil
+      rawset(t, name, loaded and setmetatable(loaded, {
+        __call = function(_, ...) return register(...) end,
+      }) or register)
+      return t[name]
+    end
     if not module then return nil end
     local loaded = of_tensor[name] and tensor[name] or require(module)
     if name == "print_options" then loaded = loaded.options end

@@ -104,7 +104,8 @@ local bounds = { min = "number", max = "number", above = "number", below = "numb
 --   read(p, text) → value, or nil and a message that fits after "--name: ";
 --   check(p, value) → value, or nil and a message, for values that come from Lua;
 --   show(p, value) → text that read would take back (tostring where absent);
---   parts(p, texts) → as read, of a list whose parts are texts; bare: no string of a file's is one;
+--   parts(p, texts) → as read, of a list whose parts are texts, and texts(p, value) → these;
+--   bare: no string of a file's is one; component: "one" or "list" (mlua.registry.part);
 --   range(p) → text for help, or nil; meta, the word that stands for a value in help;
 --   fields, those that the constructor takes beyond the common ones (name → type);
 --   build(p, spec), called on each new parameter, may raise through check
@@ -371,6 +372,11 @@ local function list_kind(name, element, meta, numeric)
     end
     return check_list(p, parts)
   end
+  local function texts(p, list)
+    local parts = {}
+    for i, value in ipairs(list) do parts[i] = one.show and one.show(p, value) or value end
+    return parts
+  end
   local fields = { length = "table|number" }
   if numeric then for field, kind in pairs(bounds) do fields[field] = kind end end
   param.kind(name, {
@@ -391,13 +397,8 @@ local function list_kind(name, element, meta, numeric)
       if numeric and #parts == 1 then parts = dashed(parts[1]) or parts end
       return read_parts(p, parts)
     end,
-    show = function(p, list)
-      local parts = {}
-      for i, value in ipairs(list) do
-        parts[i] = one.show and one.show(p, value) or value
-      end
-      return table.concat(parts, ",")
-    end,
+    texts = texts,
+    show = function(p, list) return table.concat(texts(p, list), ",") end,
   })
 end
 
@@ -448,4 +449,12 @@ function param.set(values, name, value, from, written)
   return require("mlua.param.spec").set(values, name, value, from, written)
 end
 
-return param
+-- param.model, param.losses, …: parts by name (mlua.registry.part).
+return setmetatable(param, {
+  __index = function(_, name)
+    if not package.loaded["mlua.registry"] then
+      require "mlua.registry"
+      return rawget(param, name)
+    end
+  end,
+})

@@ -68,6 +68,7 @@ local function is_single(args)
   local words = " " .. table.concat(args, " ")
   return words:find " %-%-%a[%w_-]*%." or words:find "%-%-grid[ =]%a[%w_-]*%."
     or words:find " %-%-set[ =]%a[%w_-]*%." or words:find " %-%-config[ =]"
+    or require "mlua.config.project".files(arg and arg[0])[1] ~= nil
 end
 
 -- Where `singles`, with all parameters under the names of their tasks, too.
@@ -110,8 +111,17 @@ local function spec_of(flow, singles)
   end
   entries[#entries + 1] = OPTIONS
   return param.spec(entries, { name = flow.info.name or "mlua " .. (arg and arg[0] or "RECIPE"),
-                               doc = flow.info.doc })
+                               doc = flow.info.doc, runs = true })
 end
+
+--- The options of every flow, by name: no parameters of tasks.
+-- @treturn table
+function M.options() return ALONE end
+
+--- The spec of a flow's parameters, those of single tasks among them, and its options.
+-- @tparam Flow flow
+-- @treturn Spec
+function M.spec(flow) return spec_of(flow, true) end
 
 -- --grid may come several times: it is read before the rest.
 local function take_grids(args)
@@ -129,23 +139,47 @@ local function take_grids(args)
   return rest, grids
 end
 
-local function read_grid(spec, written, seen)
+local function read_grid(spec, o, written, seen)
   local name, values = written:match "^([^=]+)=(.+)$"
   if not name then fail.usage("--grid %s: expected NAME=VALUE,VALUE,…", written) end
-  local entry = spec.flags[(name:gsub("_", "-"))]
-  if not entry or ALONE[entry.name] then
+  local holder, entry, part = require "mlua.param.spec".find(o, name)
+  if not holder or ALONE[entry.name] and not part then
     fail.usage("--grid %s: no parameter '%s'%s", written, name,
       text.did_you_mean(name, text.keys(spec.by)))
   end
-  if seen[entry.name] then fail.usage("--grid %s: '%s' is there twice", written, entry.name) end
-  seen[entry.name] = true
+  local full = part and name or entry.name
+  if seen[full] then fail.usage("--grid %s: '%s' is there twice", written, full) end
+  seen[full] = true
   local list, separator = {}, values:find(";", 1, true) and ";" or ","
   for value in (values .. separator):gmatch("(.-)" .. separator) do
     local checked, why = entry.param:read(value)
     if checked == nil then fail.usage("--grid %s: %s: %s", written, name, why) end
-    list[#list + 1] = { value = checked, origin = "--grid" }
+    list[#list + 1] = { value = checked, from = "--grid" }
   end
-  return { entry.name, list }
+  return { name = full, list = list }
+end
+
+-- What a command line and files ask for: values for each run.
+local function runs_of(spec, o, reading, grids)
+  local axes, seen = {}, {}
+  for _, written in ipairs(grids) do axes[#axes + 1] = read_grid(spec, o, written, seen) end
+  if not axes[1] and not (reading and reading:has_runs()) then return { { values = o } } end
+  reading = reading or require "mlua.config.reading".new(spec, o)
+  return require "mlua.config.grid".runs(reading, axes) or { { values = o } }
+end
+
+-- The node of a run's values.
+local function node_of(flow, spec, run)
+  local given, o = {}, run.values
+  for _, entry in ipairs(spec.list) do
+    local from = param.origin(o, entry.name)
+    if not ALONE[entry.name] and from ~= "default" then
+      given[entry.name] = { value = rawget(o, entry.name), origin = from }
+    end
+  end
+  local problem = flow.info.check and flow.info.check(o)
+  if problem then fail.usage("%s", problem) end
+  return flow(given)
 end
 
 local function set_of(list)
@@ -283,7 +317,7 @@ local function run(flow, nodes, o)
 end
 
 -- Options that do nothing alone, and those that do not go together.
-local function check_together(o, n_axes, class)
+local function check_together(o, n_runs, class)
   local function given(name) return (param.origin(o, name)) ~= "default" end
   local function needs(name, met, what)
     if given(name) and not met then
@@ -293,8 +327,8 @@ local function check_together(o, n_axes, class)
   needs("dry_run", #o.invalidate > 0 or o.gc, "--invalidate or --gc")
   needs("upstream", #o.invalidate > 0, "--invalidate")
   needs("older_than", o.gc, "--gc")
-  needs("compare", n_axes > 0, "--grid")
-  needs("csv", n_axes > 0, "--grid")
+  needs("compare", n_runs > 0, "--grid")
+  needs("csv", n_runs > 0, "--grid")
   if o.store == "" then fail.usage "--store: expected a folder, got ''" end
   local names = {}
   for i, output in ipairs(class.outputs) do names[i] = output[1] end
@@ -326,23 +360,15 @@ function M.main(flow, args)
   require "jit.opt".start("hotloop=1000", "hotexit=200")
   local rest, grids = take_grids(args)
   local spec = spec_of(flow, is_single(args))
-  local o = spec:main(rest)
-  check_together(o, #grids, flow.task)
+  local o, _, reading = spec:main(rest)
+  local runs = runs_of(spec, o, reading, grids)
+  check_together(o, #runs > 1 and #runs or #grids, flow.task)
   o.resources = resources_of(o.resources)
   if o.json then print_to_standard_error() end
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end
-  local given, axes, seen = {}, {}, {}
-  for _, written in ipairs(grids) do axes[#axes + 1] = read_grid(spec, written, seen) end
-  for _, entry in ipairs(spec.list) do
-    local from = param.origin(o, entry.name)
-    if not ALONE[entry.name] and from ~= "default" then
-      given[entry.name] = { value = rawget(o, entry.name), origin = from }
-    end
-  end
-  local problem = flow.info.check and flow.info.check(o)
-  if problem then fail.usage("%s", problem) end
-  local nodes = #axes > 0 and require "mlua.flow".grid(flow, axes, given) or { flow(given) }
+  local nodes = {}
+  for i, each in ipairs(runs) do nodes[i] = node_of(flow, spec, each) end
   check_names(nodes, o)
   if #o.invalidate > 0 then
     collectgarbage "restart"

@@ -1,7 +1,10 @@
---- The command line of a spec, and what stands behind it: files that `--config` names, variables
--- of the environment (MLUA_LR for lr, MLUA_MODEL_DIM for model.dim), `--set lr=0.2`, plain options.
--- Of these a later one wins, and a later file. All mistakes of files and variables are told, of the
--- command line the first.
+--- The command line of a spec, and what stands behind it: the project's file and the machine's
+-- (mlua.config.project), files that `--config` names, variables of the environment (MLUA_LR for lr,
+-- MLUA_MODEL_DIM for model.dim), `--set lr=0.2`, plain options. Of these a later one wins, and a
+-- later file. All mistakes of files and variables are told, of the command line the first.
+--
+-- An option that takes a part (mlua.registry.part) is set before the options of that part, wherever
+-- it stands on the line.
 -- @module mlua.param.cli
 local spec_module = require "mlua.param.spec"
 local text = require "mlua.text"
@@ -105,9 +108,30 @@ local function check_arguments(spec, rest)
   end
 end
 
--- Sets what files say, then what variables say; a message with all their mistakes.
+-- Sets what variables say, for values of a spec and for parts below; the mistakes.
+local function read_variables(spec, values, prefix, put, mistakes)
+  for _, entry in ipairs(spec.list) do
+    local name = prefix .. entry.name
+    local variable = "MLUA_" .. name:upper():gsub("[.-]", "_")
+    local written = os.getenv(variable)
+    if written and written ~= "" then
+      local value, problem = entry.param:read(written)
+      local ok
+      if value ~= nil then ok, problem = put(entry, value, variable, written) end
+      if not ok then mistakes[#mistakes + 1] = ("%s: %s"):format(variable, problem) end
+    end
+    local part = entry.param.kind.component == "one" and rawget(values, entry.name)
+    if part then
+      read_variables(part.component.spec, part.options, name .. ".", function(e, value, from, word)
+        spec_module.mark(values, entry.name, from, word)
+        return spec_module.set(part.options, e.name, value, from, word)
+      end, mistakes)
+    end
+  end
+end
+
+-- Sets what files say, then what variables say. The reading, for what waits for the command line.
 local function read_around(spec, values, paths, implied)
-  local mistakes = {}
   local function set_from(entry, value, from, written)
     local converted, problem = convert(entry, value, written, implied, from)
     if problem and type(problem) ~= "table" then return nil, problem end
@@ -116,23 +140,16 @@ local function read_around(spec, values, paths, implied)
     ok, problem = spec_module.set(values, entry.name, converted, from, written)
     return ok, problem and problem:sub(#entry.name + 3)
   end
-  for _, path in ipairs(paths) do
-    local config = require "mlua.config"
-    local root, problems = config.read(path)
-    if root then problems = config.apply(spec, root, path, set_from) end
-    for _, problem in ipairs(problems) do mistakes[#mistakes + 1] = problem end
+  local of_project = spec.script and require "mlua.config.project".files(spec.script) or {}
+  local reading
+  if paths[1] or of_project[1] then
+    reading = require "mlua.config.reading".new(spec, values, set_from)
+    for _, path in ipairs(of_project) do reading:file(path, true) end
+    for _, path in ipairs(paths) do reading:file(path) end
   end
-  for _, entry in ipairs(spec.list) do
-    local variable = "MLUA_" .. entry.name:upper():gsub("[.-]", "_")
-    local written = os.getenv(variable)
-    if written and written ~= "" then
-      local value, problem = entry.param:read(written)
-      local ok
-      if value ~= nil then ok, problem = set_from(entry, value, variable, written) end
-      if not ok then mistakes[#mistakes + 1] = ("%s: %s"):format(variable, problem) end
-    end
-  end
-  return mistakes[1] and table.concat(mistakes, "\n")
+  local mistakes = reading and reading.mistakes or {}
+  read_variables(spec, values, "", set_from, mistakes)
+  return reading, mistakes
 end
 
 -- The arguments without `--config FILE`, with `--set name=value` as `--name=value` before all
@@ -166,14 +183,53 @@ local function take_around(args)
   return sets, paths
 end
 
+-- Sets the parts that a line names; where one stands for others, all options come after it.
+local function take_parts(spec, values, args)
+  local i = 1
+  while args[i] and args[i] ~= "--" do
+    local name, given = args[i]:match("^(%-%-[^=]+)=(.*)$")
+    name = name or args[i]
+    local entry = name:find "^%-%-" and spec.flags[name:sub(3):gsub("_", "-")]
+    if entry and entry.param.registry then
+      given = given or args[i + 1]
+      if given and not is_option(given) then
+        local value, problem = entry.param:read(given)
+        if value == nil then return ("%s: %s"):format(name, problem) end
+        spec_module.set(values, entry.name, value, LINE, name .. " " .. given)
+      end
+    end
+    i = i + 1
+  end
+end
+
+-- The entry that a word names, also an option of a part; the values that hold it, and the entry of
+-- the part. nil and a message.
+local function find_in(spec, values, word)
+  local entry, negated = find(spec, word)
+  if entry then return entry, negated, values end
+  local name = word:match "^%-%-(.+)$"
+  if not name or not name:find(".", 1, true) then return nil, unknown(spec, word) end
+  local holder, found, part = spec_module.find(values, name)
+  if not holder and name:find "^no%-" then
+    holder, found, part = spec_module.find(values, name:sub(4))
+    negated = holder and found.param.kind.name == "bool"
+    if not negated then holder = nil end
+  end
+  if holder then return found, negated, holder, part end
+  return nil, found and found:find ":" and "--" .. found or unknown(spec, word)
+end
+
 function M.read(spec, args, missing)
   local values, rest, implied = spec:defaults(), {}, {}
-  local mistaken
+  local reading, mistakes
   if spec:takes_files() then
     local others, paths = take_around(args)
     if not others then return nil, paths end
-    args, mistaken = others, read_around(spec, values, paths, implied)
+    args = others
+    reading, mistakes = read_around(spec, values, paths, implied)
   end
+  local problem = take_parts(spec, values, args)
+  if problem then return nil, problem end
   local i, n, options = 1, #args, true
   while i <= n do
     local word = args[i]
@@ -187,10 +243,10 @@ function M.read(spec, args, missing)
     else
       local name, given = word:match("^(%-%-[^=]+)=(.*)$")
       name = name or word
-      local entry, negated = find(spec, name)
-      if not entry then return nil, unknown(spec, name) end
+      local entry, negated, holder, part = find_in(spec, values, name)
+      if not entry then return nil, negated end
       local p = entry.param
-      local value, problem
+      local value
       if negated then
         if given then return nil, ("%s: takes no value, got '%s'"):format(name, given) end
         value = false
@@ -208,7 +264,7 @@ function M.read(spec, args, missing)
         end
         if entry.convert then
           value = given
-        else
+        elseif not p.registry or part then
           value, problem = p:read(given)
           if value == nil then return nil, ("%s: %s"):format(name, problem) end
         end
@@ -220,16 +276,20 @@ function M.read(spec, args, missing)
       end
       if value ~= nil then
         local ok
-        ok, problem = set(values, entry.name, value, name, written)
+        ok, problem = set(holder, entry.name, value, name, written)
         if not ok then return nil, problem end
+        if part then spec_module.mark(values, part, LINE, written) end
       end
     end
   end
-  local problem = mistaken or apply_implied(spec, values, implied) or check_arguments(spec, rest)
+  problem = apply_implied(spec, values, implied)
+  if reading then reading:finish() end
+  if mistakes and mistakes[1] then problem = table.concat(mistakes, "\n") end
+  problem = problem or check_arguments(spec, rest)
   if problem then return nil, problem end
   local absent = missing(spec, values)
   if absent then return nil, ("missing option --%s"):format((absent:gsub("_", "-"))) end
-  return values, rest
+  return values, rest, reading
 end
 
 return M

@@ -55,7 +55,7 @@ function M.new(entries, info)
   local spec = setmetatable({
     list = {}, by = {}, flags = {}, shorts = {}, sections = {}, source = entries,
     name = info.name, doc = info.doc, arguments = info.arguments, notes = info.notes,
-    config = info.config,
+    config = info.config, runs = info.runs, script = info.script or arg and arg[0],
   }, Spec)
   collect(spec.list, entries, "")
   table.sort(spec.list, function(a, b) return a.param.order < b.param.order end)
@@ -131,7 +131,9 @@ function Spec:defaults()
   local from = {}
   for _, entry in ipairs(self.list) do
     local value = entry.param.default
-    if type(value) == "table" then value = { unpack(value) } end
+    if type(value) == "table" then
+      value = entry.param.registry and entry.param:check(value) or { unpack(value) }
+    end
     rawset(values, entry.name, value)
     from[entry.name] = { "default" }
   end
@@ -152,16 +154,80 @@ function M.set(values, name, value, from, written)
   return true
 end
 
+--- Values of their own, equal to others, with their origins.
+-- @tparam Values values
+-- @treturn Values
+function M.clone(values)
+  local spec = specs[values]
+  local copy = spec:defaults()
+  for _, entry in ipairs(spec.list) do
+    local value = rawget(values, entry.name)
+    if value ~= nil and entry.param.registry then value = entry.param:check(value) end
+    rawset(copy, entry.name, value)
+    origins[copy][entry.name] = origins[values][entry.name]
+  end
+  return copy
+end
+
+--- Note where a value is from that is to be found later, or of which a part was set.
+function M.mark(values, name, from, written)
+  origins[values][name] = { from, written }
+end
+
+--- What a name stands for in values: also an option of a part, as model.dim.
+-- @tparam Values values
+-- @tparam string name
+-- @treturn ?Values  those that hold it; nil where there is none
+-- @treturn table|string  its entry; or a message
+-- @treturn ?string  the entry of `values` itself that holds it, where it is a part's
+function M.find(values, name)
+  local spec = specs[values]
+  local entry = spec.flags[flag(name)]
+  if entry then return values, entry end
+  for at in name:gmatch "()%." do
+    local head, rest = name:sub(1, at - 1), name:sub(at + 1)
+    entry = spec.flags[flag(head)]
+    if entry and entry.param.registry then
+      local part = rawget(values, entry.name)
+      if entry.param.kind.component == "list" then
+        local i = tonumber(rest:match "^%d+")
+        rest = rest:match "^%d+%.(.+)$"
+        if not i or not rest or not part or not part[i] then
+          return nil, ("%s: expected a position and an option, as %s.1.NAME"):format(name, head)
+        end
+        part = part[i]
+      end
+      if not part then return nil, ("%s: no %s is chosen"):format(head, head) end
+      local inner, found = M.find(part.options, rest)
+      if not inner and not found:find ":" then
+        found = ("%s: %s takes no '%s'%s"):format(name, tostring(part.component), rest,
+          text.did_you_mean(rest, names(specs[part.options])))
+      end
+      return inner, found, entry.name
+    end
+  end
+  return nil, "none"
+end
+
 function M.origin(values, name)
   local origin = origins[values][name]
   if not origin then unknown(specs[values], name, 2) end
   return origin[1], origin[2]
 end
 
--- Required values that are still missing; nil where there is none.
+-- The first required value that is still missing, also of a part; nil where there is none.
 local function missing(spec, values)
   for _, entry in ipairs(spec.list) do
-    if entry.param.required and rawget(values, entry.name) == nil then return entry.name end
+    local value = rawget(values, entry.name)
+    if entry.param.required and value == nil then return entry.name end
+    if value ~= nil and entry.param.registry then
+      for i, part in ipairs(value.options and { value } or value) do
+        local inner = missing(part.component.spec, part.options)
+        if inner then
+          return entry.name .. (value.options and "." or "." .. i .. ".") .. inner
+        end
+      end
+    end
   end
 end
 
@@ -216,9 +282,14 @@ end
 -- @tparam {string,...} args  as `arg`
 -- @treturn Values
 -- @treturn {string,...}      arguments that are no options
+-- @treturn ?Reading          of files, where there were some
 function Spec:main(args)
-  local values, rest = self:read(args)
-  if values then return values, rest end
+  if M.taken then M.taken(self) end -- somebody wants the spec alone (mlua.config.resolve)
+  local values, rest, reading = self:read(args)
+  if values and reading and reading:has_runs() and not self.runs then
+    require "mlua.fail".usage "grid, variants: this recipe runs once; a flow takes them"
+  end
+  if values then return values, rest, reading end
   if rest == "help" then
     io.stdout:write(self:help())
     io.stdout:flush()

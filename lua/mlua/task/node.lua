@@ -50,6 +50,14 @@ function M.value_text(value)
     local short = ("%.15g"):format(value)
     return tonumber(short) == value and short or ("%.17g"):format(value)
   elseif kind == "table" then
+    local meta = getmetatable(value)
+    if meta and meta.__text then return meta.__text(value) end
+    meta = value[1] and getmetatable(value[1])
+    if type(meta) == "table" and meta.__text then -- parts
+      local texts = {}
+      for i, part in ipairs(value) do texts[i] = meta.__text(part) end
+      return table.concat(texts, ",")
+    end
     return json.encode(value)
   end
   return tostring(value)

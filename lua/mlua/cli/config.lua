@@ -1,0 +1,110 @@
+--- `mlua config show|template|check|schema`: what a recipe is configured by.
+-- @module mlua.cli.config
+local fail = require "mlua.fail"
+
+local M = {}
+
+local USAGE = [[
+usage: mlua config show RECIPE [options of the recipe]   the resolved configuration, with origins
+       mlua config template RECIPE                       a commented file to start from
+       mlua config check FILE [RECIPE]                   all mistakes of a configuration file
+       mlua config schema RECIPE                         a JSON Schema of its files, for editors
+
+A file's key `recipe:` says which it is for, beside the file; else name the recipe. `show` prints
+YAML that reads back as the same values, each with where it came from; with --json one line of JSON.
+]]
+
+local function spec_of(recipe)
+  local spec, wanted = require "mlua.config.resolve".spec(recipe)
+  if not spec then fail.run("%s", wanted) end
+  return spec, wanted
+end
+
+local function needed(args, i, what, command)
+  if not args[i] or args[i]:find "^%-" then fail.usage("config %s: expected %s", command, what) end
+  return args[i]
+end
+
+local commands = {}
+
+function commands.show(args)
+  local recipe = needed(args, 1, "a recipe", "show")
+  local rest, json = {}, false
+  for i = 2, #args do
+    if args[i] == "--json" then json = true else rest[#rest + 1] = args[i] end
+  end
+  local spec, wanted = spec_of(recipe)
+  local values, why, reading = spec:read(rest)
+  if why == "help" then return io.stdout:write(spec:help()) end
+  if not values then fail.usage("%s", why) end
+  local function shown(each)
+    if json then
+      local tree = require "mlua.config.resolve".values_tree(spec, each, wanted)
+      return require "mlua.json".encode(tree) .. "\n"
+    end
+    return require "mlua.config.print".values(spec, each, wanted)
+  end
+  local runs = reading and require "mlua.config.grid".runs(reading)
+  for i, run in ipairs(runs or { { values = values } }) do
+    if run.name and not json then
+      io.stdout:write(i > 1 and "\n" or "", "# variant: ", run.name, "\n")
+    end
+    io.stdout:write(shown(run.values))
+  end
+end
+
+function commands.template(args)
+  local recipe = needed(args, 1, "a recipe", "template")
+  local spec, wanted = spec_of(recipe)
+  io.stdout:write(require "mlua.config.print".template(spec, recipe:match "[^/]*$", wanted))
+end
+
+function commands.check(args)
+  local path = needed(args, 1, "a file", "check")
+  local recipe = args[2]
+  if not recipe then
+    local root, mistakes = require "mlua.config".read(path)
+    if not root then fail.run("%s", table.concat(mistakes, "\n")) end
+    local named = root.by.recipe and root.by.recipe.node.text
+    if not named then
+      fail.usage("config check %s: expected a recipe: the file names none (recipe: NAME.lua)", path)
+    end
+    recipe = named:find "^/" and named or (path:match "^(.*/)[^/]*$" or "") .. named
+  end
+  local spec = spec_of(recipe)
+  local values, why, reading = spec:read { "--config", path }
+  if not values then
+    -- What the file leaves to the command line is no mistake of its own.
+    if not why:find "^missing option" then fail.run("%s", why) end
+  elseif reading then
+    require "mlua.config.grid".runs(reading)
+  end
+  io.stdout:write(path, ": no mistakes\n")
+end
+
+function commands.schema(args)
+  local recipe = needed(args, 1, "a recipe", "schema")
+  local spec, wanted = spec_of(recipe)
+  io.stdout:write(require "mlua.config.schema".text(spec, wanted), "\n")
+end
+
+--- Run the command.
+-- @tparam {string,...} args
+function M.main(args)
+  local name = args[1]
+  if name == "--help" or name == "-h" or not name then
+    if not name then fail.usage "config: expected show, template, check or schema" end
+    return io.stdout:write(USAGE)
+  end
+  local command = commands[name]
+  if not command then
+    fail.usage("config: expected show, template, check or schema, got '%s'%s", name,
+      require "mlua.text".did_you_mean(name, require "mlua.text".keys(commands)))
+  end
+  for _, word in ipairs(args) do
+    if name ~= "show" and (word == "--help" or word == "-h") then return io.stdout:write(USAGE) end
+  end
+  command({ unpack(args, 2) })
+end
+
+return M

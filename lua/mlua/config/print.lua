@@ -1,0 +1,160 @@
+--- Values and specs as YAML: what was resolved, with where each value came from, and a file to
+-- start from.
+-- @module mlua.config.print
+local part = require "mlua.registry.part"
+local spec_module = require "mlua.param.spec"
+local text = require "mlua.text"
+
+local M = {}
+
+local WIDE = 88 -- columns
+
+-- A line and what is said of it beside.
+local function line(out, indent, words, note)
+  local s = (" "):rep(indent) .. words
+  if note then s = s .. (" "):rep(math.max(1, 40 - text.width(s))) .. " # " .. note end
+  out[#out + 1] = s
+end
+
+-- -- resolved values ---------------------------------------------------------------------------
+
+local print_values
+
+-- A part below `head`, "model:" or "-": its name where nothing else is to be said.
+local function print_part(out, indent, head, one, note)
+  if #one.component.spec.list == 0 then return line(out, indent, head .. " " .. one.name, note) end
+  if head:find "^%-" then
+    line(out, indent, "- type: " .. one.name, note)
+  else
+    line(out, indent, head, note)
+    line(out, indent + 2, "type: " .. one.name)
+  end
+  print_values(out, indent + 2, one.component.spec, one.options)
+end
+
+function print_values(out, indent, spec, values, wanted)
+  local open = {}
+  for _, entry in ipairs(spec.list) do
+    local p, value = entry.param, rawget(values, entry.name)
+    if value ~= nil and (not wanted or wanted(entry)) then
+      local depth, name = indent, entry.name
+      local parts = {}
+      for each in name:gmatch "[^.]+" do parts[#parts + 1] = each end
+      for i = 1, #parts - 1 do
+        local head = table.concat(parts, ".", 1, i)
+        if open[i] ~= head then
+          for k = i, #open do open[k] = nil end
+          open[i] = head
+          line(out, depth, parts[i] .. ":")
+        end
+        depth = depth + 2
+      end
+      for k = #parts, #open do open[k] = nil end
+      local note = spec_module.origin(values, name)
+      local head = parts[#parts] .. ":"
+      if p.kind.component == "one" then
+        print_part(out, depth, head, value, note)
+      elseif p.kind.component and value[1] then
+        line(out, depth, head, note)
+        for _, one in ipairs(value) do print_part(out, depth + 2, "-", one) end
+      else
+        line(out, depth, head .. " " .. part.flow(p, value), note)
+      end
+    end
+  end
+end
+
+-- Entries of one section stand together, in the order of the first.
+local function gathered(spec)
+  local first, list = {}, {}
+  for i, entry in ipairs(spec.list) do
+    local section = entry.name:match "^(.*)%." or ""
+    if section ~= "" then first[section] = first[section] or i end
+    list[i] = { entry = entry, at = first[section] or i, i = i }
+  end
+  table.sort(list, function(a, b)
+    if a.at ~= b.at then return a.at < b.at end
+    return a.i < b.i
+  end)
+  for i, each in ipairs(list) do list[i] = each.entry end
+  return setmetatable({ list = list }, { __index = spec })
+end
+
+--- Values as YAML that reads back as them, each with its origin as a comment.
+-- @tparam Spec spec
+-- @tparam Values values
+-- @tparam ?function wanted  (entry) → whether it is shown
+-- @treturn string
+function M.values(spec, values, wanted)
+  local out = {}
+  print_values(out, 0, gathered(spec), values, wanted)
+  return table.concat(out, "\n") .. "\n"
+end
+
+-- -- a template --------------------------------------------------------------------------------
+
+local function wrapped(out, indent, s)
+  for _, l in ipairs(text.wrap(s, WIDE - indent - 2)) do
+    out[#out + 1] = (" "):rep(indent) .. "# " .. l
+  end
+end
+
+local function described(p)
+  local notes = {}
+  notes[1] = p.kind.name
+  if p.unit then notes[#notes + 1] = p.unit end
+  local range = p:range()
+  if range then notes[#notes + 1] = range end
+  if p.required then notes[#notes + 1] = "required" end
+  local doc = p.doc and p.doc .. " " or ""
+  return doc .. "(" .. table.concat(notes, "; ") .. ")"
+end
+
+local function template(out, spec, indent, wanted)
+  local group, open = nil, {}
+  for _, entry in ipairs(spec.list) do
+    local p = entry.param
+    if not p.hidden and (not wanted or wanted(entry)) then
+      if entry.group and entry.group ~= group then
+        group = entry.group
+        out[#out + 1] = ""
+        wrapped(out, indent, "-- " .. group .. " --")
+      end
+      local depth, parts = indent, {}
+      for each in entry.name:gmatch "[^.]+" do parts[#parts + 1] = each end
+      for i = 1, #parts - 1 do
+        local head = table.concat(parts, ".", 1, i)
+        if not open[head] then
+          open[head] = true
+          out[#out + 1] = "#" .. (" "):rep(depth) .. parts[i] .. ":"
+        end
+        depth = depth + 2
+      end
+      wrapped(out, depth, described(p))
+      local default, mark = p.default, p.required and "" or "#"
+      local head = mark .. (" "):rep(depth) .. parts[#parts] .. ":"
+      if p.kind.component == "one" and default and #default.component.spec.list > 0 then
+        out[#out + 1] = head
+        out[#out + 1] = mark .. (" "):rep(depth + 2) .. "type: " .. default.name
+        template(out, gathered(default.component.spec), depth + 2)
+      else
+        out[#out + 1] = head .. (default ~= nil and " " .. part.flow(p, default) or "")
+      end
+    end
+  end
+end
+
+--- A file of all keys with their defaults, described; each has a # before it but those required.
+-- @tparam Spec spec
+-- @tparam ?string recipe    its path, for the key of that name
+-- @tparam ?function wanted  as of M.values
+-- @treturn string
+function M.template(spec, recipe, wanted)
+  local out = {}
+  if spec.doc then wrapped(out, 0, spec.doc) end
+  if recipe then out[#out + 1] = "recipe: " .. recipe end
+  template(out, gathered(spec), 0, wanted)
+  return table.concat(out, "\n") .. "\n"
+end
+
+return M

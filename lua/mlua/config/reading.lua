@@ -1,0 +1,424 @@
+--- Files read into the values of a spec, one after the other: what each key means.
+--
+-- A reading keeps what files name: macros, parts (under the registry's plural), and what is to be
+-- known once all has been read, which are references, grids and variants.
+-- @module mlua.config.reading
+local config = require "mlua.config"
+local spec_module = require "mlua.param.spec"
+local text = require "mlua.text"
+
+local Reading = {}
+Reading.__index = Reading
+
+local M = {}
+
+local current -- whose named parts texts of the command line may name
+
+--- Begin a reading.
+-- @tparam Spec spec
+-- @tparam Values values
+-- @tparam ?function set  (entry, value, from, written) → true, or nil and a message
+-- @treturn Reading  `mistakes`, a list of lines, grows
+function M.new(spec, values, set)
+  local self = setmetatable({
+    spec = spec, values = values, mistakes = {}, macros = {}, definitions = {}, deferred = {},
+    grid = {}, variants = {}, set = set or function(entry, value, from, written)
+      local ok, problem = spec_module.set(values, entry.name, value, from, written)
+      return ok, problem and problem:sub(#entry.name + 3)
+    end,
+  }, Reading)
+  current = self
+  return self
+end
+
+-- -- where a value stands ----------------------------------------------------------------------
+
+local function shown(node)
+  if node.kind == "scalar" then
+    return (node.quoted and "the string '%s'" or "'%s'"):format(text.clip(node.text, 40))
+  end
+  return node.kind == "null" and "nothing" or "a " .. (node.kind == "map" and "section" or "list")
+end
+
+-- What reads a value has to know: its file and key, to whom mistakes go, which parts have names.
+-- `use`: the key that it is a value of in the end, where the path is one of a named part's.
+function Reading:place(file, path, line, use)
+  local at = { file = file, path = path, line = line, use = use or path }
+  function at.mistake(where, key, message)
+    local head = file and ("%s:%d: "):format(file, where or line or 1) or ""
+    self.mistakes[#self.mistakes + 1] = head .. (key ~= "" and key .. ": " or "") .. message
+  end
+  function at.definition(registry, name)
+    local named = self.definitions[registry.plural]
+    return named and named[name]
+  end
+  function at.names(registry) return text.keys(self.definitions[registry.plural] or {}) end
+  function at.of(definition)
+    return self:place(definition.file, definition.path, definition.line, at.use)
+  end
+  function at.options(part, node)
+    local before = #self.mistakes
+    self:walk(part.component.spec, part.options, node, {
+      head = path == "" and "" or path .. ".", use = at.use == "" and "" or at.use .. ".",
+      file = file, part = part,
+    })
+    return #self.mistakes == before
+  end
+  return at
+end
+
+-- -- values ------------------------------------------------------------------------------------
+
+local function of_list(p, node)
+  local texts = {}
+  for i, item in ipairs(node.items or {}) do
+    if item.kind ~= "scalar" or p.kind.bare and item.quoted then
+      return nil, ("expected %s, got %s"):format(p.kind.one or "a string", shown(item))
+    end
+    texts[i] = item.text
+  end
+  return p.kind.parts(p, texts)
+end
+
+-- A list of parts; nil where there are mistakes, which were told.
+function Reading:parts(p, node, at)
+  local items = node.kind == "list" and node.items or { node }
+  if node.kind == "scalar" and node.text:find "," then
+    items = config.node_of(node.text, true).items
+  end
+  local parts, before = {}, #self.mistakes
+  for i, item in ipairs(node.kind == "null" and {} or items) do
+    parts[i] = require "mlua.registry.part".of_node(p, item,
+      self:place(at.file, ("%s.%d"):format(at.path, i), item.line or at.line,
+        ("%s.%d"):format(at.use, i)), false)
+  end
+  if #self.mistakes > before then return nil end
+  return p:check(parts)
+end
+
+-- ${name} and $${, which is ${ itself.
+local function is_template(node)
+  return node.kind == "scalar" and node.text:find("${", 1, true) ~= nil
+end
+
+-- A node whose ${macro} is replaced by what the macro holds; nil after a mistake.
+function Reading:expanded(node, at, depth)
+  if node.kind == "list" then
+    local items, changed = {}, false
+    for i, item in ipairs(node.items) do
+      items[i] = self:expanded(item, at, depth)
+      if not items[i] then return nil end
+      changed = changed or items[i] ~= item
+    end
+    return changed and { kind = "list", items = items, line = node.line } or node
+  end
+  if not is_template(node) then return node end
+  local macro = self.macros[node.text:match "^%${([^}]*)}$"]
+  if not macro then return node end
+  if (depth or 0) > 20 then
+    at.mistake(node.line, at.path, node.text .. ": refers to itself")
+    return nil
+  end
+  local found = self:expanded(macro.node, at, (depth or 0) + 1)
+  return found and setmetatable({ line = node.line }, { __index = found })
+end
+
+-- What a parameter makes of a node; nil and a message, or without one where mistakes were told;
+-- true as third where it is to be found later.
+function Reading:value_of(entry, node, at, before)
+  local p = entry.param
+  node = self:expanded(node, at)
+  if not node then return nil end
+  local later = is_template(node)
+  for _, item in ipairs(node.kind == "list" and node.items or {}) do
+    later = later or is_template(item)
+  end
+  if later and not (p.kind.component and node.kind == "list") then return node, nil, true end
+  if entry.convert and node.kind == "scalar" then return node.text end
+  if p.kind.component == "one" then
+    return require "mlua.registry.part".of_node(p, node, at, before)
+  elseif p.kind.component then
+    return self:parts(p, node, at)
+  end
+  local empty = node.kind == "map" and not node.keys[1] -- in Lua, of a list as of a section
+  if p.kind.parts and (node.kind == "list" or empty) then return of_list(p, node) end
+  if node.kind ~= "scalar" or node.quoted and p.kind.bare then
+    local wanted = p.choices and text.list(p.choices) or p.kind.parts and "a list"
+      or p.kind.one or "a " .. p.kind.name
+    return nil, ("expected %s, got %s"):format(wanted, shown(node))
+  end
+  return p:read(node.text)
+end
+
+-- -- keys --------------------------------------------------------------------------------------
+
+-- Names that stand below a prefix, without it.
+local function names_below(spec, prefix)
+  local names = {}
+  for _, entry in ipairs(spec.list) do
+    if entry.name:sub(1, #prefix) == prefix then names[#names + 1] = entry.name:sub(#prefix + 1) end
+  end
+  return names
+end
+
+-- One key and its value. `set` as of a reading; `display` is the key's path in messages.
+function Reading:assign(entry, values, node, at, set)
+  local name = entry.name
+  local value, problem, later = self:value_of(entry, node, at, rawget(values, name))
+  local from = at.file and ("%s:%d"):format(at.file, at.line) or "set"
+  if later then
+    spec_module.mark(values, name, from, at.path)
+    self.deferred[#self.deferred + 1] = { entry = entry, values = values, node = value, at = at,
+                                          from = from, set = set }
+    return
+  end
+  local ok
+  if value ~= nil then ok, problem = set(entry, value, from, at.path) end
+  if (value == nil or not ok) and problem then at.mistake(at.line, at.path, problem) end
+end
+
+-- Sets what a map says into values of a spec. `how`: head, the key's path before it; file; part,
+-- whose options these are (its `type` was read already); lenient, as of Reading.file.
+function Reading:walk(spec, values, map, how)
+  local seen, head, use, file = {}, how.head or "", how.use or how.head or "", how.file
+  local set = values == self.values and self.set or function(entry, value, from, written)
+    local ok, problem = spec_module.set(values, entry.name, value, from, written)
+    return ok, problem and problem:sub(#entry.name + 3)
+  end
+  local function go(node, prefix)
+    for _, key in ipairs(node.keys) do
+      local name = prefix .. key.name
+      local entry = spec.flags[name:gsub("_", "-")]
+      local at = self:place(file, head .. name, key.line, use .. name)
+      local before = prefix == "" and (how.part and key.name == "type" or key.reserved)
+      if not before and entry and seen[entry.name] then
+        at.mistake(key.line, at.path, ("the same as %s in line %d"):format(
+          unpack(seen[entry.name])))
+      elseif not before and entry then
+        seen[entry.name] = { head .. name, key.line }
+        self:assign(entry, values, key.node, at, set)
+      elseif not before and spec.sections[name] and key.node.kind == "map" then
+        go(key.node, name .. ".")
+      elseif not before and spec.sections[name] and key.node.kind ~= "null" then
+        at.mistake(key.line, at.path, "expected a section, got " .. shown(key.node))
+      elseif not before and not spec.sections[name] then
+        local inner, found = nil, nil
+        if name:find(".", 1, true) then inner, found = spec_module.find(values, name) end
+        local hint = text.did_you_mean(key.name, names_below(spec, prefix))
+        if inner then
+          self:assign(found, inner, key.node, at, function(e, value, from, written)
+            return spec_module.set(inner, e.name, value, from, written)
+          end)
+        elseif not how.lenient or hint ~= "" or prefix ~= "" then
+          at.mistake(key.line, at.path, found and found ~= "none" and found:match ": (.*)$"
+            or how.part and tostring(how.part.component) .. " takes no such key" .. hint
+            or "unknown key" .. hint)
+        end
+      end
+    end
+  end
+  go(map, "")
+end
+
+-- -- what stands beside the keys ---------------------------------------------------------------
+
+-- The key's node, where the file has it and the spec does not; nil and a mistake of another kind.
+function Reading:reserved(root, file, name, kind)
+  local key = root.by[name]
+  local own = self.spec.flags[name:gsub("_", "-")] or self.spec.sections[name]
+  if not key or own and (kind ~= "map" or own == true or key.node.kind ~= "map") then return nil end
+  for _, each in ipairs(root.keys) do
+    if each.name == name then each.reserved = true end
+  end
+  if key.node.kind ~= kind then
+    if key.node.kind ~= "null" then
+      self:place(file, name, key.line).mistake(key.line, name, ("expected a %s, got %s"):format(
+        kind == "map" and "section" or "word", shown(key.node)))
+    end
+    return nil
+  end
+  return key.node, key.line
+end
+
+-- Names that a file gives to parts and values; a later file's count.
+function Reading:define(root, file)
+  local macros = self:reserved(root, file, "macros", "map")
+  for _, key in ipairs(macros and macros.keys or {}) do
+    self.macros[key.name] = { node = key.node, file = file, line = key.line }
+  end
+  for _, registry in ipairs(require "mlua.registry".list()) do
+    local section = root.by[registry.plural] and self:reserved(root, file, registry.plural, "map")
+    for _, key in ipairs(section and section.keys or {}) do
+      self.definitions[registry.plural] = self.definitions[registry.plural] or {}
+      self.definitions[registry.plural][key.name] = {
+        node = key.node, file = file, line = key.line, registry = registry,
+        path = registry.plural .. "." .. key.name,
+      }
+    end
+  end
+end
+
+--- Read a file into the values.
+-- @tparam string path
+-- @tparam ?boolean lenient  of a project: a key that is none of this spec's is another recipe's,
+--   unless it is spelt like one
+function Reading:file(path, lenient)
+  local root, problems = config.read(path)
+  if not root then
+    for _, problem in ipairs(problems) do self.mistakes[#self.mistakes + 1] = problem end
+    return
+  end
+  local recipe, line = self:reserved(root, path, "recipe", "scalar")
+  local own = recipe and self.spec.script
+  if own and not ("/" .. own):find("/" .. recipe.text:gsub("^[./]+", ""):gsub("%p", "%%%0") .. "$")
+  then
+    self:place(path, "recipe", line).mistake(line, "recipe",
+      ("the file is for %s, not for %s"):format(recipe.text, own))
+  end
+  self:define(root, path)
+  for _, what in ipairs { "grid", "variants" } do
+    local node, at = self:reserved(root, path, what, "map")
+    if node then self[what][#self[what] + 1] = { node = node, file = path, line = at } end
+  end
+  self:walk(self.spec, self.values, root, { file = path, lenient = lenient })
+end
+
+-- -- the end -----------------------------------------------------------------------------------
+
+-- The text that a name in ${…} stands for; nil and a message.
+function Reading:text_of(name, depth)
+  local macro = self.macros[name]
+  if macro then
+    if macro.node.kind ~= "scalar" then return nil, "is no single value" end
+    return self:filled(macro.node.text, depth + 1)
+  end
+  local values, entry = spec_module.find(self.values, name)
+  if not values then
+    return nil, "no such key or macro" .. text.did_you_mean(name, names_below(self.spec, ""))
+  end
+  for _, waiting in ipairs(self.deferred) do
+    if waiting.values == values and waiting.entry.name == entry.name then
+      if waiting.open then return nil, "refers to itself" end
+      self:settle(waiting)
+    end
+  end
+  local value = rawget(values, entry.name)
+  if value == nil then return nil, "has no value" end
+  return entry.param:show(value)
+end
+
+-- A text with every ${name} filled in; nil and a message.
+function Reading:filled(template, depth)
+  if depth > 20 then return nil, template .. ": refers to itself" end
+  local problem
+  local out = template:gsub("%$%${", "\0"):gsub("%${([^}]*)}?", function(name)
+    local found, why = self:text_of(name, depth)
+    if not found then problem = problem or ("${%s}: %s"):format(name, why) end
+    return (found or ""):gsub("%${", "\0")
+  end)
+  if problem then return nil, problem end
+  return (out:gsub("%z", "${"))
+end
+
+-- Finds a value that waits for others, once.
+function Reading:settle(waiting)
+  if waiting.done or waiting.open then return end
+  waiting.open = true
+  local entry, at = waiting.entry, waiting.at
+  if (spec_module.origin(waiting.values, entry.name)) == waiting.from then
+    local function fill(node)
+      if not is_template(node) then return node end
+      local filled, problem = self:filled(node.text, 0)
+      if not filled then
+        at.mistake(node.line, at.path, problem)
+        return nil
+      end
+      if filled:find "^%s*[{[]" then return config.node_of(filled) end
+      return { kind = "scalar", text = filled, line = node.line }
+    end
+    local node = waiting.node
+    local ready = fill(node)
+    if node.kind == "list" then
+      ready = { kind = "list", items = {}, line = node.line }
+      for i, item in ipairs(node.items) do ready.items[i] = ready and fill(item) end
+      if #ready.items < #node.items then ready = nil end
+    end
+    if ready then
+      local value, problem
+      if is_template(ready) then value, problem = entry.param:read(ready.text) -- by $${
+      else value, problem = self:value_of(entry, ready, at, rawget(waiting.values, entry.name)) end
+      local ok
+      if value ~= nil then ok, problem = waiting.set(entry, value, waiting.from, at.path) end
+      if not ok and problem then at.mistake(at.line, at.path, problem) end
+    end
+  end
+  waiting.open, waiting.done = false, true
+end
+
+--- Find what waited for the rest: references, then parts that nothing used, which are checked too.
+function Reading:finish()
+  local i = 1
+  while self.deferred[i] do
+    self:settle(self.deferred[i])
+    i = i + 1
+  end
+  for _, named in pairs(self.definitions) do
+    for _, name in ipairs(text.keys(named)) do
+      local definition = named[name]
+      if not definition.used then
+        local p = require "mlua.param"[definition.registry.name] {}
+        local at = self:place(definition.file, definition.path, definition.line)
+        definition.open = true
+        require "mlua.registry.part".of_node(p, definition.node, at)
+        definition.open = false
+      end
+    end
+  end
+end
+
+--- Whether files ask for several runs.
+-- @treturn boolean
+function Reading:has_runs() return (self.grid[1] or self.variants[1]) ~= nil end
+
+--- Find references anew for a copy of the values, of which some are others now.
+-- @tparam Values copy
+function Reading:settle_in(copy)
+  local values, waiting = self.values, self.deferred
+  self.values, self.deferred = copy, {}
+  for i, each in ipairs(waiting) do
+    local holder, entry = spec_module.find(copy, each.at.use)
+    if holder and entry == each.entry
+      and (spec_module.origin(holder, entry.name)) == each.from then
+      self.deferred[#self.deferred + 1] = setmetatable({
+        values = holder, open = false, done = false, set = function(e, value, from, written)
+          return spec_module.set(holder, e.name, value, from, written)
+        end,
+      }, { __index = waiting[i] })
+    end
+  end
+  for _, each in ipairs(self.deferred) do self:settle(each) end
+  self.values, self.deferred = values, waiting
+end
+
+-- See mlua.config.part_of.
+function M.part_of(p, node)
+  local reading = current or M.new({ flags = {}, sections = {}, list = {} }, nil)
+  local before = reading.mistakes
+  reading.mistakes = {}
+  local at = reading:place(nil, "", nil)
+  local value, problem
+  if p.kind.component == "one" then
+    value = require "mlua.registry.part".of_node(p, node, at)
+  else
+    value, problem = reading:parts(p, node, at)
+  end
+  local mistake = reading.mistakes[1] or problem
+  reading.mistakes = before
+  if mistake then return nil, mistake end
+  return value
+end
+
+--- Forget the reading whose names command lines could use.
+function M.close() current = nil end
+
+return M

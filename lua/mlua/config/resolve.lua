@@ -1,0 +1,109 @@
+--- The spec of a recipe, and values resolved by it, without running the recipe's work.
+-- @module mlua.config.resolve
+local check = require "mlua.check"
+local part = require "mlua.registry.part"
+local spec_module = require "mlua.param.spec"
+
+local M = {}
+
+-- What stands for a flow's own options, which are no part of an experiment.
+local function of_experiment(flow)
+  local own = flow and require "mlua.flow.cli".options() or {}
+  return function(entry)
+    return not own[entry.name] and (not entry.param.hidden or entry.name:find(".", 1, true) ~= nil)
+  end
+end
+
+--- The spec that a recipe reads its command line by: a flow's, or the one whose `main` it calls.
+-- @tparam string path
+-- @treturn ?Spec    nil where it has none, or fails
+-- @treturn function|string  (entry) → whether it says anything of the experiment; or a message
+function M.spec(path)
+  local files = require "mlua.ffi.files"
+  if files.look(path) ~= "file" then
+    return nil, ("%s: %s"):format(path, files.look(path) and "not a regular file" or "no such file")
+  end
+  local chunk, why = loadfile(path, "t")
+  if not chunk then return nil, why end
+  local before, words = spec_module.taken, arg
+  local found
+  spec_module.taken = function(spec)
+    found = spec
+    error(found, 0)
+  end
+  arg = { [0] = path } -- luacheck: ignore
+  local ok, result = xpcall(function() return chunk(path) end, function(e)
+    return e == found and e or type(e) == "table" and (e.message or e)
+      or debug.traceback(tostring(e), 2)
+  end)
+  spec_module.taken = before
+  local spec, flow
+  if found and result == found then
+    spec = found
+  elseif not ok then
+    why = tostring(result)
+  elseif require "mlua.flow".is(result) then
+    flow = result
+    spec = require "mlua.flow.cli".spec(flow)
+  else
+    why = ("%s: no recipe: it returns %s, and reads no command line by a spec"):format(path,
+      check.what(result))
+  end
+  arg = words -- luacheck: ignore
+  if not spec then return nil, why end
+  spec.script = path
+  return spec, of_experiment(flow)
+end
+
+-- A value as a tree: of a part, all its options.
+local function tree_of(p, value, wanted)
+  if part.is(value) then
+    local node = M.values_tree(value.component.spec, value.options, wanted)
+    node.type = value.name
+    return node
+  elseif type(value) == "table" then
+    local list = {}
+    for i, item in ipairs(value) do list[i] = part.is(item) and tree_of(p, item, wanted) or item end
+    return list
+  end
+  return value
+end
+
+--- Values as a tree: names joined by dots are tables within tables.
+-- @tparam Spec spec
+-- @tparam Values values
+-- @tparam ?function wanted  (entry) → whether it counts
+-- @treturn table
+function M.values_tree(spec, values, wanted)
+  local tree = {}
+  for _, entry in ipairs(spec.list) do
+    local value = rawget(values, entry.name)
+    if value ~= nil and (not wanted or wanted(entry)) then
+      local into, rest = tree, entry.name
+      for head, more in function() return rest:match "^([^.]+)%.(.+)$" end do
+        into[head] = into[head] or {}
+        into, rest = into[head], more
+      end
+      into[rest] = tree_of(entry.param, value, wanted)
+    end
+  end
+  return tree
+end
+
+--- What a recipe makes of a configuration file, defaults included.
+-- @tparam string recipe
+-- @tparam string path
+-- @tparam ?boolean all  also what changes no result
+-- @treturn ?table  a tree
+-- @treturn ?string  or a message, of as many lines as there are mistakes
+function M.tree(recipe, path, all)
+  local spec, wanted = M.spec(recipe)
+  if not spec then return nil, wanted end
+  local values, why = spec:read { "--config", path }
+  if not values then return nil, why end
+  return M.values_tree(spec, values, function(entry)
+    return wanted(entry) and (all or entry.param.significant)
+  end)
+end
+
+return M
