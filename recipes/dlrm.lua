@@ -16,6 +16,7 @@
 local fail = require "mlua.fail"
 local flow = require "mlua.flow"
 local param = require "mlua.param"
+local registry = require "mlua.registry"
 local task = require "mlua.task"
 
 -- -- options -----------------------------------------------------------------------------------
@@ -191,6 +192,8 @@ local Build = task("Build", {
       loss_threshold = param.number { 0, min = 0, below = 0.5,
         doc = "keep predictions at least this far from 0 and 1" },
       load_model = param.file { doc = "start from these weights (safetensors)" },
+      model = param.model { doc = "another model of the registry in place of the one that these "
+        .. "options describe, as {type: ensemble, …}" },
     },
     seed = param.int { 123, min = 0 },
   },
@@ -208,8 +211,9 @@ local Build = task("Build", {
         round = self.md_round_dims } or nil,
     }
     local path = self.load_model
+    local given = { dense = clicks.dense, tables = clicks.tables, seed = self.seed }
     local function new(weights)
-      local model = DLRM.new(options)
+      local model = self.model and self.model(given) or DLRM.new(options)
       local ok, why = true, nil
       if weights then ok, why = model:load_state(weights)
       elseif path then ok, why = model:load(path) end
@@ -227,14 +231,13 @@ local Build = task("Build", {
 
 -- -- training ----------------------------------------------------------------------------------
 
--- loss(predictions, labels) as --loss has it.
-local function loss_function(loss, weights)
+registry.register("loss", "wbce", {
+  doc = "binary cross-entropy, weighted by label: --loss-weights",
+}, function(_, weights)
   local ml = require "mlua"
-  if loss == "mse" then return function(p, y) return ml.mse(p, y) end end
-  if loss == "bce" then return function(p, y) return ml.bce(p, y) end end
   local zero, one = weights[1], weights[2]
   return function(p, y) return ml.bce(p, y, ml.affine(y, one - zero, zero)) end
-end
+end)
 
 -- Predictions for all rows of a part, in order, beside their labels.
 local function predict(model, part, batch, loaders)
@@ -243,7 +246,8 @@ local function predict(model, part, batch, loaders)
   local loader = fail.assert(part:loader { batch = batch, workers = loaders })
   local function add(b)
     local first, last = at + 1, at + b.rows
-    found.prediction:narrow(1, first, last):copy(model(b.dense, b.ids, b.offsets):reshape(-1))
+    local p = model(b.dense, b.ids, b.offsets)
+    found.prediction:narrow(1, first, last):copy((type(p) == "table" and p.mean or p):reshape(-1))
     found.label:narrow(1, first, last):copy(b.label:reshape(-1))
     at = last
   end
@@ -320,9 +324,8 @@ local Train = task("Train", {
         alias = { ["data-randomize"] = public_randomize } },
       sub_sample = param.number { 0, min = 0, below = 1, alias = "data-sub-sample-rate",
         doc = "leave out this share of the training rows labelled 0" },
-      loss = param.choice { "bce", "wbce", "mse",
-        doc = "binary cross-entropy, the same weighted by label, or squared error",
-        alias = "loss-function" },
+      loss = param.loss { "bce", alias = "loss-function",
+        doc = "bce, wbce (the same weighted by label), mse or another of the registry" },
       loss_weights = param.numbers { { 1, 1 }, length = 2, min = 0,
         doc = "wbce: weights of labels 0 and 1" },
       optimizer = param.choice { "adagrad", "sgd", "rwsadagrad",
@@ -378,7 +381,7 @@ local Train = task("Train", {
     local schedule = (self.warmup_steps > 0 or self.decay_steps > 0) and ml.optim.policy {
       lr = self.lr, warmup = self.warmup_steps, decay_start = self.decay_start,
       decay_steps = self.decay_steps }
-    local step = stepper(model, loss_function(self.loss, self.loss_weights), optimizer, schedule,
+    local step = stepper(model, self.loss(self.loss_weights), optimizer, schedule,
       self.accumulate)
     local loader = fail.assert(data.train:loader { batch = self.batch,
       shuffle = self.shuffle and self.data ~= "random", seed = self.seed, workers = self.loaders,
@@ -518,7 +521,9 @@ local function without_effect(o)
   for _, need in ipairs(NEEDS) do
     local name, other, value = unpack(need)
     local from, written = param.origin(o, name)
-    if from ~= "default" and o[name] ~= false and o[other] ~= value then
+    local found = o[other]
+    if type(found) == "table" then found = found.name end
+    if from ~= "default" and o[name] ~= false and found ~= value then
       return ("%s: takes effect with --%s only"):format(written,
         value == true and other or other .. " " .. value)
     end
@@ -533,6 +538,13 @@ local function contradiction(o)
   end
   if o.device ~= "auto" and o.device ~= "cpu" then
     fail.run("--device %s: this mlua computes on the cpu only", o.device)
+  end
+  for _, entry in ipairs(o.model and Build:parameters().list or {}) do
+    local from, written = param.origin(o, entry.name)
+    local own = entry.param.group == "Model" and not entry.name:find "model$"
+    if own and from ~= "default" then
+      return ("%s: takes no effect with --model, which has options of its own"):format(written)
+    end
   end
   if o.qr and o.md then return "--qr and --md exclude each other" end
   if o.weighted_pooling ~= "none" and (o.qr or o.md) then

@@ -6,7 +6,7 @@
 --     models:                          parts under names of their own, used or not
 --       deep: {type: mlp, widths: [64, 64]}
 --     lr: 0.05
---     top: [${wide}, 512]              a list, or the text that the option takes: 1024-512
+--     top: ['${wide}', 512]            a list, or the text that the option takes: 1024-512
 --     steps: ${batch}                  the value of another key, wherever that was given
 --     model: deep                      a part; or {type: deep, activation: tanh}: with changes
 --     Clicks:                          a section: the option --Clicks.seed

@@ -122,7 +122,10 @@ function encode(value, out, options, depth, path)
   if depth >= DEPTH and kind == "table" then -- as many as are read
     error(format("%s: deeper than %d levels", path:sub(1, 60), DEPTH), 0)
   end
-  if kind == "table" then
+  local meta = kind == "table" and getmetatable(value)
+  if type(meta) == "table" and meta.__json then
+    encode(meta.__json(value), out, options, depth, path)
+  elseif kind == "table" then
     local n = length(value)
     if n and (n > 0 or getmetatable(value) == Array) then
       if n == 0 then out[#out + 1] = "[]" else encode_array(value, n, out, options, depth, path) end
@@ -149,7 +152,8 @@ function encode(value, out, options, depth, path)
 end
 
 --- A value as JSON text.
--- @param value  nil, boolean, number, string, 64-bit integer, json.null, or a table of these
+-- @param value  nil, boolean, number, string, 64-bit integer, json.null, or a table of these; a
+--   table whose metatable has `__json` is what that gives
 -- @tparam[opt] table options  `indent` = spaces per level (default: one line);
 --   `nonfinite` = "null" (default), "string", or a function, number → JSON text
 -- @treturn string

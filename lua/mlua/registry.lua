@@ -84,8 +84,10 @@ end
 
 function M.register_at(level, kind, name, options, build)
   local registry = registries[kind]
-  check.arg_at(level, registry, 1, "register", "no registry of '%s'%s", tostring(kind),
-    text.did_you_mean(tostring(kind), text.keys(registries)))
+  if not registry then
+    check.arg_at(level, false, 1, "register", "no registry of '%s'%s", tostring(kind),
+      text.did_you_mean(tostring(kind), text.keys(registries)))
+  end
   local label = registry.name
   check.arg_at(level, type(name) == "string" and name:find "^%a[%w_]*$", 1, label,
     "name: '%s' is not a word", tostring(name))

@@ -78,6 +78,20 @@ set: [strong, tea, {type: strong, minutes: 8}]
     assert.equal(path .. ":2", (param.origin(o.drink.options, "minutes")))
   end)
 
+  it("may be text, as on the command line, also of a list", function()
+    local o = read "drink: '{type: tea, minutes: 4}'\n"
+    assert.equal(4, o.drink.options.minutes)
+    assert.equal(2, #read("set: tea, tea\n").set)
+    assert.equal(1, #read("set: '{type: tea, minutes: 3}'\n").set)
+    assert.truthy(mistakes "set: '[tea, '\n":find("^1: set: "))
+  end)
+
+  it("says its type, where it has a name of its own", function()
+    assert.equal("1: brews.x: expected 'type', which names the brew",
+      mistakes "brews: {x: {minutes: 4}}\ndrink: x\n")
+    assert.equal("tea", read("macros: {m: tea}\ndrink: {type: '${m}'}\n").drink.name)
+  end)
+
   it("holds other parts, as deep as they go", function()
     local o = read "drink: {type: pot, size: 2, first: {minutes: 4}, parts: [tea, {type: tea}]}\n"
     assert.equal(4, o.drink.options.first.options.minutes)

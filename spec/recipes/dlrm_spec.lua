@@ -466,6 +466,37 @@ describe("configuration files of recipes/dlrm.lua", function()
     end
   end)
 
+  it("train an ensemble of two by a weighted sum of losses, a column each", function()
+    local got = result("--config", "recipes/dlrm/ensemble.yaml")
+    assert.same({ "ensemble", "sum", 2 }, { got.options.model.type, got.options.loss.type,
+      #got.options.model.parts })
+    assert.is_true(got.metrics.auc > 0.8, "AUC " .. got.metrics.auc)
+    local alone = result("--config", "recipes/dlrm/ensemble.yaml", "--loss", "bce")
+    assert.not_equal(got.metrics.log_loss, alone.metrics.log_loss)
+    local other = result("--config", "recipes/dlrm/ensemble.yaml", "--model.parts.1.dim", "3")
+    assert.is_true(other.parameters < got.parameters)
+  end)
+
+  it("describe no model beside one of the registry", function()
+    local got = run("--model", "dlrm", "--dim", "4")
+    assert.equal(2, got.status)
+    assert.equal("mlua: --dim 4: takes no effect with --model, which has options of its own\n",
+      got.err)
+  end)
+
+  it("ask for several runs by a grid and by variants", function()
+    files.write(folder .. "/grid.yaml", [[
+rows: 2000
+variants: {small: {dim: 2}, large: {dim: 4}}
+grid: {lr: [0.1, 0.2]}
+]])
+    local got = run("--config", folder .. "/grid.yaml")
+    assert.equal(0, got.status, got.err)
+    for _, line in ipairs { "  2   0.1 ", "  2   0.2 ", "  4   0.1 ", "  4   0.2 " } do
+      assert.truthy(got.out:find(line, 1, true), got.out)
+    end
+  end)
+
   it("are refused with all that is wrong in them", function()
     files.write(folder .. "/bad.yaml", "bath: 2\nlr: fast\nTrain:\n  lr: -1\n")
     local got = run("--config", folder .. "/bad.yaml")

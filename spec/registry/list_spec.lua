@@ -61,7 +61,7 @@ describe("mlua list", function()
   it("tells programs all of it as JSON", function()
     local all = assert(json.decode(shown "--json"))
     for _, each in ipairs(registry.list()) do
-      assert.is_true(#all[each.plural] > 0, each.plural)
+      if each.own then assert.is_true(#all[each.plural] > 0, each.plural) end -- not other specs'
     end
     local one = assert(json.decode(shown("optimizers", "adam", "--json")))
     assert.same({ "optimizers" }, require "mlua.text".keys(one))

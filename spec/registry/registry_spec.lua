@@ -64,7 +64,7 @@ describe("a registry", function()
 
   it("has documentation for each of mlua's parts and options", function()
     for _, each in ipairs(registry.list()) do
-      for _, name in ipairs(each:names()) do
+      for _, name in ipairs(each.own and each:names() or {}) do -- not other specs'
         local component = each:find(name)
         if not name:find "^spec_" then
           assert.truthy(component.doc, each.name .. " " .. name)

@@ -39,7 +39,7 @@ function commands.show(args)
   if not values then fail.usage("%s", why) end
   local function shown(each)
     if json then
-      local tree = require "mlua.config.resolve".values_tree(spec, each, wanted)
+      local tree = require "mlua.param.spec".tree(each, wanted)
       return require "mlua.json".encode(tree) .. "\n"
     end
     return require "mlua.config.print".values(spec, each, wanted)

@@ -12,14 +12,18 @@ local function axis_of(reading, key, file)
   local at = reading:place(file, "grid." .. key.name, key.line)
   local holder, entry = spec_module.find(reading.values, key.name)
   if not holder then
-    at.mistake(key.line, at.path, entry ~= "none" and entry or "unknown key"
+    at:mistake(key.line, at.path, entry ~= "none" and entry or "unknown key"
       .. require "mlua.text".did_you_mean(key.name, require "mlua.text".keys(reading.spec.by)))
+    return nil
+  end
+  if entry.convert then
+    at:mistake(key.line, at.path, "a spelling of another program; expected '" .. entry.name .. "'")
     return nil
   end
   local node = key.node
   if node.kind == "scalar" then node = config.node_of(node.text, true) end
   if node.kind ~= "list" or not node.items[1] then
-    at.mistake(key.line, at.path, "expected a list of values")
+    at:mistake(key.line, at.path, "expected a list of values")
     return nil
   end
   local list = {}
@@ -28,7 +32,7 @@ local function axis_of(reading, key, file)
     local value, problem, later = reading:value_of(entry, item, place,
       rawget(holder, entry.name))
     if later then value, problem = nil, "expected values, got a reference" end
-    if value == nil and problem then place.mistake(nil, at.path, problem) end
+    if value == nil and problem then place:mistake(nil, at.path, problem) end
     list[i] = { value = value, from = ("%s:%d"):format(file, item.line or key.line) }
   end
   return { name = key.name, list = list }
@@ -38,7 +42,7 @@ end
 local function with(run, name, item, shown)
   local copy = spec_module.clone(run.values)
   local holder, entry, part = spec_module.find(copy, name)
-  spec_module.set(holder, entry.name, item.value, item.from)
+  assert(spec_module.set(holder, entry.name, item.value, item.from))
   if part then spec_module.mark(copy, part, item.from) end
   local word = ("%s=%s"):format(name, shown or entry.param:show(item.value))
   return { values = copy, name = run.name and run.name .. " " .. word or word }
@@ -54,7 +58,7 @@ local function bases(reading)
       if key.node.kind == "map" then
         reading:walk(reading.spec, copy, key.node, { head = path .. ".", file = section.file })
       elseif key.node.kind ~= "null" then
-        reading:place(section.file, path, key.line).mistake(key.line, path, "expected a section")
+        reading:place(section.file, path, key.line):mistake(key.line, path, "expected a section")
       end
       list[#list + 1] = { values = copy, name = key.name }
     end

@@ -40,31 +40,51 @@ local function shown(node)
   return node.kind == "null" and "nothing" or "a " .. (node.kind == "map" and "section" or "list")
 end
 
--- What reads a value has to know: its file and key, to whom mistakes go, which parts have names.
--- `use`: the key that it is a value of in the end, where the path is one of a named part's.
+-- Where a value stands, and what reads it may ask: file, key (path), line, and the key that it is
+-- a value of in the end (use), where the path is one of a named part's.
+local Place = {}
+Place.__index = Place
+
 function Reading:place(file, path, line, use)
-  local at = { file = file, path = path, line = line, use = use or path }
-  function at.mistake(where, key, message)
-    local head = file and ("%s:%d: "):format(file, where or line or 1) or ""
-    self.mistakes[#self.mistakes + 1] = head .. (key ~= "" and key .. ": " or "") .. message
-  end
-  function at.definition(registry, name)
-    local named = self.definitions[registry.plural]
-    return named and named[name]
-  end
-  function at.names(registry) return text.keys(self.definitions[registry.plural] or {}) end
-  function at.of(definition)
-    return self:place(definition.file, definition.path, definition.line, at.use)
-  end
-  function at.options(part, node)
-    local before = #self.mistakes
-    self:walk(part.component.spec, part.options, node, {
-      head = path == "" and "" or path .. ".", use = at.use == "" and "" or at.use .. ".",
-      file = file, part = part,
-    })
-    return #self.mistakes == before
-  end
-  return at
+  return setmetatable({
+    reading = self, file = file, path = path, line = line, use = use or path,
+  }, Place)
+end
+
+-- Notes a mistake, of a line (else the value's own) and a key.
+function Place:mistake(line, key, message)
+  local list = self.reading.mistakes
+  local head = self.file and ("%s:%d: "):format(self.file, line or self.line or 1) or ""
+  list[#list + 1] = head .. (key ~= "" and key .. ": " or "") .. message
+end
+
+-- What files call a part of a registry by this name; and all such names.
+function Place:definition(registry, name)
+  local named = self.reading.definitions[registry.plural]
+  return named and named[name]
+end
+
+function Place:names(registry)
+  return text.keys(self.reading.definitions[registry.plural] or {})
+end
+
+-- The place of a definition that stands for the value here.
+function Place:of(definition)
+  return self.reading:place(definition.file, definition.path, definition.line, self.use)
+end
+
+-- The node with macros filled in; nil after a mistake.
+function Place:expanded(node) return self.reading:expanded(node, self) end
+
+-- Sets a part's options; whether all was well.
+function Place:options(part, node)
+  local reading = self.reading
+  local before = #reading.mistakes
+  reading:walk(part.component.spec, part.options, node, {
+    head = self.path == "" and "" or self.path .. ".",
+    use = self.use == "" and "" or self.use .. ".", file = self.file, part = part,
+  })
+  return #reading.mistakes == before
 end
 
 -- -- values ------------------------------------------------------------------------------------
@@ -82,10 +102,15 @@ end
 
 -- A list of parts; nil where there are mistakes, which were told.
 function Reading:parts(p, node, at)
-  local items = node.kind == "list" and node.items or { node }
-  if node.kind == "scalar" and node.text:find "," then
-    items = config.node_of(node.text, true).items
+  if node.kind == "scalar" then
+    local found, mistakes = config.node_of(node.text, true)
+    if not found then
+      at:mistake(at.line, at.path, mistakes[1])
+      return nil
+    end
+    node = found
   end
+  local items = node.kind == "list" and node.items or { node }
   local parts, before = {}, #self.mistakes
   for i, item in ipairs(node.kind == "null" and {} or items) do
     parts[i] = require "mlua.registry.part".of_node(p, item,
@@ -93,12 +118,14 @@ function Reading:parts(p, node, at)
         ("%s.%d"):format(at.use, i)), false)
   end
   if #self.mistakes > before then return nil end
-  return p:check(parts)
+  local checked, problem = p:check(parts)
+  for _, part in ipairs(checked or {}) do part.fresh = true end -- what waits is set into these
+  return checked, problem
 end
 
--- ${name} and $${, which is ${ itself.
+-- ${name} and $${, which is ${ itself; filled: its references are found, and what is left is text.
 local function is_template(node)
-  return node.kind == "scalar" and node.text:find("${", 1, true) ~= nil
+  return node.kind == "scalar" and not node.filled and node.text:find("${", 1, true) ~= nil
 end
 
 -- A node whose ${macro} is replaced by what the macro holds; nil after a mistake.
@@ -116,7 +143,7 @@ function Reading:expanded(node, at, depth)
   local macro = self.macros[node.text:match "^%${([^}]*)}$"]
   if not macro then return node end
   if (depth or 0) > 20 then
-    at.mistake(node.line, at.path, node.text .. ": refers to itself")
+    at:mistake(node.line, at.path, node.text .. ": refers to itself")
     return nil
   end
   local found = self:expanded(macro.node, at, (depth or 0) + 1)
@@ -136,7 +163,11 @@ function Reading:value_of(entry, node, at, before)
   if later and not (p.kind.component and node.kind == "list") then return node, nil, true end
   if entry.convert and node.kind == "scalar" then return node.text end
   if p.kind.component == "one" then
-    return require "mlua.registry.part".of_node(p, node, at, before)
+    local found, mistakes = node, nil
+    if node.kind == "scalar" then found, mistakes = config.node_of(node.text) end
+    if not found then return nil, mistakes[1] end
+    found.line = found.line or node.line
+    return require "mlua.registry.part".of_node(p, found, at, before)
   elseif p.kind.component then
     return self:parts(p, node, at)
   end
@@ -174,7 +205,7 @@ function Reading:assign(entry, values, node, at, set)
   end
   local ok
   if value ~= nil then ok, problem = set(entry, value, from, at.path) end
-  if (value == nil or not ok) and problem then at.mistake(at.line, at.path, problem) end
+  if (value == nil or not ok) and problem then at:mistake(at.line, at.path, problem) end
 end
 
 -- Sets what a map says into values of a spec. `how`: head, the key's path before it; file; part,
@@ -192,7 +223,7 @@ function Reading:walk(spec, values, map, how)
       local at = self:place(file, head .. name, key.line, use .. name)
       local before = prefix == "" and (how.part and key.name == "type" or key.reserved)
       if not before and entry and seen[entry.name] then
-        at.mistake(key.line, at.path, ("the same as %s in line %d"):format(
+        at:mistake(key.line, at.path, ("the same as %s in line %d"):format(
           unpack(seen[entry.name])))
       elseif not before and entry then
         seen[entry.name] = { head .. name, key.line }
@@ -200,7 +231,7 @@ function Reading:walk(spec, values, map, how)
       elseif not before and spec.sections[name] and key.node.kind == "map" then
         go(key.node, name .. ".")
       elseif not before and spec.sections[name] and key.node.kind ~= "null" then
-        at.mistake(key.line, at.path, "expected a section, got " .. shown(key.node))
+        at:mistake(key.line, at.path, "expected a section, got " .. shown(key.node))
       elseif not before and not spec.sections[name] then
         local inner, found = nil, nil
         if name:find(".", 1, true) then inner, found = spec_module.find(values, name) end
@@ -210,7 +241,7 @@ function Reading:walk(spec, values, map, how)
             return spec_module.set(inner, e.name, value, from, written)
           end)
         elseif not how.lenient or hint ~= "" or prefix ~= "" then
-          at.mistake(key.line, at.path, found and found ~= "none" and found:match ": (.*)$"
+          at:mistake(key.line, at.path, found and found ~= "none" and found:match ": (.*)$"
             or how.part and tostring(how.part.component) .. " takes no such key" .. hint
             or "unknown key" .. hint)
         end
@@ -232,7 +263,7 @@ function Reading:reserved(root, file, name, kind)
   end
   if key.node.kind ~= kind then
     if key.node.kind ~= "null" then
-      self:place(file, name, key.line).mistake(key.line, name, ("expected a %s, got %s"):format(
+      self:place(file, name, key.line):mistake(key.line, name, ("expected a %s, got %s"):format(
         kind == "map" and "section" or "word", shown(key.node)))
     end
     return nil
@@ -272,7 +303,7 @@ function Reading:file(path, lenient)
   local own = recipe and self.spec.script
   if own and not ("/" .. own):find("/" .. recipe.text:gsub("^[./]+", ""):gsub("%p", "%%%0") .. "$")
   then
-    self:place(path, "recipe", line).mistake(line, "recipe",
+    self:place(path, "recipe", line):mistake(line, "recipe",
       ("the file is for %s, not for %s"):format(recipe.text, own))
   end
   self:define(root, path)
@@ -330,11 +361,11 @@ function Reading:settle(waiting)
       if not is_template(node) then return node end
       local filled, problem = self:filled(node.text, 0)
       if not filled then
-        at.mistake(node.line, at.path, problem)
+        at:mistake(node.line, at.path, problem)
         return nil
       end
       if filled:find "^%s*[{[]" then return config.node_of(filled) end
-      return { kind = "scalar", text = filled, line = node.line }
+      return { kind = "scalar", text = filled, line = node.line, filled = true }
     end
     local node = waiting.node
     local ready = fill(node)
@@ -344,12 +375,10 @@ function Reading:settle(waiting)
       if #ready.items < #node.items then ready = nil end
     end
     if ready then
-      local value, problem
-      if is_template(ready) then value, problem = entry.param:read(ready.text) -- by $${
-      else value, problem = self:value_of(entry, ready, at, rawget(waiting.values, entry.name)) end
+      local value, problem = self:value_of(entry, ready, at, rawget(waiting.values, entry.name))
       local ok
       if value ~= nil then ok, problem = waiting.set(entry, value, waiting.from, at.path) end
-      if not ok and problem then at.mistake(at.line, at.path, problem) end
+      if not ok and problem then at:mistake(at.line, at.path, problem) end
     end
   end
   waiting.open, waiting.done = false, true

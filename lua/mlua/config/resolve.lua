@@ -1,7 +1,6 @@
 --- The spec of a recipe, and values resolved by it, without running the recipe's work.
 -- @module mlua.config.resolve
 local check = require "mlua.check"
-local part = require "mlua.registry.part"
 local spec_module = require "mlua.param.spec"
 
 local M = {}
@@ -55,41 +54,6 @@ function M.spec(path)
   return spec, of_experiment(flow)
 end
 
--- A value as a tree: of a part, all its options.
-local function tree_of(p, value, wanted)
-  if part.is(value) then
-    local node = M.values_tree(value.component.spec, value.options, wanted)
-    node.type = value.name
-    return node
-  elseif type(value) == "table" then
-    local list = {}
-    for i, item in ipairs(value) do list[i] = part.is(item) and tree_of(p, item, wanted) or item end
-    return list
-  end
-  return value
-end
-
---- Values as a tree: names joined by dots are tables within tables.
--- @tparam Spec spec
--- @tparam Values values
--- @tparam ?function wanted  (entry) → whether it counts
--- @treturn table
-function M.values_tree(spec, values, wanted)
-  local tree = {}
-  for _, entry in ipairs(spec.list) do
-    local value = rawget(values, entry.name)
-    if value ~= nil and (not wanted or wanted(entry)) then
-      local into, rest = tree, entry.name
-      for head, more in function() return rest:match "^([^.]+)%.(.+)$" end do
-        into[head] = into[head] or {}
-        into, rest = into[head], more
-      end
-      into[rest] = tree_of(entry.param, value, wanted)
-    end
-  end
-  return tree
-end
-
 --- What a recipe makes of a configuration file, defaults included.
 -- @tparam string recipe
 -- @tparam string path
@@ -101,7 +65,7 @@ function M.tree(recipe, path, all)
   if not spec then return nil, wanted end
   local values, why = spec:read { "--config", path }
   if not values then return nil, why end
-  return M.values_tree(spec, values, function(entry)
+  return spec_module.tree(values, function(entry)
     return wanted(entry) and (all or entry.param.significant)
   end)
 end

@@ -51,14 +51,7 @@ local function described(problem, text)
   return tonumber(line), what
 end
 
-function Reader:event()
-  local ok, event = pcall(self.next)
-  if not ok then
-    local line, what = described(event, self.text)
-    stop(line, "%s", what)
-  end
-  return event
-end
+function Reader:event() return self.next() end -- raises libyaml's mistakes, which M.read tells
 
 local function line_of(event) return event.start_mark.line + 1 end
 

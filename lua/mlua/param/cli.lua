@@ -131,7 +131,7 @@ local function read_variables(spec, values, prefix, put, mistakes)
 end
 
 -- Sets what files say, then what variables say. The reading, for what waits for the command line.
-local function read_around(spec, values, paths, implied)
+local function read_around(spec, values, paths, args, implied)
   local function set_from(entry, value, from, written)
     local converted, problem = convert(entry, value, written, implied, from)
     if problem and type(problem) ~= "table" then return nil, problem end
@@ -141,8 +141,9 @@ local function read_around(spec, values, paths, implied)
     return ok, problem and problem:sub(#entry.name + 3)
   end
   local of_project = spec.script and require "mlua.config.project".files(spec.script) or {}
-  local reading
-  if paths[1] or of_project[1] then
+  local reading, references = nil, false
+  for _, word in ipairs(args) do references = references or word:find("${", 1, true) end
+  if paths[1] or of_project[1] or references then
     reading = require "mlua.config.reading".new(spec, values, set_from)
     for _, path in ipairs(of_project) do reading:file(path, true) end
     for _, path in ipairs(paths) do reading:file(path) end
@@ -221,12 +222,14 @@ end
 
 function M.read(spec, args, missing)
   local values, rest, implied = spec:defaults(), {}, {}
+  local before = package.loaded["mlua.config.reading"]
+  if before then before.close() end -- its names were another line's
   local reading, mistakes
   if spec:takes_files() then
     local others, paths = take_around(args)
     if not others then return nil, paths end
     args = others
-    reading, mistakes = read_around(spec, values, paths, implied)
+    reading, mistakes = read_around(spec, values, paths, args, implied)
   end
   local problem = take_parts(spec, values, args)
   if problem then return nil, problem end

@@ -154,6 +154,34 @@ function M.set(values, name, value, from, written)
   return true
 end
 
+--- Values as a tree: names joined by dots are tables within tables, a part its type and options.
+-- @tparam Values values
+-- @tparam ?function wanted  (entry) → whether it is in there
+-- @treturn table
+function M.tree(values, wanted)
+  local tree = {}
+  for _, entry in ipairs(specs[values].list) do
+    local value = rawget(values, entry.name)
+    if value ~= nil and (not wanted or wanted(entry)) then
+      local into, rest = tree, entry.name
+      for head, more in function() return rest:match "^([^.]+)%.(.+)$" end do
+        into[head] = into[head] or {}
+        into, rest = into[head], more
+      end
+      local component = entry.param.kind.component
+      if component == "one" then
+        value = value:tree(wanted)
+      elseif component then
+        local list = {}
+        for i, part in ipairs(value) do list[i] = part:tree(wanted) end
+        value = list
+      end
+      into[rest] = value
+    end
+  end
+  return tree
+end
+
 --- Values of their own, equal to others, with their origins.
 -- @tparam Values values
 -- @treturn Values

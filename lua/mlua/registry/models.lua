@@ -2,7 +2,8 @@
 --
 -- `given` is what whoever trains knows of the data: the width of the input, or a table or data set
 -- with `dense` (that width), `tables` (rows of each table) and what else its own models ask for; a
--- field may be a method, as of mlua.data.clicks. `outputs` is the width that a part around the
+-- field may be a method, as of mlua.data.clicks. A field `seed` is of the first weights, unless a
+-- model's options have one. `outputs` is the width that a part around the
 -- model would have. What a model's options say comes before both.
 --
 -- Composites pass what they are given on to their parts; conjoined takes it for each part.
@@ -17,6 +18,8 @@ local function said(given, field)
   if type(value) == "function" then return value(given) end
   return value
 end
+
+local SEED = "of the first weights; unless set, the data's, or the next of ml.seed"
 
 local function bad(n, name, ...) require "mlua.ffi".bad(n, name, ...) end
 
@@ -38,7 +41,7 @@ register("model", "mlp", {
   activation = param.choice { choices = ACTIVATIONS, doc = "of the hidden layers" },
   last = param.choice { choices = ACTIVATIONS, default = "none",
     doc = "of the output: sigmoid for probabilities" },
-  seed = param.int { min = 0, doc = "of the first weights; unless set, the next of ml.seed" },
+  seed = param.int { min = 0, doc = SEED },
 }, function(o, given, outputs)
   local nn = require "mlua.nn"
   local sizes = { o.inputs or tonumber(given) or said(given, "inputs") or said(given, "dense") }
@@ -47,11 +50,11 @@ register("model", "mlp", {
   end
   for _, width in ipairs(o.widths) do sizes[#sizes + 1] = width end
   sizes[#sizes + 1] = o.outputs or outputs or said(given, "outputs") or 1
-  local layers = nn.Sequential.new {}
+  local layers, seed = nn.Sequential.new {}, o.seed or said(given, "seed")
   for i = 1, #sizes - 1 do
     local activation = i < #sizes - 1 and o.activation or o.last
     layers:append(nn.Linear.new {
-      inputs = sizes[i], outputs = sizes[i + 1], seed = o.seed, stream = o.seed and i,
+      inputs = sizes[i], outputs = sizes[i + 1], seed = seed, stream = seed and i,
       activation = FUSED[activation] and activation or "none",
     })
     if CLASSES[activation] then layers:append(nn[CLASSES[activation]].new()) end
@@ -80,9 +83,9 @@ register("model", "dlrm", {
   md_round_dims = param.bool { doc = "md: widths that are powers of 2" },
   loss_threshold = param.number { 0, min = 0, below = 0.5,
     doc = "keep predictions at least this far from 0 and 1" },
-  seed = param.int { min = 0, doc = "of the first weights; unless set, the next of ml.seed" },
+  seed = param.int { min = 0, doc = SEED },
 }, function(o, given)
-  local seed = o.seed
+  local seed = o.seed or said(given, "seed")
   if not seed then -- its draws have streams of their own
     local of_all, stream = require "mlua.tensor.create".next_stream()
     seed = (of_all % 2 ^ 21 * 2 ^ 32 + stream) % 2 ^ 53
@@ -104,9 +107,16 @@ end)
 
 -- -- models of models --
 
-local function build_all(parts, ...)
+-- What is given, with a seed for each part: of equal parts, each starts elsewhere.
+local function apart(given, i)
+  local seed = said(given, "seed")
+  if not seed then return given end
+  return setmetatable({ seed = (seed + i * 0x9E3779B1) % 2 ^ 53 }, { __index = given })
+end
+
+local function build_all(parts, given, ...)
   local modules = {}
-  for i, part in ipairs(parts) do modules[i] = part(...) end
+  for i, part in ipairs(parts) do modules[i] = part(apart(given, i), ...) end
   return modules
 end
 
@@ -130,7 +140,9 @@ register("model", "multi_task", {
     doc = "of what the trunk gives, where its own options do not say" },
 }, function(o, given)
   local trunk = o.trunk(given, o.width)
-  local heads = build_all(o.heads, trunk.outputs or o.width)
+  local heads = build_all(o.heads, {
+    inputs = trunk.outputs or o.width, seed = said(given, "seed"),
+  })
   return require "mlua.nn.composite".MultiTask.new(trunk, heads, { names = o.names })
 end)
 

@@ -33,6 +33,17 @@ function Part:__call(...) return self.component.build(self.options, ...) end
 
 function Part:__tostring() return M.show(self) end
 
+--- Its type and options as a plain table.
+-- @tparam ?function wanted  (entry) → whether an option is in there
+-- @treturn table
+function Part:tree(wanted)
+  local tree = spec_module.tree(self.options, wanted)
+  tree.type = self.name
+  return tree
+end
+
+Part.__json = Part.tree
+
 -- In identities of results: all options, and what the function does.
 function Part:__text()
   local words = { self.component.registry.name, self.name,
@@ -52,7 +63,7 @@ end
 -- Text as a scalar that YAML reads back as it, in flow collections, too.
 local function quoted(s)
   s = s:gsub("%${", "$${")
-  if s:find "^[%w_./+-][%w_./+ -]*$" and not s:find " $" and s:lower() ~= "null" then return s end
+  if s:find "^%-?[%w_./][%w_./+ -]*$" and not s:find " $" and s:lower() ~= "null" then return s end
   if not s:find "%c" then return "'" .. s:gsub("'", "''") .. "'" end
   return '"' .. s:gsub('[%c"\\]', function(c) return ("\\x%02x"):format(c:byte()) end) .. '"'
 end
@@ -90,52 +101,53 @@ end
 
 -- A part by the name that a file or a registry gives it. `at` tells mistakes (mlua.config).
 local function named(p, name, at, line, path)
-  local definition = at.definition(p.registry, name)
+  local definition = at:definition(p.registry, name)
   if definition then
     if definition.open then
-      at.mistake(line, path, ("'%s' refers to itself"):format(name))
+      at:mistake(line, path, ("'%s' refers to itself"):format(name))
       return nil
     end
     definition.open, definition.used = true, true
-    local part = M.of_node(p, definition.node, at.of(definition))
+    local part = M.of_node(p, definition.node, at:of(definition), false)
     definition.open = false
     return part
   end
   local component, hint = p.registry:find(name)
   if component then return new(component) end
-  local near = text.nearest(name, at.names(p.registry))
-  at.mistake(line, path, ("no %s '%s'%s"):format(p.registry.name, name,
+  local near = text.nearest(name, at:names(p.registry))
+  at:mistake(line, path, ("no %s '%s'%s"):format(p.registry.name, name,
     near and (", did you mean '%s'?"):format(near) or hint))
 end
 
 --- What a node says of a part: a name, or a map of `type` and options.
 -- @tparam Param p
 -- @tparam table node
--- @tparam table at     where it stands: path, and functions (mlua.config.place)
+-- @tparam table at     where it stands (a place of mlua.config.reading)
 -- @tparam ?Part before  the value so far, whose options a map without `type` changes; false: none
 -- @treturn ?Part  nil where there are mistakes, which `at.mistake` was told
 function M.of_node(p, node, at, before)
   local line, path = node.line or at.line, at.path
   if node.kind == "scalar" then return named(p, node.text, at, line, path) end
   if node.kind ~= "map" then
-    at.mistake(line, path, ("expected the name of a %s, or its type and options, got %s"):format(
+    at:mistake(line, path, ("expected the name of a %s, or its type and options, got %s"):format(
       p.registry.name, node.kind == "null" and "nothing" or "a list"))
     return nil
   end
   local given, part = node.by.type, before or before == nil and p.default
-  if given and given.node.kind ~= "scalar" then
-    at.mistake(given.line, path .. ".type", ("expected the name of a %s"):format(p.registry.name))
+  local word = given and at:expanded(given.node)
+  if given and not (word and word.kind == "scalar") then
+    at:mistake(given.line, path .. ".type", ("expected the name of a %s"):format(p.registry.name))
     return nil
   elseif given then
-    part = named(p, given.node.text, at, given.line, path .. ".type")
+    part = named(p, word.text, at, given.line, path .. ".type")
   else
     part = part and M.copy(part)
     if not part then
-      at.mistake(line, path, "expected 'type', which names the " .. p.registry.name)
+      at:mistake(line, path, "expected 'type', which names the " .. p.registry.name)
     end
   end
   if not part then return nil end
-  return at.options(part, node) and part or nil
+  return at:options(part, node) and part or nil
 end
 
 --- A part of its own, equal to another.

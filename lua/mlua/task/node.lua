@@ -417,8 +417,9 @@ end
 -- -- methods -----------------------------------------------------------------------------------
 
 --- The values that are not defaults, as text: "lr=0.2 rows=100".
--- @tparam[opt=false] boolean all  defaults, too
-function Node:_words(all)
+-- @tparam[opt=false] boolean all     defaults, too
+-- @tparam[opt=" "] string between
+function Node:_words(all, between)
   local words = {}
   for _, entry in ipairs(self._task:parameters().list) do
     local value = self._values[entry.name]
@@ -428,12 +429,12 @@ function Node:_words(all)
       words[#words + 1] = entry.name .. "=" .. entry.param:show(value)
     end
   end
-  return table.concat(words, " ")
+  return table.concat(words, between or " ")
 end
 
 function Node:_describe()
-  local words = self:_words()
-  return self._task.name .. (words ~= "" and "(" .. words:gsub(" ", ", ") .. ")" or "")
+  local words = self:_words(false, ", ")
+  return self._task.name .. (words ~= "" and "(" .. words .. ")" or "")
 end
 
 --- All values, by name.
