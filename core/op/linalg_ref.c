@@ -99,8 +99,7 @@ static ml_err slogdet(const ml_matrices *x) {
     product *= AT(x->work, i, i);
     size += log(fabs(AT(x->work, i, i)));
   }
-  if (product < 0) sign = -1;
-  else if (product > 0) sign = 1;
+  if (product != 0) sign = product < 0 ? -1 : 1;
   x->y[0] = x->k == 1 ? product : sign;
   if (x->k > 1) x->y[1] = size;
   return ML_OK;

@@ -1,5 +1,5 @@
--- What holds for any configuration: resolved, printed and resolved again it is the same; it does not
--- differ from itself; differences turn round, and lead from one to the other.
+-- What holds for any configuration: resolved, printed and resolved again it is the same; it does
+-- not differ from itself; differences turn round, and lead from one to the other.
 local diff = require "mlua.config.diff"
 local files = require "spec.support.files"
 local json = require "mlua.json"
@@ -42,7 +42,8 @@ local function random(n) -- 1 to n
   return state % n + 1
 end
 
-local STRINGS = { "", "a", "no", "null", "~", "1e3", "a, b", "${batch}", "$${x}", "it's", "tab\there",
+local STRINGS = { "", "a", "no", "null", "~", "1e3", "a, b", "${batch}", "$${x}", "it's",
+                  "tab\there",
                   "line\nbreak", " led", "# no comment", "{type: x}", "[1]", "ä → ö", "-",
                   "a: b", "back\\slash", "\"quoted\"", "%", "yes", "2026-11-21", "*a", "&a",
                   "!tag", "\127" }

@@ -35,6 +35,11 @@ describe("losses", function()
     assert.same({ 0, 1, 4 }, ml.hinge_embedding(x, sign, "none", 2):totable())
   end)
 
+  it("kl_div of what is not a number is none, also where the event has probability 0", function()
+    local y = ml.kl_div(ml.tensor { { 0 / 0 } }, ml.tensor { { -math.huge } }, "sum", true):item()
+    assert.is_true(y ~= y)
+  end)
+
   it("kl_div is 0 where the distributions agree, and takes 0 for an event's probability", function()
     local p = ml.tensor { { 0.25, 0.75 }, { 1, 0 } }
     near(0, ml.kl_div(ml.tensor { { math.log(0.25), math.log(0.75) }, { 0, -50 } }, p):item())
