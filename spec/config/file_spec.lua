@@ -41,6 +41,12 @@ local function mistakes(text, ...)
 end
 
 describe("a configuration file", function()
+  it("takes - and _ as one letter, in sections, too", function()
+    files.write(path, "my_part: {a-b: 3}\n")
+    local o = param.spec { ["my-part"] = { a_b = param.int { 1 } } }:read { "--config", path }
+    assert.equal(3, o["my-part.a_b"])
+  end)
+
   it("gives values to the parameters that its keys name", function()
     local o = read [[
 # an experiment

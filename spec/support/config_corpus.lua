@@ -30,6 +30,7 @@ function corpus.spec()
     loss = param.choice { "bce", "mse", "l1.5" }, level = param.choice { "auto", "1", "true" },
     day = param.date { min = "2024-02-10", max = "2031-10-09" }, device = param.device { "auto" },
     model = { dim = param.int { 16 }, deep = { width = param.int { 8, min = 2 } } },
+    ["my-part"] = { a_b = param.int { 1, min = 0 } },
     main = param.dish { "soup" }, meals = param.dishes { {} },
     courses = param.dishes { { "soup", "soup" }, length = { 2, math.huge } },
     half = param.number { 1, alias = { double = function(s) return tonumber(s) / 2 end } },
@@ -39,6 +40,8 @@ end
 
 --- Files on which mlua and the schema agree.
 corpus.agreed = {
+  "my-part: {a_b: 3}\n", "my_part: {a-b: 3}\n", "my_part: {a_b: -3}\n", "my_prt: {a_b: 3}\n",
+  "my_part: 3\n", "my-part.a-b: 3\n", "my_part.a_b: x\n",
   -- nothing, and integers
   "", "# later\n", "batch: 32\n", "batch: 3.0\n", "batch: 1e3\n", "batch: +7\n", "batch: 007\n",
   "batch: 1.5\n", "batch: 15e-1\n", "batch: 0\n", "batch: -1\n", "batch: 1e17\n", "batch: many\n",

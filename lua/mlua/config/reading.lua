@@ -221,6 +221,7 @@ function Reading:walk(spec, values, map, how)
       local name = prefix .. key.name
       local entry = spec.flags[name:gsub("_", "-")]
       local at = self:place(file, head .. name, key.line, use .. name)
+      local section = spec.folded[(name:gsub("_", "-"))]
       local before = prefix == "" and (how.part and key.name == "type" or key.reserved)
       if not before and entry and seen[entry.name] then
         at:mistake(key.line, at.path, ("the same as %s in line %d"):format(
@@ -228,11 +229,11 @@ function Reading:walk(spec, values, map, how)
       elseif not before and entry then
         seen[entry.name] = { head .. name, key.line }
         self:assign(entry, values, key.node, at, set)
-      elseif not before and spec.sections[name] and key.node.kind == "map" then
-        go(key.node, name .. ".")
-      elseif not before and spec.sections[name] and key.node.kind ~= "null" then
+      elseif not before and section and key.node.kind == "map" then
+        go(key.node, section .. ".")
+      elseif not before and section and key.node.kind ~= "null" then
         at:mistake(key.line, at.path, "expected a section, got " .. shown(key.node))
-      elseif not before and not spec.sections[name] then
+      elseif not before and not section then
         local inner, found = nil, nil
         if name:find(".", 1, true) then inner, found = spec_module.find(values, name) end
         local hint = text.did_you_mean(key.name, names_below(spec, prefix))

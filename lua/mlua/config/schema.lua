@@ -117,10 +117,12 @@ function Builder:map(spec, pointer, pointers, wanted)
         if entry.param.registry then self:inner(patterns, spec, name, rest, entry.param) end
       end
     end
-    for _, other in ipairs(sections) do -- a section under a name with dots
+    for _, other in ipairs(sections) do -- a section under a name with dots, or spelt otherwise
       local rest = other.prefix:sub(n + 1, -2)
-      if other.prefix:sub(1, n) == section.prefix and rest:find(".", 1, true) then
-        patterns["^" .. rest:gsub("%.", "[.]") .. "$"] = ref(other.at)
+      if other.prefix:sub(1, n) == section.prefix and rest:find "[._-]" then
+        local own = section.schema.properties[rest]
+        patterns[("^%s%s$"):format(own and "(?!" .. rest .. "$)" or "", name_pattern(rest))] =
+          ref(other.at)
       end
     end
     section.schema.patternProperties = next(patterns) and patterns or nil

@@ -53,7 +53,7 @@ function M.new(entries, info)
     check.what(entries))
   info = info or {}
   local spec = setmetatable({
-    list = {}, by = {}, flags = {}, shorts = {}, sections = {}, source = entries,
+    list = {}, by = {}, flags = {}, shorts = {}, sections = {}, folded = {}, source = entries,
     name = info.name, doc = info.doc, arguments = info.arguments, notes = info.notes,
     config = info.config, runs = info.runs, script = info.script or arg and arg[0],
   }, Spec)
@@ -62,7 +62,10 @@ function M.new(entries, info)
   for _, entry in ipairs(spec.list) do
     spec.by[entry.name] = entry
     claim(spec, entry.name, entry, 2)
-    for dot in entry.name:gmatch("()%.") do spec.sections[entry.name:sub(1, dot - 1)] = true end
+    for dot in entry.name:gmatch("()%.") do
+      local section = entry.name:sub(1, dot - 1)
+      spec.sections[section], spec.folded[flag(section)] = true, section
+    end
     entry.aliases = {}
     for key, value in pairs(entry.param.alias or {}) do
       local alias = type(key) == "number" and value or key
