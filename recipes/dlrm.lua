@@ -231,11 +231,9 @@ local Build = task("Build", {
 
 -- -- training ----------------------------------------------------------------------------------
 
-registry.register("loss", "wbce", {
-  doc = "binary cross-entropy, weighted by label: --loss-weights",
-}, function(_, weights)
-  local ml = require "mlua"
-  local zero, one = weights[1], weights[2]
+local WBCE = { doc = "binary cross-entropy, weighted by label: --loss-weights" }
+registry.register("loss", "wbce", WBCE, function(_, weights)
+  local ml, zero, one = require "mlua", unpack(weights)
   return function(p, y) return ml.bce(p, y, ml.affine(y, one - zero, zero)) end
 end)
 
@@ -517,13 +515,19 @@ local NEEDS = {
   { "md_threshold", "md", true }, { "md_temperature", "md", true }, { "md_round_dims", "md", true },
 }
 
+-- How an option was written that says something else than its default.
+local function changed(o, name)
+  local _, written = param.origin(o, name)
+  local p = Build:parameters().by[name] or Train:parameters().by[name]
+  return p.param:show(o[name]) ~= p.param:show(p.param.default) and written
+end
+
 local function without_effect(o)
   for _, need in ipairs(NEEDS) do
     local name, other, value = unpack(need)
-    local from, written = param.origin(o, name)
-    local found = o[other]
+    local written, found = changed(o, name), o[other]
     if type(found) == "table" then found = found.name end
-    if from ~= "default" and o[name] ~= false and found ~= value then
+    if written and found ~= value then
       return ("%s: takes effect with --%s only"):format(written,
         value == true and other or other .. " " .. value)
     end
@@ -540,11 +544,9 @@ local function contradiction(o)
     fail.run("--device %s: this mlua computes on the cpu only", o.device)
   end
   for _, entry in ipairs(o.model and Build:parameters().list or {}) do
-    local from, written = param.origin(o, entry.name)
     local own = entry.param.group == "Model" and not entry.name:find "model$"
-    if own and from ~= "default" then
-      return ("%s: takes no effect with --model, which has options of its own"):format(written)
-    end
+    local written = own and changed(o, entry.name)
+    if written then return written .. ": takes no effect with --model, which has its own" end
   end
   if o.qr and o.md then return "--qr and --md exclude each other" end
   if o.weighted_pooling ~= "none" and (o.qr or o.md) then

@@ -44,6 +44,12 @@ local function mistakes(text, ...)
 end
 
 describe("a part in a configuration file", function()
+  it("is told where one of its options is set by a key with a dot", function()
+    local o = read "drink.minutes: 4\n"
+    assert.equal(4, o.drink.options.minutes)
+    assert.equal(path .. ":1", (param.origin(o, "drink")))
+  end)
+
   it("is named by its type, with its defaults", function()
     local o = read "drink: tea\n"
     assert.equal("tea", o.drink.name)
@@ -247,13 +253,61 @@ describe("files of a project", function()
 end)
 
 describe("a file that names its recipe", function()
-  it("is refused by another", function()
-    files.write(path, "recipe: ../tea.lua\ncups: 3\n")
-    assert.equal(3, (spec { script = "recipes/tea.lua" }:read { "--config", path }).cups)
-    local o, message = spec { script = "recipes/coffee.lua" }:read { "--config", path }
-    assert.is_nil(o)
-    assert.equal(path .. ":1: recipe: the file is for ../tea.lua, not for recipes/coffee.lua",
-      message)
+  it("names it beside the file, and is refused by another", function()
+    files.write(path, "recipe: tea.lua\ncups: 3\n")
+    local function read_by(script) return spec { script = script }:read { "--config", path } end
+    assert.equal(3, read_by(folder .. "/tea.lua").cups)
+    for _, script in ipairs { folder .. "/coffee.lua", "other/tea.lua" } do
+      local o, message = read_by(script)
+      assert.is_nil(o)
+      assert.equal(("%s:1: recipe: the file is for tea.lua, not for %s"):format(path, script),
+        message)
+    end
+  end)
+end)
+
+describe("a file that asks for too much", function()
+  local function lines(head, format, n, last)
+    local out = { head }
+    for i = 1, n do out[#out + 1] = format:format(i, i - 1, i - 1) end
+    out[#out + 1] = last
+    return table.concat(out, "\n") .. "\n"
+  end
+
+  it("is refused: parts of parts of parts, references round in circles", function()
+    for text, expected in pairs {
+      [lines("brews:\n  m0: tea", "  m%d: {type: pot, size: 1, parts: [m%d, m%d]}", 30,
+        "drink: m30")]
+        = "more than 10000 parts and names, each use counted",
+      [lines("macros:\n  m0: a", "  m%d: '${m%d}${m%d}'", 30, "label: ${m30}")]
+        = "more than 10000 parts and names, each use counted",
+      [lines("macros:\n  m0: [a]", "  m%d: ['${m%d}', '${m%d}']", 30, "set: ${m30}")]
+        = "more than 10000 parts and names, each use counted",
+      ["macros: {w: {type: pot, size: 1, parts: ['${w}', tea]}}\ndrink: ${w}\n"]
+        = "more than 40 parts within each other",
+      ["label: a\nbrews: {a: {type: pot, size: 1, first: '${label}'}}\ndrink: a\n"]
+        = "more than 10000 parts and names, each use counted",
+      ["macros: {d: '${d}${d}${d}'}\nlabel: ${d}\n"] = "refers to itself",
+    } do
+      assert.truthy(mistakes(text):find(expected, 1, true), expected)
+    end
+  end)
+end)
+
+describe("names of several files", function()
+  it("hold in all of them, the last one's", function()
+    local second = folder .. "/second.yaml"
+    files.write(second, "macros: {n: 8}\n")
+    local o = read("macros: {n: 3}\ncups: ${n}\nlabel: n${n}\n", "--config", second)
+    assert.same({ 8, "n8" }, { o.cups, o.label })
+  end)
+end)
+
+describe("a part that is a reference", function()
+  it("takes options that are set later", function()
+    local text = "label: pot\ndrink: ${label}\n"
+    assert.equal("{type: pot, size: 3}", tostring(read(text, "--drink.size", "3").drink))
+    assert.equal("tea", tostring(read(text, "--label", "tea").drink))
   end)
 end)
 
@@ -310,11 +364,32 @@ grid: {cups: [4, 5]}
       list[2].values.drink.options.minutes })
   end)
 
+  it("have references of their own, and values of their own", function()
+    local list = runs [[
+cups: 4
+saucers: 2
+sizes: [1]
+variants: {a: {cups: '${saucers}', label: hi}, b: {saucers: 3, label: '${saucers}-x'}}
+]]
+    assert.same({ 2, "hi", 4, "3-x" }, { list[1].values.cups, list[1].values.label,
+      list[2].values.cups, list[2].values.label })
+    table.insert(list[1].values.sizes, 9)
+    assert.same({ 1 }, list[2].values.sizes)
+  end)
+
+  it("set parts before their options", function()
+    local list = runs "grid: {drink.size: [1, 2], drink: [pot]}\ndrink: {type: pot, size: 7}\n"
+    assert.same({ 1, 2 }, { list[1].values.drink.options.size, list[2].values.drink.options.size })
+  end)
+
   it("are refused where a value is", function()
     for text, expected in pairs {
       ["grid: {cups: [1, x]}\n"] = "1: grid.cups: expected an integer, got 'x'",
       ["grid: {cup: [1]}\n"] = "1: grid.cup: unknown key, did you mean 'cups'?",
       ["grid: {cups: []}\n"] = "1: grid.cups: expected a list of values",
+      ["grid: {label: ['${cups}']}\n"] = "1: grid.label: expected values, got a reference",
+      ["variants: {a: {cups: '${cusp}'}}\n"]
+        = "1: variants.a.cups: ${cusp}: no such key or macro, did you mean 'cups'?",
       ["grid: [1]\n"] = "1: grid: expected a section, got a list",
       ["variants: {a: {cup: 1}}\n"] = "1: variants.a.cup: unknown key, did you mean 'cups'?",
       ["variants: {a: 1}\n"] = "1: variants.a: expected a section",

@@ -480,8 +480,7 @@ describe("configuration files of recipes/dlrm.lua", function()
   it("describe no model beside one of the registry", function()
     local got = run("--model", "dlrm", "--dim", "4")
     assert.equal(2, got.status)
-    assert.equal("mlua: --dim 4: takes no effect with --model, which has options of its own\n",
-      got.err)
+    assert.equal("mlua: --dim 4: takes no effect with --model, which has its own\n", got.err)
   end)
 
   it("ask for several runs by a grid and by variants", function()
@@ -494,6 +493,19 @@ grid: {lr: [0.1, 0.2]}
     assert.equal(0, got.status, got.err)
     for _, line in ipairs { "  2   0.1 ", "  2   0.2 ", "  4   0.1 ", "  4   0.2 " } do
       assert.truthy(got.out:find(line, 1, true), got.out)
+    end
+  end)
+
+  it("read back as they are shown", function()
+    for _, name in ipairs { "tiny", "kaggle", "ensemble" } do
+      local path, shown = "recipes/dlrm/" .. name .. ".yaml", folder .. "/shown.yaml"
+      local got = process.mlua { "config", "show", "recipes/dlrm.lua", "--config", path }
+      assert.equal(0, got.status, got.err)
+      files.write(shown, got.out)
+      got = process.mlua { "config", "check", shown, "recipes/dlrm.lua" }
+      assert.equal(0, got.status, got.err)
+      got = process.mlua { "diff", path, shown, "--recipe", "recipes/dlrm.lua" }
+      assert.same({ 0, "" }, { got.status, got.out .. got.err })
     end
   end)
 

@@ -15,9 +15,9 @@ YAML that reads back as the same values, each with where it came from; with --js
 ]]
 
 local function spec_of(recipe)
-  local spec, wanted = require "mlua.config.resolve".spec(recipe)
+  local spec, wanted, flow = require "mlua.config.resolve".spec(recipe)
   if not spec then fail.run("%s", wanted) end
-  return spec, wanted
+  return spec, wanted, flow
 end
 
 local function needed(args, i, what, command)
@@ -71,13 +71,16 @@ function commands.check(args)
     end
     recipe = named:find "^/" and named or (path:match "^(.*/)[^/]*$" or "") .. named
   end
-  local spec = spec_of(recipe)
+  local spec, _, flow = spec_of(recipe)
   local values, why, reading = spec:read { "--config", path }
   if not values then
     -- What the file leaves to the command line is no mistake of its own.
     if not why:find "^missing option" then fail.run("%s", why) end
-  elseif reading then
-    require "mlua.config.grid".runs(reading)
+  else
+    for _, run in ipairs(require "mlua.config.grid".runs(reading) or { { values = values } }) do
+      local problem = flow and flow.info.check and flow.info.check(run.values)
+      if problem then fail.run("%s: %s", path, problem) end
+    end
   end
   io.stdout:write(path, ": no mistakes\n")
 end

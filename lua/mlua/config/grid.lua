@@ -9,7 +9,7 @@ local MOST = 1e4 -- runs
 
 -- The values that an axis of a file takes; nil after a mistake.
 local function axis_of(reading, key, file)
-  local at = reading:place(file, "grid." .. key.name, key.line)
+  local at = reading:place(file, "grid." .. key.name, key.line, key.name)
   local holder, entry = spec_module.find(reading.values, key.name)
   if not holder then
     at:mistake(key.line, at.path, entry ~= "none" and entry or "unknown key"
@@ -28,10 +28,13 @@ local function axis_of(reading, key, file)
   end
   local list = {}
   for i, item in ipairs(node.items) do
-    local place = reading:place(file, at.path, item.line or key.line)
+    local place = reading:place(file, at.path, item.line or key.line, key.name)
+    local waiting = #reading.deferred
     local value, problem, later = reading:value_of(entry, item, place,
       rawget(holder, entry.name))
-    if later then value, problem = nil, "expected values, got a reference" end
+    if later or #reading.deferred > waiting then
+      value, problem = nil, "expected values, got a reference"
+    end
     if value == nil and problem then place:mistake(nil, at.path, problem) end
     list[i] = { value = value, from = ("%s:%d"):format(file, item.line or key.line) }
   end
@@ -42,6 +45,9 @@ end
 local function with(run, name, item, shown)
   local copy = spec_module.clone(run.values)
   local holder, entry, part = spec_module.find(copy, name)
+  if not holder then
+    require "mlua.fail".usage("grid: %s%s", run.name and run.name .. ": " or "", entry)
+  end
   assert(spec_module.set(holder, entry.name, item.value, item.from))
   if part then spec_module.mark(copy, part, item.from) end
   local word = ("%s=%s"):format(name, shown or entry.param:show(item.value))
@@ -56,7 +62,8 @@ local function bases(reading)
       local copy = spec_module.clone(reading.values)
       local path = "variants." .. key.name
       if key.node.kind == "map" then
-        reading:walk(reading.spec, copy, key.node, { head = path .. ".", file = section.file })
+          reading:guarded(reading.walk, reading.spec, copy, key.node,
+          { head = path .. ".", use = "", file = section.file })
       elseif key.node.kind ~= "null" then
         reading:place(section.file, path, key.line):mistake(key.line, path, "expected a section")
       end
@@ -83,8 +90,11 @@ function M.runs(reading, axes)
     end
   end
   for _, axis in ipairs(axes or {}) do all[#all + 1] = axis end
+  for i, axis in ipairs(all) do axis.at = select(2, axis.name:gsub("%.", "")) * #all + i end
+  table.sort(all, function(a, b) return a.at < b.at end) -- parts before their options
   local runs = bases(reading)
   local fail = require "mlua.fail"
+  if #runs > MOST then fail.usage("variants: more than %d runs", MOST) end
   if reading.mistakes[1] then fail.usage("%s", table.concat(reading.mistakes, "\n")) end
   for _, axis in ipairs(all) do
     local more = {}

@@ -126,7 +126,11 @@ local function template(out, spec, indent, wanted)
         local head = table.concat(parts, ".", 1, i)
         if not open[head] then
           open[head] = true
-          out[#out + 1] = "#" .. (" "):rep(depth) .. parts[i] .. ":"
+          local needed = false -- a key below that has to be given
+          for _, each in ipairs(spec.list) do
+            needed = needed or each.param.required and each.name:sub(1, #head + 1) == head .. "."
+          end
+          out[#out + 1] = (needed and "" or "#") .. (" "):rep(depth) .. parts[i] .. ":"
         end
         depth = depth + 2
       end

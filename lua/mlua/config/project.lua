@@ -17,14 +17,21 @@ local function plain(path)
   return "/" .. table.concat(parts, "/")
 end
 
+--- A path from the root, without "." and "..".
+-- @tparam string path
+-- @treturn string
+function M.absolute(path)
+  local here = require "lfs".currentdir() or ""
+  return plain(path:sub(1, 1) == "/" and path or here .. "/" .. path)
+end
+
 --- Those of a script: of the nearest folder that has one, from the script's upwards, but not beyond
 -- one with `.git`, nor the home or root folder.
 -- @tparam ?string script  a path; the working folder's where there is none
 -- @treturn {string,...}   the project's first, then the machine's; as short paths as can be
 function M.files(script)
   local here = require "lfs".currentdir() or "."
-  local folder = script and script:match "^(.*)/[^/]*$" or "."
-  folder = plain(folder:sub(1, 1) == "/" and folder or here .. "/" .. folder)
+  local folder = M.absolute(script and script:match "^(.*)/[^/]*$" or ".")
   local home, first = os.getenv "HOME", folder
   while true do
     local found = {}

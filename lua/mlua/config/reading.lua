@@ -14,6 +14,12 @@ local M = {}
 
 local current -- whose named parts texts of the command line may name
 
+local MOST = 1e4 -- parts made and names looked up, each use of a name counted
+local DEEPEST = 40 -- parts within parts
+local LONGEST = 1e5 -- bytes of a text with references filled in
+
+local STOP = {} -- raised where a file asks for too much, which was told
+
 --- Begin a reading.
 -- @tparam Spec spec
 -- @tparam Values values
@@ -22,7 +28,8 @@ local current -- whose named parts texts of the command line may name
 function M.new(spec, values, set)
   local self = setmetatable({
     spec = spec, values = values, mistakes = {}, macros = {}, definitions = {}, deferred = {},
-    grid = {}, variants = {}, set = set or function(entry, value, from, written)
+    grid = {}, variants = {}, spent = 0, depth = 0,
+    set = set or function(entry, value, from, written)
       local ok, problem = spec_module.set(values, entry.name, value, from, written)
       return ok, problem and problem:sub(#entry.name + 3)
     end,
@@ -38,6 +45,12 @@ local function shown(node)
     return (node.quoted and "the string '%s'" or "'%s'"):format(text.clip(node.text, 40))
   end
   return node.kind == "null" and "nothing" or "a " .. (node.kind == "map" and "section" or "list")
+end
+
+-- Runs f(self, …), which STOP may end.
+function Reading:guarded(f, ...)
+  local ok, e = pcall(f, self, ...)
+  if not ok and e ~= STOP then error(e, 0) end
 end
 
 -- Where a value stands, and what reads it may ask: file, key (path), line, and the key that it is
@@ -56,6 +69,16 @@ function Place:mistake(line, key, message)
   local list = self.reading.mistakes
   local head = self.file and ("%s:%d: "):format(self.file, line or self.line or 1) or ""
   list[#list + 1] = head .. (key ~= "" and key .. ": " or "") .. message
+end
+
+-- Counts a part that is made or a name that is looked up.
+function Place:spend()
+  local reading = self.reading
+  reading.spent = reading.spent + 1
+  if reading.spent > MOST then
+    self:mistake(nil, self.path, ("more than %d parts and names, each use counted"):format(MOST))
+    error(STOP, 0)
+  end
 end
 
 -- What files call a part of a registry by this name; and all such names.
@@ -80,10 +103,16 @@ function Place:expanded(node) return self.reading:expanded(node, self) end
 function Place:options(part, node)
   local reading = self.reading
   local before = #reading.mistakes
+  if reading.depth >= DEEPEST then
+    self:mistake(nil, self.path, ("more than %d parts within each other"):format(DEEPEST))
+    error(STOP, 0)
+  end
+  reading.depth = reading.depth + 1
   reading:walk(part.component.spec, part.options, node, {
     head = self.path == "" and "" or self.path .. ".",
     use = self.use == "" and "" or self.use .. ".", file = self.file, part = part,
   })
+  reading.depth = reading.depth - 1
   return #reading.mistakes == before
 end
 
@@ -129,11 +158,11 @@ local function is_template(node)
 end
 
 -- A node whose ${macro} is replaced by what the macro holds; nil after a mistake.
-function Reading:expanded(node, at, depth)
+function Reading:expanded(node, at)
   if node.kind == "list" then
     local items, changed = {}, false
     for i, item in ipairs(node.items) do
-      items[i] = self:expanded(item, at, depth)
+      items[i] = self:expanded(item, at)
       if not items[i] then return nil end
       changed = changed or items[i] ~= item
     end
@@ -142,11 +171,14 @@ function Reading:expanded(node, at, depth)
   if not is_template(node) then return node end
   local macro = self.macros[node.text:match "^%${([^}]*)}$"]
   if not macro then return node end
-  if (depth or 0) > 20 then
+  at:spend()
+  if macro.open then
     at:mistake(node.line, at.path, node.text .. ": refers to itself")
     return nil
   end
-  local found = self:expanded(macro.node, at, (depth or 0) + 1)
+  macro.open = true
+  local found = self:expanded(macro.node, at)
+  macro.open = false
   return found and setmetatable({ line = node.line }, { __index = found })
 end
 
@@ -198,9 +230,10 @@ function Reading:assign(entry, values, node, at, set)
   local value, problem, later = self:value_of(entry, node, at, rawget(values, name))
   local from = at.file and ("%s:%d"):format(at.file, at.line) or "set"
   if later then
-    spec_module.mark(values, name, from, at.path)
-    self.deferred[#self.deferred + 1] = { entry = entry, values = values, node = value, at = at,
-                                          from = from, set = set }
+    self.deferred[#self.deferred + 1] = {
+      entry = entry, values = values, node = value, at = at, from = from, set = set,
+      mark = spec_module.mark(values, name, from, at.path),
+    }
     return
   end
   local ok
@@ -234,13 +267,14 @@ function Reading:walk(spec, values, map, how)
       elseif not before and section and key.node.kind ~= "null" then
         at:mistake(key.line, at.path, "expected a section, got " .. shown(key.node))
       elseif not before and not section then
-        local inner, found = nil, nil
-        if name:find(".", 1, true) then inner, found = spec_module.find(values, name) end
+        local inner, found, outer = nil, nil, nil
+        if name:find(".", 1, true) then inner, found, outer = spec_module.find(values, name) end
         local hint = text.did_you_mean(key.name, names_below(spec, prefix))
         if inner then
           self:assign(found, inner, key.node, at, function(e, value, from, written)
             return spec_module.set(inner, e.name, value, from, written)
           end)
+          spec_module.mark(values, outer, ("%s:%d"):format(file, key.line), at.path)
         elseif not how.lenient or hint ~= "" or prefix ~= "" then
           at:mistake(key.line, at.path, found and found ~= "none" and found:match ": (.*)$"
             or how.part and tostring(how.part.component) .. " takes no such key" .. hint
@@ -273,7 +307,7 @@ function Reading:reserved(root, file, name, kind)
 end
 
 -- Names that a file gives to parts and values; a later file's count.
-function Reading:define(root, file)
+function Reading:define(root, file, lenient)
   local macros = self:reserved(root, file, "macros", "map")
   for _, key in ipairs(macros and macros.keys or {}) do
     self.macros[key.name] = { node = key.node, file = file, line = key.line }
@@ -283,46 +317,68 @@ function Reading:define(root, file)
     for _, key in ipairs(section and section.keys or {}) do
       self.definitions[registry.plural] = self.definitions[registry.plural] or {}
       self.definitions[registry.plural][key.name] = {
-        node = key.node, file = file, line = key.line, registry = registry,
+        node = key.node, file = file, line = key.line, registry = registry, lenient = lenient,
         path = registry.plural .. "." .. key.name,
       }
     end
   end
 end
 
---- Read a file into the values.
--- @tparam string path
--- @tparam ?boolean lenient  of a project: a key that is none of this spec's is another recipe's,
---   unless it is spelt like one
-function Reading:file(path, lenient)
+-- Whether a file's `recipe:` is the script that reads it.
+local function is_recipe(named, file, script)
+  local absolute = require "mlua.config.project".absolute
+  local folder = named:sub(1, 1) == "/" and "" or file:match "^(.*/)[^/]*$" or ""
+  return absolute(folder .. named) == absolute(script)
+end
+
+-- Reads a file and what it names; its root, or nil.
+function Reading:open(path, lenient)
   local root, problems = config.read(path)
   if not root then
     for _, problem in ipairs(problems) do self.mistakes[#self.mistakes + 1] = problem end
-    return
+    return nil
   end
   local recipe, line = self:reserved(root, path, "recipe", "scalar")
   local own = recipe and self.spec.script
-  if own and not ("/" .. own):find("/" .. recipe.text:gsub("^[./]+", ""):gsub("%p", "%%%0") .. "$")
-  then
+  if own and not is_recipe(recipe.text, path, own) then
     self:place(path, "recipe", line):mistake(line, "recipe",
       ("the file is for %s, not for %s"):format(recipe.text, own))
   end
-  self:define(root, path)
+  self:define(root, path, lenient)
   for _, what in ipairs { "grid", "variants" } do
     local node, at = self:reserved(root, path, what, "map")
     if node then self[what][#self[what] + 1] = { node = node, file = path, line = at } end
   end
-  self:walk(self.spec, self.values, root, { file = path, lenient = lenient })
+  return root
+end
+
+--- Read files into the values, the later over the earlier; names of all hold in all.
+-- @tparam {table,...} files  { path, lenient }; lenient, of a project: a key that is none of this
+--   spec's is another recipe's, unless it is spelt like one
+function Reading:files(files)
+  local roots = {}
+  for i, file in ipairs(files) do roots[i] = self:open(file[1], file[2]) or false end
+  for i, file in ipairs(files) do
+    if roots[i] then
+      self:guarded(self.walk, self.spec, self.values, roots[i],
+        { file = file[1], lenient = file[2] })
+    end
+  end
 end
 
 -- -- the end -----------------------------------------------------------------------------------
 
 -- The text that a name in ${…} stands for; nil and a message.
-function Reading:text_of(name, depth)
+function Reading:text_of(name, at)
+  at:spend()
   local macro = self.macros[name]
   if macro then
     if macro.node.kind ~= "scalar" then return nil, "is no single value" end
-    return self:filled(macro.node.text, depth + 1)
+    if macro.open then return nil, "refers to itself" end
+    macro.open = true
+    local found, why = self:filled(macro.node.text, at)
+    macro.open = false
+    return found, why
   end
   local values, entry = spec_module.find(self.values, name)
   if not values then
@@ -340,12 +396,14 @@ function Reading:text_of(name, depth)
 end
 
 -- A text with every ${name} filled in; nil and a message.
-function Reading:filled(template, depth)
-  if depth > 20 then return nil, template .. ": refers to itself" end
-  local problem
+function Reading:filled(template, at)
+  local problem, length = nil, 0
   local out = template:gsub("%$%${", "\0"):gsub("%${([^}]*)}?", function(name)
-    local found, why = self:text_of(name, depth)
-    if not found then problem = problem or ("${%s}: %s"):format(name, why) end
+    if problem then return "" end
+    local found, why = self:text_of(name, at)
+    if not found then problem = ("${%s}: %s"):format(name, why) end
+    length = length + #(found or "")
+    if length > LONGEST then problem = ("${%s}: more than %d bytes"):format(name, LONGEST) end
     return (found or ""):gsub("%${", "\0")
   end)
   if problem then return nil, problem end
@@ -357,10 +415,10 @@ function Reading:settle(waiting)
   if waiting.done or waiting.open then return end
   waiting.open = true
   local entry, at = waiting.entry, waiting.at
-  if (spec_module.origin(waiting.values, entry.name)) == waiting.from then
+  if spec_module.is_marked(waiting.values, entry.name, waiting.mark) then
     local function fill(node)
       if not is_template(node) then return node end
-      local filled, problem = self:filled(node.text, 0)
+      local filled, problem = self:filled(node.text, at)
       if not filled then
         at:mistake(node.line, at.path, problem)
         return nil
@@ -379,31 +437,55 @@ function Reading:settle(waiting)
       local value, problem = self:value_of(entry, ready, at, rawget(waiting.values, entry.name))
       local ok
       if value ~= nil then ok, problem = waiting.set(entry, value, waiting.from, at.path) end
-      if not ok and problem then at:mistake(at.line, at.path, problem) end
+      if ok then
+        spec_module.mark(waiting.values, entry.name, waiting.from, at.path, waiting.mark)
+      elseif problem then
+        at:mistake(at.line, at.path, problem)
+      end
     end
   end
   waiting.open, waiting.done = false, true
 end
 
---- Find what waited for the rest: references, then parts that nothing used, which are checked too.
-function Reading:finish()
+local function settle_all(self)
   local i = 1
   while self.deferred[i] do
     self:settle(self.deferred[i])
     i = i + 1
   end
+end
+
+local function finish(self)
+  settle_all(self)
   for _, named in pairs(self.definitions) do
     for _, name in ipairs(text.keys(named)) do
       local definition = named[name]
-      if not definition.used then
+      if not definition.used and not definition.lenient then
         local p = require "mlua.param"[definition.registry.name] {}
         local at = self:place(definition.file, definition.path, definition.line)
         definition.open = true
-        require "mlua.registry.part".of_node(p, definition.node, at)
+        require "mlua.registry.part".of_node(p, definition.node, at, false)
         definition.open = false
       end
     end
   end
+  settle_all(self)
+end
+
+--- Find what waited for the rest: references, then parts that nothing used, which are checked too.
+function Reading:finish() self:guarded(finish) end
+
+--- Find parts that are references, for options of theirs to be set; `finish` finds them again, in
+-- case that what they refer to has changed.
+function Reading:settle_parts()
+  local before = #self.mistakes
+  for _, waiting in ipairs(self.deferred) do
+    if waiting.entry.param.registry then
+      self:guarded(self.settle, waiting)
+      waiting.done, waiting.open = false, false
+    end
+  end
+  for i = #self.mistakes, before + 1, -1 do self.mistakes[i] = nil end -- finish tells them
 end
 
 --- Whether files ask for several runs.
@@ -417,8 +499,7 @@ function Reading:settle_in(copy)
   self.values, self.deferred = copy, {}
   for i, each in ipairs(waiting) do
     local holder, entry = spec_module.find(copy, each.at.use)
-    if holder and entry == each.entry
-      and (spec_module.origin(holder, entry.name)) == each.from then
+    if holder and entry == each.entry and spec_module.is_marked(holder, entry.name, each.mark) then
       self.deferred[#self.deferred + 1] = setmetatable({
         values = holder, open = false, done = false, set = function(e, value, from, written)
           return spec_module.set(holder, e.name, value, from, written)
@@ -426,7 +507,7 @@ function Reading:settle_in(copy)
       }, { __index = waiting[i] })
     end
   end
-  for _, each in ipairs(self.deferred) do self:settle(each) end
+  self:guarded(settle_all)
   self.values, self.deferred = values, waiting
 end
 
@@ -437,11 +518,13 @@ function M.part_of(p, node)
   reading.mistakes = {}
   local at = reading:place(nil, "", nil)
   local value, problem
-  if p.kind.component == "one" then
-    value = require "mlua.registry.part".of_node(p, node, at)
-  else
-    value, problem = reading:parts(p, node, at)
-  end
+  reading:guarded(function()
+    if p.kind.component == "one" then
+      value = require "mlua.registry.part".of_node(p, node, at)
+    else
+      value, problem = reading:parts(p, node, at)
+    end
+  end)
   local mistake = reading.mistakes[1] or problem
   reading.mistakes = before
   if mistake then return nil, mistake end

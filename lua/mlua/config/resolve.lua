@@ -17,6 +17,7 @@ end
 -- @tparam string path
 -- @treturn ?Spec    nil where it has none, or fails
 -- @treturn function|string  (entry) → whether it says anything of the experiment; or a message
+-- @treturn ?Flow
 function M.spec(path)
   local files = require "mlua.ffi.files"
   if files.look(path) ~= "file" then
@@ -51,7 +52,7 @@ function M.spec(path)
   arg = words -- luacheck: ignore
   if not spec then return nil, why end
   spec.script = path
-  return spec, of_experiment(flow)
+  return spec, of_experiment(flow), flow
 end
 
 --- What a recipe makes of a configuration file, defaults included.

@@ -108,11 +108,13 @@ local function check_arguments(spec, rest)
   end
 end
 
+local function variable_of(name) return "MLUA_" .. name:upper():gsub("[.-]", "_") end
+
 -- Sets what variables say, for values of a spec and for parts below; the mistakes.
 local function read_variables(spec, values, prefix, put, mistakes)
   for _, entry in ipairs(spec.list) do
     local name = prefix .. entry.name
-    local variable = "MLUA_" .. name:upper():gsub("[.-]", "_")
+    local variable = variable_of(name)
     local written = os.getenv(variable)
     if written and written ~= "" then
       local value, problem = entry.param:read(written)
@@ -143,10 +145,17 @@ local function read_around(spec, values, paths, args, implied)
   local of_project = spec.script and require "mlua.config.project".files(spec.script) or {}
   local reading, references = nil, false
   for _, word in ipairs(args) do references = references or word:find("${", 1, true) end
+  for _, entry in ipairs(spec.list) do
+    local written = entry.param.registry and os.getenv(variable_of(entry.name))
+    references = references or written and written:find("${", 1, true)
+  end
   if paths[1] or of_project[1] or references then
+    local files = {}
+    for i, path in ipairs(of_project) do files[i] = { path, true } end
+    for _, path in ipairs(paths) do files[#files + 1] = { path } end
     reading = require "mlua.config.reading".new(spec, values, set_from)
-    for _, path in ipairs(of_project) do reading:file(path, true) end
-    for _, path in ipairs(paths) do reading:file(path) end
+    reading:files(files)
+    reading:settle_parts()
   end
   local mistakes = reading and reading.mistakes or {}
   read_variables(spec, values, "", set_from, mistakes)

@@ -193,16 +193,27 @@ function M.clone(values)
   local copy = spec:defaults()
   for _, entry in ipairs(spec.list) do
     local value = rawget(values, entry.name)
-    if value ~= nil and entry.param.registry then value = entry.param:check(value) end
-    rawset(copy, entry.name, value)
-    origins[copy][entry.name] = origins[values][entry.name]
+    if type(value) == "table" then value = entry.param:check(value) end
+    M.inherit(copy, values, entry.name, value)
   end
   return copy
 end
 
 --- Note where a value is from that is to be found later, or of which a part was set.
-function M.mark(values, name, from, written)
-  origins[values][name] = { from, written }
+-- @tparam ?table mark  an earlier one, to be it again
+-- @treturn table  which `is_marked` knows again, in copies too
+function M.mark(values, name, from, written, mark)
+  origins[values][name] = mark or { from, written }
+  return origins[values][name]
+end
+
+--- Whether a value has had no other origin since.
+function M.is_marked(values, name, mark) return origins[values][name] == mark end
+
+--- Take over a value, which is the copy's own already, with its origin.
+function M.inherit(copy, values, name, value)
+  rawset(copy, name, value)
+  origins[copy][name] = origins[values][name]
 end
 
 --- What a name stands for in values: also an option of a part, as model.dim.

@@ -101,6 +101,7 @@ end
 
 -- A part by the name that a file or a registry gives it. `at` tells mistakes (mlua.config).
 local function named(p, name, at, line, path)
+  at:spend()
   local definition = at:definition(p.registry, name)
   if definition then
     if definition.open then
@@ -155,10 +156,8 @@ function M.copy(part)
   local copy = new(part.component)
   for _, entry in ipairs(part.component.spec.list) do
     local value = rawget(part.options, entry.name)
-    if value ~= nil then
-      spec_module.set(copy.options, entry.name, value,
-        spec_module.origin(part.options, entry.name))
-    end
+    if type(value) == "table" then value = entry.param:check(value) end
+    spec_module.inherit(copy.options, part.options, entry.name, value)
   end
   return copy
 end
