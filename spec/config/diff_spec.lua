@@ -86,6 +86,22 @@ local function text_of(value) return json.encode(value) end -- strict: 1 is not 
 -- Empty lists and empty trees are equal: where they meet, one stays as it was.
 local function strict(text) return (text:gsub("%[%]", "{}")) end
 
+describe("differences of files with a recipe", function()
+  it("are those of their grids and variants, too", function()
+    local folder = files.folder()
+    files.write(folder .. "/r.lua", [[
+local param = require "mlua.param"
+param.spec({ lr = param.number { 0.1 }, need = param.int { required = true } }):main(arg)
+]])
+    files.write(folder .. "/a.yaml", "lr: 0.1\n")
+    files.write(folder .. "/b.yaml", "grid: {lr: [1, 2]}\n")
+    local got = process.mlua { "diff", folder .. "/a.yaml", folder .. "/b.yaml", "--recipe",
+      folder .. "/r.lua" }
+    files.remove(folder)
+    assert.same({ 1, "+ grid.lr: [1, 2]\n", "" }, { got.status, got.out, got.err })
+  end)
+end)
+
 describe("differences of random trees", function()
   local pairs_of = {}
 

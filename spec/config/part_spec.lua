@@ -26,7 +26,7 @@ teardown(function() files.remove(folder) end)
 
 local function spec(info)
   return param.spec({
-    drink = param.brew { "tea" }, set = param.brews { {} }, cups = param.int { 2, min = 1 },
+    drink = param.brew { "tea" }, tray = param.brews { {} }, cups = param.int { 2, min = 1 },
     saucers = param.int { 2, min = 1 }, price = param.number { 1 }, label = param.string { "-" },
     sizes = param.ints { {} },
   }, info)
@@ -76,20 +76,20 @@ brews:
   white: {type: strong, milk: yes}
   unused: {type: pot, size: 1}
 drink: white
-set: [strong, tea, {type: strong, minutes: 8}]
+tray: [strong, tea, {type: strong, minutes: 8}]
 ]]
     assert.equal("{type: tea, minutes: 9, milk: true}", tostring(o.drink))
     assert.equal("[{type: tea, minutes: 9}, tea, {type: tea, minutes: 8}]",
-      param.brews {}:show(o.set))
+      param.brews {}:show(o.tray))
     assert.equal(path .. ":2", (param.origin(o.drink.options, "minutes")))
   end)
 
   it("may be text, as on the command line, also of a list", function()
     local o = read "drink: '{type: tea, minutes: 4}'\n"
     assert.equal(4, o.drink.options.minutes)
-    assert.equal(2, #read("set: tea, tea\n").set)
-    assert.equal(1, #read("set: '{type: tea, minutes: 3}'\n").set)
-    assert.truthy(mistakes "set: '[tea, '\n":find("^1: set: "))
+    assert.equal(2, #read("tray: tea, tea\n").tray)
+    assert.equal(1, #read("tray: '{type: tea, minutes: 3}'\n").tray)
+    assert.truthy(mistakes "tray: '[tea, '\n":find("^1: tray: "))
   end)
 
   it("says its type, where it has a name of its own", function()
@@ -109,7 +109,7 @@ set: [strong, tea, {type: strong, minutes: 8}]
       "6: drink.size: brew 'tea' takes no such key",
       "7: drink.minuts: brew 'tea' takes no such key, did you mean 'minutes'?",
       "8: drink.milk: expected yes or no, got 'some'",
-      "9: set.2: no brew 'coffe', did you mean 'coffee'?",
+      "9: tray.2: no brew 'coffe', did you mean 'coffee'?",
       "2: brews.coffee.minutes: 11 is out of range (1 to 10)",
       "3: brews.loop.type: 'loop' refers to itself",
     }, (function()
@@ -123,7 +123,7 @@ drink:
   size: 3
   minuts: 4
   milk: some
-set: [tea, coffe]
+tray: [tea, coffe]
 ]]):gmatch "[^\n]+" do list[#list + 1] = line end
       return list
     end)())
@@ -135,8 +135,8 @@ set: [tea, coffe]
       mistakes "drink: [tea]\n")
     assert.equal("1: drink: expected the name of a brew, or its type and options, got nothing",
       mistakes "drink:\n")
-    assert.equal("1: set.1: expected 'type', which names the brew",
-      mistakes "set: [{minutes: 3}]\n")
+    assert.equal("1: tray.1: expected 'type', which names the brew",
+      mistakes "tray: [{minutes: 3}]\n")
     assert.equal("1: drink.type: expected the name of a brew", mistakes "drink: {type: [tea]}\n")
   end)
 
@@ -156,7 +156,7 @@ describe("a part on the command line", function()
     assert.equal("{type: pot, first: {type: tea, milk: true}, size: 1}",
       tostring(read(text, "--drink.first.milk").drink))
     assert.equal("[{type: tea, minutes: 2}, tea]", param.brews {}:show(
-      read("set: [tea, tea]\n", "--set.1.minutes", "2").set))
+      read("tray: [tea, tea]\n", "--tray.1.minutes", "2").tray))
   end)
 
   it("may be written as a file would, with names that files gave", function()
@@ -281,7 +281,7 @@ describe("a file that asks for too much", function()
         = "more than 10000 parts and names, each use counted",
       [lines("macros:\n  m0: a", "  m%d: '${m%d}${m%d}'", 30, "label: ${m30}")]
         = "more than 10000 parts and names, each use counted",
-      [lines("macros:\n  m0: [a]", "  m%d: ['${m%d}', '${m%d}']", 30, "set: ${m30}")]
+      [lines("macros:\n  m0: [a]", "  m%d: ['${m%d}', '${m%d}']", 30, "tray: ${m30}")]
         = "more than 10000 parts and names, each use counted",
       ["macros: {w: {type: pot, size: 1, parts: ['${w}', tea]}}\ndrink: ${w}\n"]
         = "more than 40 parts within each other",
@@ -300,6 +300,15 @@ describe("names of several files", function()
     files.write(second, "macros: {n: 8}\n")
     local o = read("macros: {n: 3}\ncups: ${n}\nlabel: n${n}\n", "--config", second)
     assert.same({ 8, "n8" }, { o.cups, o.label })
+  end)
+end)
+
+describe("values that are required", function()
+  it("may be left to the command line where a file is checked or compared", function()
+    files.write(path, "drink: pot\n")
+    local o = spec():read({ "--config", path }, true)
+    assert.equal("pot", o.drink.name)
+    assert.is_false(require "mlua.param.spec".is_complete(o))
   end)
 end)
 
@@ -414,7 +423,7 @@ describe("a part", function()
   end)
 
   it("is of its own: a change to one leaves the other", function()
-    local o = spec():values { drink = "tea", set = { "tea" } }
+    local o = spec():values { drink = "tea", tray = { "tea" } }
     local copy = spec():values { drink = o.drink }
     param.set(copy.drink.options, "minutes", 9)
     assert.equal(3, o.drink.options.minutes)

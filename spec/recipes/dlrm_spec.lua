@@ -509,6 +509,16 @@ grid: {lr: [0.1, 0.2]}
     end
   end)
 
+  it("take no options of the program for a run", function()
+    files.write(folder .. "/bad.yaml", "variants: {a: {jobs: 2}}\ngrid: {preview: [yes]}\n")
+    local got = run("--config", folder .. "/bad.yaml")
+    assert.equal(2, got.status)
+    assert.equal(([[
+mlua: PATH:2: grid.preview: an option of the program, not of a run
+PATH:1: variants.a.jobs: an option of the program, not of a run
+]]):gsub("PATH", folder .. "/bad.yaml"), got.err)
+  end)
+
   it("are refused with all that is wrong in them", function()
     files.write(folder .. "/bad.yaml", "bath: 2\nlr: fast\nTrain:\n  lr: -1\n")
     local got = run("--config", folder .. "/bad.yaml")

@@ -97,10 +97,11 @@ return ml.flow(ml.task("T", { outputs = { "x" }, run = function() return { x = 1
 
   it("refuses a recipe that is none with one line", function()
     files.write(folder .. "/none.lua", "return 3")
-    refused(1, "none.lua: expected it to return a flow, got 3", "none.lua")
+    refused(1, "list: none.lua: no recipe: it returns 3, and reads no command line by a spec",
+      "none.lua")
     files.write(folder .. "/broken.lua", "local x = nil\nreturn x.y")
     refused(1, "list: broken.lua:2: attempt to index local 'x' (a nil value)", "broken.lua")
-    refused(1, "nowhere.lua: No such file or directory", "nowhere.lua", "models")
+    refused(1, "list: nowhere.lua: no such file", "nowhere.lua", "models")
     files.write(folder .. "/twice.lua",
       "local ml = require 'mlua'\nml.loss('mse', {}, print)")
     local got = list "twice.lua"

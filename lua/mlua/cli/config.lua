@@ -72,11 +72,9 @@ function commands.check(args)
     recipe = named:find "^/" and named or (path:match "^(.*/)[^/]*$" or "") .. named
   end
   local spec, _, flow = spec_of(recipe)
-  local values, why, reading = spec:read { "--config", path }
-  if not values then
-    -- What the file leaves to the command line is no mistake of its own.
-    if not why:find "^missing option" then fail.run("%s", why) end
-  else
+  local values, why, reading = spec:read({ "--config", path }, true)
+  if not values then fail.run("%s", why) end
+  if require "mlua.param.spec".is_complete(values) then -- what is left to options may matter
     for _, run in ipairs(require "mlua.config.grid".runs(reading) or { { values = values } }) do
       local problem = flow and flow.info.check and flow.info.check(run.values)
       if problem then fail.run("%s: %s", path, problem) end

@@ -122,10 +122,8 @@ end
 
 -- Run a recipe for the parts that it registers.
 local function load_recipe(path)
-  local ok, why = pcall(require "mlua.flow".load, path)
-  if ok then return end
-  if fail.is_user(why) then error(why, 0) end
-  fail.run("list: %s", (tostring(why):match "^[^\n]*"))
+  local spec, why = require "mlua.config.resolve".spec(path)
+  if not spec then fail.run("list: %s", (why:match "^[^\n]*")) end
 end
 
 -- The registry and the part that words name.

@@ -16,7 +16,10 @@ local function axis_of(reading, key, file)
       .. require "mlua.text".did_you_mean(key.name, require "mlua.text".keys(reading.spec.by)))
     return nil
   end
-  if entry.convert then
+  if reading.spec.of_program[entry.name] then
+    at:mistake(key.line, at.path, "an option of the program, not of a run")
+    return nil
+  elseif entry.convert then
     at:mistake(key.line, at.path, "a spelling of another program; expected '" .. entry.name .. "'")
     return nil
   end
@@ -61,6 +64,12 @@ local function bases(reading)
     for _, key in ipairs(section.node.keys) do
       local copy = spec_module.clone(reading.values)
       local path = "variants." .. key.name
+      for _, inner in ipairs(key.node.keys or {}) do
+        if reading.spec.of_program[inner.name:gsub("-", "_")] then
+          reading:place(section.file, path .. "." .. inner.name, inner.line):mistake(inner.line,
+            path .. "." .. inner.name, "an option of the program, not of a run")
+        end
+      end
       if key.node.kind == "map" then
           reading:guarded(reading.walk, reading.spec, copy, key.node,
           { head = path .. ".", use = "", file = section.file })

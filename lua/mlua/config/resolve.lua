@@ -32,10 +32,8 @@ function M.spec(path)
     error(found, 0)
   end
   arg = { [0] = path } -- luacheck: ignore
-  local ok, result = xpcall(function() return chunk(path) end, function(e)
-    return e == found and e or type(e) == "table" and (e.message or e)
-      or debug.traceback(tostring(e), 2)
-  end)
+  local ok, result = pcall(chunk, path)
+  if not ok and result ~= found and type(result) == "table" then result = result.message end
   spec_module.taken = before
   local spec, flow
   if found and result == found then
@@ -64,11 +62,20 @@ end
 function M.tree(recipe, path, all)
   local spec, wanted = M.spec(recipe)
   if not spec then return nil, wanted end
-  local values, why = spec:read { "--config", path }
+  local values, why, reading = spec:read({ "--config", path }, true)
   if not values then return nil, why end
-  return spec_module.tree(values, function(entry)
+  local tree = spec_module.tree(values, function(entry)
     return wanted(entry) and (all or entry.param.significant)
   end)
+  for _, name in ipairs { "grid", "variants" } do -- as they were written
+    for _, section in ipairs(reading[name]) do
+      tree[name] = tree[name] or {}
+      for key, value in pairs(require "mlua.config.diff".tree(section.node)) do
+        tree[name][key] = value
+      end
+    end
+  end
+  return tree
 end
 
 return M

@@ -104,6 +104,12 @@ local function spec_of(flow, singles)
     if #plain > 0 then entries[#entries + 1] = param.group(title)(plain) end
     for _, name in ipairs(order) do entries[#entries + 1] = param.group(name)(grouped[name]) end
   end
+  for _, class in ipairs(singles and {} or list) do -- a variable may be of a single task
+    for _, entry in ipairs(class:parameters().list) do
+      local name = (class.name .. "_" .. entry.name):upper():gsub("[.-]", "_")
+      singles = singles or os.getenv("MLUA_" .. name)
+    end
+  end
   for _, class in ipairs(singles and #list > 1 and list or {}) do
     for _, entry in ipairs(class:parameters().list) do
       entries[#entries + 1] = { class.name .. "." .. entry.name, single(entry.param) }
@@ -111,7 +117,7 @@ local function spec_of(flow, singles)
   end
   entries[#entries + 1] = OPTIONS
   return param.spec(entries, { name = flow.info.name or "mlua " .. (arg and arg[0] or "RECIPE"),
-                               doc = flow.info.doc, runs = true })
+                               doc = flow.info.doc, runs = true, of_program = ALONE })
 end
 
 --- The options of every flow, by name: no parameters of tasks.

@@ -163,13 +163,14 @@ local function read_around(spec, values, paths, args, implied)
 end
 
 -- The arguments without `--config FILE`, with `--set name=value` as `--name=value` before all
--- others; and the files. Or nil, a message.
-local function take_around(args)
+-- others (where no option of the spec's is called so); and the files. Or nil, a message.
+local function take_around(args, spec)
   local paths, sets, others, i = {}, {}, {}, 1
   while args[i] and args[i] ~= "--" do
     local word = args[i]
     local option, given = word:match "^%-%-(%l+)=(.*)$"
-    if word == "--config" or word == "--set" then
+    if option == "set" and spec.flags.set then option = nil end
+    if word == "--config" or word == "--set" and not spec.flags.set then
       i = i + 1
       option, given = word:sub(3), args[i]
     end
@@ -235,7 +236,7 @@ function M.read(spec, args, missing)
   if before then before.close() end -- its names were another line's
   local reading, mistakes
   if spec:takes_files() then
-    local others, paths = take_around(args)
+    local others, paths = take_around(args, spec)
     if not others then return nil, paths end
     args = others
     reading, mistakes = read_around(spec, values, paths, args, implied)

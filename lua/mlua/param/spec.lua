@@ -55,7 +55,8 @@ function M.new(entries, info)
   local spec = setmetatable({
     list = {}, by = {}, flags = {}, shorts = {}, sections = {}, folded = {}, source = entries,
     name = info.name, doc = info.doc, arguments = info.arguments, notes = info.notes,
-    config = info.config, runs = info.runs, script = info.script or arg and arg[0],
+    config = info.config, runs = info.runs, of_program = info.of_program or {},
+    script = info.script or arg and arg[0],
   }, Spec)
   collect(spec.list, entries, "")
   table.sort(spec.list, function(a, b) return a.param.order < b.param.order end)
@@ -200,6 +201,10 @@ function M.clone(values)
 end
 
 --- Note where a value is from that is to be found later, or of which a part was set.
+-- @tparam Values values
+-- @tparam string name
+-- @tparam string from
+-- @tparam ?string written
 -- @tparam ?table mark  an earlier one, to be it again
 -- @treturn table  which `is_marked` knows again, in copies too
 function M.mark(values, name, from, written, mark)
@@ -273,6 +278,11 @@ local function missing(spec, values)
   end
 end
 
+--- Whether all required values are there.
+-- @tparam Values values
+-- @treturn boolean
+function M.is_complete(values) return missing(specs[values], values) == nil end
+
 --- Values from a table, for use from Lua: `spec:values { batch = 2 }`; the rest are defaults.
 -- @tparam ?table given
 -- @treturn Values
@@ -307,10 +317,12 @@ end
 
 --- Read a command line: `--name value`, `--name=value`, `--flag`, `--no-flag`, `-s value`, `--`.
 -- @tparam {string,...} args
+-- @tparam ?boolean incomplete  required values may be missing
 -- @treturn ?Values  nil on a mistake, or for help
 -- @return  the arguments that are no options; or a message; or "help"
-function Spec:read(args)
-  return require("mlua.param.cli").read(self, args, missing)
+-- @treturn ?Reading  of files, where there were some
+function Spec:read(args, incomplete)
+  return require("mlua.param.cli").read(self, args, incomplete and function() end or missing)
 end
 
 --- The text of --help.
