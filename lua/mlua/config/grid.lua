@@ -45,7 +45,7 @@ local function axis_of(reading, key, file)
 end
 
 -- One value set in a copy of its own.
-local function with(run, name, item, shown)
+local function with(run, name, item)
   local copy = spec_module.clone(run.values)
   local holder, entry, part = spec_module.find(copy, name)
   if not holder then
@@ -53,7 +53,7 @@ local function with(run, name, item, shown)
   end
   assert(spec_module.set(holder, entry.name, item.value, item.from))
   if part then spec_module.mark(copy, part, item.from) end
-  local word = ("%s=%s"):format(name, shown or entry.param:show(item.value))
+  local word = ("%s=%s"):format(name, entry.param:show(item.value))
   return { values = copy, name = run.name and run.name .. " " .. word or word }
 end
 
@@ -71,7 +71,7 @@ local function bases(reading)
         end
       end
       if key.node.kind == "map" then
-          reading:guarded(reading.walk, reading.spec, copy, key.node,
+        reading:guarded(reading.walk, reading.spec, copy, key.node,
           { head = path .. ".", use = "", file = section.file })
       elseif key.node.kind ~= "null" then
         reading:place(section.file, path, key.line):mistake(key.line, path, "expected a section")

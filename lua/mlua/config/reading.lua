@@ -20,6 +20,10 @@ local LONGEST = 1e5 -- bytes of a text with references filled in
 
 local STOP = {} -- raised where a file asks for too much, which was told
 
+local function setter(values)
+  return function(...) return spec_module.take(values, ...) end
+end
+
 --- Begin a reading.
 -- @tparam Spec spec
 -- @tparam Values values
@@ -29,10 +33,7 @@ function M.new(spec, values, set)
   local self = setmetatable({
     spec = spec, values = values, mistakes = {}, macros = {}, definitions = {}, deferred = {},
     grid = {}, variants = {}, spent = 0, depth = 0,
-    set = set or function(entry, value, from, written)
-      local ok, problem = spec_module.set(values, entry.name, value, from, written)
-      return ok, problem and problem:sub(#entry.name + 3)
-    end,
+    set = set or setter(values),
   }, Reading)
   current = self
   return self
@@ -147,9 +148,9 @@ function Reading:parts(p, node, at)
         ("%s.%d"):format(at.use, i)), false)
   end
   if #self.mistakes > before then return nil end
-  local checked, problem = p:check(parts)
-  for _, part in ipairs(checked or {}) do part.fresh = true end -- what waits is set into these
-  return checked, problem
+  local problem = require "mlua.registry.part".misfit(p, parts)
+  if problem then return nil, problem end
+  return parts
 end
 
 -- ${name} and $${, which is ${ itself; filled: its references are found, and what is left is text.
@@ -224,7 +225,7 @@ local function names_below(spec, prefix)
   return names
 end
 
--- One key and its value. `set` as of a reading; `display` is the key's path in messages.
+-- One key and its value. `set` as of a reading.
 function Reading:assign(entry, values, node, at, set)
   local name = entry.name
   local value, problem, later = self:value_of(entry, node, at, rawget(values, name))
@@ -242,13 +243,10 @@ function Reading:assign(entry, values, node, at, set)
 end
 
 -- Sets what a map says into values of a spec. `how`: head, the key's path before it; file; part,
--- whose options these are (its `type` was read already); lenient, as of Reading.file.
+-- whose options these are (its `type` was read already); lenient, as of Reading:files.
 function Reading:walk(spec, values, map, how)
   local seen, head, use, file = {}, how.head or "", how.use or how.head or "", how.file
-  local set = values == self.values and self.set or function(entry, value, from, written)
-    local ok, problem = spec_module.set(values, entry.name, value, from, written)
-    return ok, problem and problem:sub(#entry.name + 3)
-  end
+  local set = values == self.values and self.set or setter(values)
   local function go(node, prefix)
     for _, key in ipairs(node.keys) do
       local name = prefix .. key.name
@@ -271,9 +269,7 @@ function Reading:walk(spec, values, map, how)
         if name:find(".", 1, true) then inner, found, outer = spec_module.find(values, name) end
         local hint = text.did_you_mean(key.name, names_below(spec, prefix))
         if inner then
-          self:assign(found, inner, key.node, at, function(e, value, from, written)
-            return spec_module.set(inner, e.name, value, from, written)
-          end)
+          self:assign(found, inner, key.node, at, setter(inner))
           spec_module.mark(values, outer, ("%s:%d"):format(file, key.line), at.path)
         elseif not how.lenient or hint ~= "" or prefix ~= "" then
           at:mistake(key.line, at.path, found and found ~= "none" and found:match ": (.*)$"
@@ -497,14 +493,12 @@ function Reading:has_runs() return (self.grid[1] or self.variants[1]) ~= nil end
 function Reading:settle_in(copy)
   local values, waiting = self.values, self.deferred
   self.values, self.deferred = copy, {}
-  for i, each in ipairs(waiting) do
+  for _, each in ipairs(waiting) do
     local holder, entry = spec_module.find(copy, each.at.use)
     if holder and entry == each.entry and spec_module.is_marked(holder, entry.name, each.mark) then
       self.deferred[#self.deferred + 1] = setmetatable({
-        values = holder, open = false, done = false, set = function(e, value, from, written)
-          return spec_module.set(holder, e.name, value, from, written)
-        end,
-      }, { __index = waiting[i] })
+        values = holder, open = false, done = false, set = setter(holder),
+      }, { __index = each })
     end
   end
   self:guarded(settle_all)

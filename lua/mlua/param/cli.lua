@@ -78,12 +78,6 @@ end
 
 local LINE = "command line"
 
-local function set(values, name, value, word, written)
-  local ok, problem = spec_module.set(values, name, value, LINE, written)
-  -- The message names the option as it was spelt.
-  return ok, problem and word .. problem:sub(#name + 1)
-end
-
 local function apply_implied(spec, values, implied)
   for _, item in ipairs(implied) do
     local name, value, written, source = unpack(item)
@@ -126,7 +120,7 @@ local function read_variables(spec, values, prefix, put, mistakes)
     if part then
       read_variables(part.component.spec, part.options, name .. ".", function(e, value, from, word)
         spec_module.mark(values, entry.name, from, word)
-        return spec_module.set(part.options, e.name, value, from, word)
+        return spec_module.take(part.options, e, value, from, word)
       end, mistakes)
     end
   end
@@ -138,9 +132,7 @@ local function read_around(spec, values, paths, args, implied)
     local converted, problem = convert(entry, value, written, implied, from)
     if problem and type(problem) ~= "table" then return nil, problem end
     if converted == nil then return true end
-    local ok
-    ok, problem = spec_module.set(values, entry.name, converted, from, written)
-    return ok, problem and problem:sub(#entry.name + 3)
+    return spec_module.take(values, entry, converted, from, written)
   end
   local of_project = spec.script and require "mlua.config.project".files(spec.script) or {}
   local reading, references = nil, false
@@ -206,7 +198,7 @@ local function take_parts(spec, values, args)
       if given and not is_option(given) then
         local value, problem = entry.param:read(given)
         if value == nil then return ("%s: %s"):format(name, problem) end
-        spec_module.set(values, entry.name, value, LINE, name .. " " .. given)
+        spec_module.put(values, entry.name, value, LINE, name .. " " .. given)
       end
     end
     i = i + 1
@@ -289,8 +281,8 @@ function M.read(spec, args, missing)
       end
       if value ~= nil then
         local ok
-        ok, problem = set(holder, entry.name, value, name, written)
-        if not ok then return nil, problem end
+        ok, problem = spec_module.take(holder, entry, value, LINE, written)
+        if not ok then return nil, ("%s: %s"):format(name, problem) end
         if part then spec_module.mark(values, part, LINE, written) end
       end
     end

@@ -145,17 +145,44 @@ function Spec:defaults()
   return values
 end
 
-function M.set(values, name, value, from, written)
-  local spec = specs[values]
-  local entry = spec.by[name]
-  if not entry then
-    return nil, ("no option '%s'%s"):format(name, text.did_you_mean(name, names(spec)))
-  end
-  local checked, problem = entry.param:check(value)
-  if checked == nil then return nil, ("%s: %s"):format(name, problem) end
-  rawset(values, name, checked)
+--- Set a value that its parameter has read or checked already: no copy of it is made.
+-- @tparam Values values
+-- @tparam string name
+-- @param value
+-- @tparam ?string from
+-- @tparam ?string written
+function M.put(values, name, value, from, written)
+  rawset(values, name, value)
   origins[values][name] = { from or "set", written }
+end
+
+local function try(values, name, value, from, written)
+  local checked, problem = specs[values].by[name].param:check(value)
+  if checked == nil then return nil, problem end
+  M.put(values, name, checked, from, written)
   return true
+end
+
+--- Set what was read for an entry; what an alias makes of its text is still to be checked.
+-- @tparam Values values
+-- @tparam table entry
+-- @param value
+-- @tparam string from
+-- @tparam ?string written
+-- @return true, or nil and a message without the name
+function M.take(values, entry, value, from, written)
+  if entry.convert then return try(values, entry.name, value, from, written) end
+  M.put(values, entry.name, value, from, written)
+  return true
+end
+
+function M.set(values, name, value, from, written)
+  if not specs[values].by[name] then
+    return nil, ("no option '%s'%s"):format(name,
+      text.did_you_mean(name, names(specs[values])))
+  end
+  local ok, problem = try(values, name, value, from, written)
+  return ok, problem and ("%s: %s"):format(name, problem)
 end
 
 --- Values as a tree: names joined by dots are tables within tables, a part its type and options.

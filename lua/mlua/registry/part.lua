@@ -21,10 +21,9 @@ Part.__index = Part
 --- Whether a value is a part.
 function M.is(value) return getmetatable(value) == Part end
 
--- Fresh: in nobody's values yet, which then need no copy.
 local function new(component)
   return setmetatable({
-    component = component, name = component.name, options = component.spec:defaults(), fresh = true,
+    component = component, name = component.name, options = component.spec:defaults(),
   }, Part)
 end
 
@@ -169,9 +168,7 @@ local function check_part(p, value)
     if value.component.registry ~= p.registry then
       return nil, ("expected a %s, got %s"):format(p.registry.name, tostring(value.component))
     end
-    if not value.fresh then value = M.copy(value) end
-    value.fresh = nil
-    return value
+    return M.copy(value)
   end
   local name, given = value, nil
   if type(value) == "table" then name, given = value.type or value[1], value end
@@ -182,7 +179,6 @@ local function check_part(p, value)
   local component, hint = p.registry:find(name)
   if not component then return nil, ("no %s '%s'%s"):format(p.registry.name, name, hint) end
   local part = new(component)
-  part.fresh = nil
   for key, each in pairs(given or {}) do
     if key ~= "type" and key ~= 1 then
       local ok, problem = spec_module.set(part.options, tostring(key), each, "set")
@@ -200,6 +196,15 @@ local function read_part(p, written, list)
   return config.part_of(p, node)
 end
 
+--- What is wrong with the length of a list of parts, or nil.
+function M.misfit(p, parts)
+  local lowest, highest = unpack(p.length or {})
+  if lowest and (#parts < lowest or #parts > (highest or math.huge)) then
+    return ("expected %s %s, got %d"):format(
+      lowest == highest and lowest or "at least " .. lowest, p.registry.plural, #parts)
+  end
+end
+
 local function each_of(p, value)
   if type(value) ~= "table" then
     return nil, ("expected a list of %s, got %s"):format(p.registry.plural, check.what(value))
@@ -210,11 +215,8 @@ local function each_of(p, value)
     if not part then return nil, ("%d: %s"):format(i, problem) end
     parts[i] = part
   end
-  local n = p.length
-  if n and (#parts < n[1] or #parts > (n[2] or math.huge)) then
-    return nil, ("expected %s %s, got %d"):format(
-      n[2] == n[1] and n[1] or "at least " .. n[1], p.registry.plural, #parts)
-  end
+  local problem = M.misfit(p, parts)
+  if problem then return nil, problem end
   return parts
 end
 
