@@ -68,12 +68,4 @@ function M.node_of(written, list)
   return { kind = "list", items = items }
 end
 
---- What a command line's text says of a part, where files may have named some.
--- @tparam Param p
--- @tparam table node
--- @treturn ?Part  or a list of parts; nil and a message
-function M.part_of(p, node)
-  return require("mlua.config.reading").part_of(p, node)
-end
-
 return M

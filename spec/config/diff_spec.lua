@@ -397,8 +397,8 @@ describe("mlua diff", function()
   local function write(name, text) files.write(folder .. "/" .. name, text) end
 
   -- Runs `mlua diff` where the files are; before it, a chunk.
-  local function run(args, chunk)
-    local argv = chunk and { "-e", chunk, "diff" } or { "diff" }
+  local function run(args)
+    local argv = { "diff" }
     for word in args:gmatch "%S+" do argv[#argv + 1] = word end
     return process.mlua(argv, { cwd = folder })
   end
@@ -500,43 +500,40 @@ describe("mlua diff", function()
     end
   end)
 
-  -- What resolves is mlua.config.resolve; here one that notes its calls and adds a default.
-  local RESOLVE = [[package.preload["mlua.config.resolve"] = function()
-    return { tree = function(recipe, path)
-      io.stderr:write(recipe, " ", path, "\n")
-      if path:find "bad" then return nil, path .. ":1: first\n" .. path .. ":2: second" end
-      local tree = require "mlua.config.diff".tree(require "mlua.config".read(path))
-      tree.lr = tree.lr or 0.1
-      return tree
-    end }
-  end]]
+  local RECIPE = [[
+local param = require "mlua".param
+param.spec({ lr = param.number { 0.1 }, x = param.int {} }):main(arg)
+]]
 
   it("compares what a recipe makes of the files", function()
-    write("r.lua", "")
+    write("r.lua", RECIPE)
     write("a.yaml", "lr: 0.1\n")
     write("b.yaml", "x: 1\n")
-    local got = run("a.yaml b.yaml --recipe r.lua", RESOLVE)
-    assert.same({ 1, "+ x: 1\n", "r.lua a.yaml\nr.lua b.yaml\n" },
-      { got.status, got.out, got.err })
+    says("a.yaml b.yaml --recipe r.lua", 1, "+ x: 1\n")
     says("a.yaml b.yaml --recipe none.lua", 2, "",
       "mlua: --recipe: none.lua: No such file or directory\n")
   end)
 
+  it("runs a recipe once, for both files", function()
+    write("r.lua", "io.stderr:write 'read\\n'\n" .. RECIPE)
+    write("a.yaml", "lr: 0.1\n")
+    write("b.yaml", "x: 1\n")
+    assert.equal("read\n", run("a.yaml b.yaml --recipe r.lua").err)
+  end)
+
   it("does so where both files name one recipe, from where they are", function()
     assert(require "lfs".mkdir(folder .. "/sub"))
-    write("r.lua", "")
-    write("other.lua", "")
+    write("r.lua", RECIPE)
+    write("other.lua", RECIPE)
     write("a.yaml", "lr: 0.1\nrecipe: r.lua\n")
     write("sub/b.yaml", "recipe: ../r.lua\n")
     write("sub/config.json", '{"recipe": "' .. folder .. '/r.lua", "lr": 0.1}')
     write("c.yaml", "recipe: other.lua\n")
     write("plain.yaml", "{}\n")
-    local got = run("a.yaml sub/b.yaml", RESOLVE)
-    assert.same({ 0, "", "r.lua a.yaml\nr.lua sub/b.yaml\n" }, { got.status, got.out, got.err })
-    assert.equal("r.lua a.yaml\nr.lua sub/config.json\n", run("a.yaml sub", RESOLVE).err)
+    says("a.yaml sub/b.yaml", 0, "")
+    says("a.yaml sub", 0, "")
     for _, other in ipairs { "c.yaml", "plain.yaml" } do -- another recipe, or none
-      got = run("a.yaml " .. other, RESOLVE)
-      assert.same({ 1, "- lr: 0.1\n", "" }, { got.status, got.out, got.err })
+      says("a.yaml " .. other, 1, "- lr: 0.1\n")
     end
   end)
 
@@ -558,12 +555,11 @@ error "the recipe went on"
   end)
 
   it("tells all mistakes that the recipe finds in both", function()
-    write("r.lua", "")
-    write("bad1.yaml", "recipe: r.lua\n")
-    write("bad2.yaml", "recipe: r.lua\n")
-    local got = run("bad1.yaml bad2.yaml", RESOLVE)
-    assert.equal(2, got.status)
-    assert.equal("mlua: bad1.yaml:1: first\nbad1.yaml:2: second\nbad2.yaml:1: first\n"
-      .. "bad2.yaml:2: second\n", (got.err:gsub("^.-\n.-\n", "")))
+    write("r.lua", RECIPE)
+    write("bad1.yaml", "recipe: r.lua\nlr: fast\nxx: 1\n")
+    write("bad2.yaml", "recipe: r.lua\nx: 1.5\n")
+    says("bad1.yaml bad2.yaml", 2, "", "mlua: bad1.yaml:2: lr: expected a number, got 'fast'\n"
+      .. "bad1.yaml:3: xx: unknown key, did you mean 'x'?\n"
+      .. "bad2.yaml:2: x: expected an integer, got 1.5\n")
   end)
 end)

@@ -69,7 +69,7 @@ function commands.check(args)
     if not named then
       fail.usage("config check %s: expected a recipe: the file names none (recipe: NAME.lua)", path)
     end
-    recipe = named:find "^/" and named or (path:match "^(.*/)[^/]*$" or "") .. named
+    recipe = require "mlua.config.project".beside(path, named)
   end
   local spec, _, flow = spec_of(recipe)
   local values, why, reading = spec:read({ "--config", path }, true)

@@ -75,7 +75,7 @@ end
 -- Where a recipe is that a file names, from where we are.
 local function beside(path, recipe)
   if type(recipe) ~= "string" or recipe == "" then return nil end
-  return recipe:sub(1, 1) == "/" and recipe or (path:match "^.*/" or "") .. recipe
+  return require "mlua.config.project".beside(path, recipe)
 end
 
 -- Whether two paths are one file, whatever its names.
@@ -107,7 +107,9 @@ local function trees(a, b, recipe)
     if not recipe then return unpack(made) end
   end
   local resolve = require "mlua.config.resolve"
-  return unpack((both(paths, function(path) return resolve.tree(recipe, path) end)))
+  local spec, wanted = resolve.spec(recipe)
+  if not spec then fail.usage("%s", wanted) end
+  return unpack((both(paths, function(path) return resolve.tree(spec, wanted, path) end)))
 end
 
 --- Print the differences. Status: 0 there are none, 1 there are, 2 a file cannot be read.

@@ -20,7 +20,7 @@ local param = require "mlua.param"
 local M = {}
 
 -- LuaJIT before 2022-04-05, Debian 12's among them, may cut off half of a pointer where it compiles
--- `next` and `pairs` amid many live values (its issue 829): one in ten processes died of it here.
+-- `next` and `pairs` amid many live values (its issue 829): processes died of it here.
 jit.off(true, true)
 
 local DEEPEST = 90 -- levels; JSON has 100

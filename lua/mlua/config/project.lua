@@ -25,6 +25,14 @@ function M.absolute(path)
   return plain(path:sub(1, 1) == "/" and path or here .. "/" .. path)
 end
 
+--- Where something is that a file names, from where we are.
+-- @tparam string file
+-- @tparam string path  as the file has it
+-- @treturn string
+function M.beside(file, path)
+  return path:sub(1, 1) == "/" and path or (file:match "^.*/" or "") .. path
+end
+
 --- Those of a script: of the nearest folder that has one, from the script's upwards, but not beyond
 -- one with `.git`, nor the home or root folder.
 -- @tparam ?string script  a path; the working folder's where there is none

@@ -322,9 +322,8 @@ end
 
 -- Whether a file's `recipe:` is the script that reads it.
 local function is_recipe(named, file, script)
-  local absolute = require "mlua.config.project".absolute
-  local folder = named:sub(1, 1) == "/" and "" or file:match "^(.*/)[^/]*$" or ""
-  return absolute(folder .. named) == absolute(script)
+  local project = require "mlua.config.project"
+  return project.absolute(project.beside(file, named)) == project.absolute(script)
 end
 
 -- Reads a file and what it names; its root, or nil.
@@ -505,7 +504,10 @@ function Reading:settle_in(copy)
   self.values, self.deferred = values, waiting
 end
 
--- See mlua.config.part_of.
+--- What a command line's text says of a part, where files may have named some.
+-- @tparam Param p
+-- @tparam table node
+-- @treturn ?Part  or a list of parts; nil and a message
 function M.part_of(p, node)
   local reading = current or M.new({ flags = {}, sections = {}, list = {} }, nil)
   local before = reading.mistakes

@@ -54,18 +54,16 @@ function M.spec(path)
 end
 
 --- What a recipe makes of a configuration file, defaults included.
--- @tparam string recipe
+-- @tparam Spec spec        M.spec's
+-- @tparam function wanted  as well
 -- @tparam string path
--- @tparam ?boolean all  also what changes no result
--- @treturn ?table  a tree
+-- @treturn ?table  a tree of what makes a result differ
 -- @treturn ?string  or a message, of as many lines as there are mistakes
-function M.tree(recipe, path, all)
-  local spec, wanted = M.spec(recipe)
-  if not spec then return nil, wanted end
+function M.tree(spec, wanted, path)
   local values, why, reading = spec:read({ "--config", path }, true)
   if not values then return nil, why end
   local tree = spec_module.tree(values, function(entry)
-    return wanted(entry) and (all or entry.param.significant)
+    return wanted(entry) and entry.param.significant
   end)
   for _, name in ipairs { "grid", "variants" } do -- as they were written
     for _, section in ipairs(reading[name]) do

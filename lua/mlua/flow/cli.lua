@@ -68,11 +68,12 @@ local function is_single(args)
   local words = " " .. table.concat(args, " ")
   return words:find " %-%-%a[%w_-]*%." or words:find "%-%-grid[ =]%a[%w_-]*%."
     or words:find " %-%-set[ =]%a[%w_-]*%." or words:find " %-%-config[ =]"
-    or require "mlua.config.project".files(arg and arg[0])[1] ~= nil
 end
 
 -- Where `singles`, with all parameters under the names of their tasks, too.
 local function spec_of(flow, singles)
+  local project = require "mlua.config.project".files(arg and arg[0])
+  singles = singles or project[1] ~= nil
   local groups, entries, by_owner, tasks, list = {}, {}, {}, {}, {}
   tasks_below(flow.task, tasks, list)
   for _, entry in ipairs(flow.task:parameters().list) do
@@ -117,7 +118,8 @@ local function spec_of(flow, singles)
   end
   entries[#entries + 1] = OPTIONS
   return param.spec(entries, { name = flow.info.name or "mlua " .. (arg and arg[0] or "RECIPE"),
-                               doc = flow.info.doc, runs = true, of_program = ALONE })
+                               doc = flow.info.doc, runs = true, of_program = ALONE,
+                               project = project })
 end
 
 --- The options of every flow, by name: no parameters of tasks.

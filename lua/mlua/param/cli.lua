@@ -134,7 +134,8 @@ local function read_around(spec, values, paths, args, implied)
     if converted == nil then return true end
     return spec_module.take(values, entry, converted, from, written)
   end
-  local of_project = spec.script and require "mlua.config.project".files(spec.script) or {}
+  local of_project = spec.project
+    or spec.script and require "mlua.config.project".files(spec.script) or {}
   local reading, references = nil, false
   for _, word in ipairs(args) do references = references or word:find("${", 1, true) end
   for _, entry in ipairs(spec.list) do

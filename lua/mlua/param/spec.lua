@@ -56,7 +56,7 @@ function M.new(entries, info)
     list = {}, by = {}, flags = {}, shorts = {}, sections = {}, folded = {}, source = entries,
     name = info.name, doc = info.doc, arguments = info.arguments, notes = info.notes,
     config = info.config, runs = info.runs, of_program = info.of_program or {},
-    script = info.script or arg and arg[0],
+    script = info.script or arg and arg[0], project = info.project,
   }, Spec)
   collect(spec.list, entries, "")
   table.sort(spec.list, function(a, b) return a.param.order < b.param.order end)

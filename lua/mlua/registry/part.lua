@@ -190,10 +190,9 @@ end
 
 -- Text is a file's, of one value: what files name is known here, too.
 local function read_part(p, written, list)
-  local config = require "mlua.config"
-  local node, mistakes = config.node_of(written, list)
+  local node, mistakes = require "mlua.config".node_of(written, list)
   if not node then return nil, mistakes[1] end
-  return config.part_of(p, node)
+  return require "mlua.config.reading".part_of(p, node)
 end
 
 --- What is wrong with the length of a list of parts, or nil.
