@@ -163,3 +163,24 @@ describe("at the edges,", function()
     end)
   end
 end)
+
+-- Not a card's case: which labels are ignored, and that what lies beside them is no number.
+describe("cross_entropy of samples that are ignored", function()
+  it("has no gradient, also where their logits are no numbers", function()
+    local ids = ml.tensor({ { 0, -1, 2, -1, 1, 0, -1, 2 } }, { dtype = "i64" })
+    local x = ml.randn({ 1, 3, 8 }, { seed = 1 })
+    for _, at in ipairs { 2, 4, 7 } do
+      x[{ 1, 1, at }], x[{ 1, 2, at }], x[{ 1, 3, at }] = 0 / 0, math.huge, -math.huge
+    end
+    x = x:requires_grad()
+    ml.cross_entropy(x, ids, nil, "mean", -1):backward()
+    local g = x:grad():totable()[1]
+    for class = 1, 3 do
+      for at = 1, 8 do
+        local there = g[class][at]
+        assert.equal(at == 2 or at == 4 or at == 7, there == 0, ("%d, %d"):format(class, at))
+        assert.is_true(there == there)
+      end
+    end
+  end)
+end)
