@@ -50,6 +50,8 @@ return {
       { x = { 3, 32, 15, 15 }, w = { 64, 32, 1, 1 }, stride = { 2, 2 }, slow = true },
       { x = { 1, 24, 9, 9 }, w = { 48, 8, 3, 3 }, b = { 48 }, before = { 1, 1 }, groups = 3,
         slow = true },
+      { x = { 3, 16, 5, 7, 8 }, w = { 48, 16, 3, 3, 3 }, b = { 48 }, before = { 1, 1, 1 },
+        after = { 1, 1, 1 }, slow = true }, -- cut by images and by channels
     }),
   card("conv_transpose", "Transposed convolution: the gradient of `conv` by its input, as a layer; "
     .. "`after` less than 0 adds rows at the end.", "[C, O / groups, kernel…]", {

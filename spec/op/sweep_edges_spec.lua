@@ -184,3 +184,22 @@ describe("cross_entropy of samples that are ignored", function()
     end
   end)
 end)
+
+-- A card's expression at equal elements is the same to the reference and to the kernel: what it is
+-- has to be said.
+describe("maximum and minimum of equal elements", function()
+  it("give each half of the gradient", function()
+    local given = ml.tensor { 3, -5, 7, 0.5 }
+    for _, name in ipairs { "maximum", "minimum" } do
+      local a = ml.tensor({ 2, 4, 2, 0 }):requires_grad()
+      local b = ml.tensor({ 2, 1, 8, 0 }):requires_grad()
+      ml[name](a, b):backward(given)
+      local first, second = { 1.5, -5, 0, 0.25 }, { 1.5, 0, 7, 0.25 }
+      if name == "minimum" then
+        first, second = { 1.5, 0, 7, 0.25 }, { 1.5, -5, 0, 0.25 }
+      end
+      assert.same(first, a:grad():totable(), name)
+      assert.same(second, b:grad():totable(), name)
+    end
+  end)
+end)
