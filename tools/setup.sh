@@ -3,7 +3,7 @@
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 
 build_packages="gcc libc6-dev cmake ninja-build pkg-config luajit libluajit-5.1-dev libdnnl-dev
-  nettle-dev libsqlite3-0 libreadline8 lua-argparse lua-cjson lua-filesystem lua-yaml"
+  nettle-dev libsqlite3-0 libreadline8 lua-argparse lua-cjson lua-filesystem libyaml-0-2"
 # For mlua.linalg, which opens LAPACKE when it is first used: all else works without.
 optional_packages="liblapacke libopenblas0-serial"
 test_packages="lua-busted lua-check clang-format tmux"

@@ -287,9 +287,10 @@ end
 --- An output of several nodes beside their parameters, as a table that prints; `:csv()`, `:json()`.
 -- @tparam {Node,...} nodes
 -- @tparam ?string output  a table of numbers or a number; the first such where none is named
+-- @tparam ?{string,...} variants  a name for each node
 -- @treturn Comparison
-function M.compare(nodes, output)
-  return require "mlua.flow.compare".compare(roots_of(nodes, "compare"), output)
+function M.compare(nodes, output, variants)
+  return require "mlua.flow.compare".compare(roots_of(nodes, "compare"), output, variants)
 end
 
 -- -- single nodes ------------------------------------------------------------------------------

@@ -90,6 +90,15 @@ model:
     assert.equal(7, read("batch: 4\n", "--public-rate", "8").batch)
   end)
 
+  it("takes an optional value back with ~, and says so", function()
+    local second = folder .. "/second.yaml"
+    files.write(second, "day: ~\n")
+    local o = read("day: 2026-11-21\n", "--config=" .. second)
+    assert.is_nil(o.day)
+    assert.equal(second .. ":1", (param.origin(o, "day")))
+    assert.truthy(require "mlua.config.print".values(spec(), o):find("day: ~ ", 1, true))
+  end)
+
   it("may use anchors, and lists as the command line has them", function()
     local o = read "top: &widths [8, 8]\nname: &n wide\ntags: [*n, *n]\n"
     assert.same({ { 8, 8 }, { "wide", "wide" } }, { o.top, o.tags })
@@ -184,6 +193,8 @@ describe("a configuration file that is mistaken is refused, with the line:", fun
       "2: *m: an alias within its own anchor" },
     ["a wrong value by another spelling"] = { "public_rate: x\n",
       "1: public_rate: expected a number, got 'x'" },
+    ["nothing where a value has to be"] = { "batch: ~\n",
+      "1: batch: expected an integer, got nothing" },
     ["a value that an option's spelling contradicts"] = { "public_rate: 4\nbatch: 3\n",
       "public_rate means --batch 7, but batch was given" },
     ["a directive of its own"] = { "%FOO\n---\nlr: 1\n" },

@@ -50,6 +50,18 @@ describe("a part in a configuration file", function()
     assert.equal(path .. ":1", (param.origin(o, "drink")))
   end)
 
+  it("may be chosen after one of its options, in a line of its own", function()
+    local o = read "tray: [tea]\ndrink.minutes: 4\ndrink: {type: tea, milk: yes}\n"
+    assert.same({ 4, true }, { o.drink.options.minutes, o.drink.options.milk })
+  end)
+
+  it("has each option once in a file, however it is spelt", function()
+    assert.equal("2: drink.minutes: the same as drink.minutes in line 1",
+      mistakes "drink: {minutes: 4}\ndrink.minutes: 5\n")
+    assert.equal("2: drink.minutes: the same as drink.minutes in line 1",
+      mistakes "drink.minutes: 5\ndrink: {minutes: 4}\n")
+  end)
+
   it("is named by its type, with its defaults", function()
     local o = read "drink: tea\n"
     assert.equal("tea", o.drink.name)
@@ -325,7 +337,7 @@ describe("several runs", function()
     files.write(path, text)
     local o, message, reading = spec():read { "--config", path, ... }
     assert.truthy(o, message)
-    return require "mlua.config.grid".runs(reading)
+    return require "mlua.config.grid".runs(spec(), o, reading)
   end
   local function told(text, key)
     local list = {}
@@ -384,6 +396,35 @@ variants: {a: {cups: '${saucers}', label: hi}, b: {saucers: 3, label: '${saucers
       list[2].values.cups, list[2].values.label })
     table.insert(list[1].values.sizes, 9)
     assert.same({ 1 }, list[2].values.sizes)
+  end)
+
+  it("have a variant once, to which a later file adds", function()
+    local second = folder .. "/second.yaml"
+    files.write(second, "variants: {large: {price: 3}, small: {cups: 1}}\n")
+    local list = runs("variants: {large: {cups: 9, price: 2}}\n", "--config", second)
+    assert.same({ "large", 9, 3, "small", 1 }, { list[1].name, list[1].values.cups,
+      list[1].values.price, list[2].name, list[2].values.cups })
+    assert.is_nil(list[3])
+  end)
+
+  it("take other spellings in variants, and what they stand for", function()
+    local s = param.spec { cups = param.int { 2 }, size = param.int { 1, alias = {
+      total = function(text) return tonumber(text) / 2, { cups = 5 } end } } }
+    files.write(path, "cups: 3\nvariants: {a: {total: 8}, b: {total: 8, cups: 5}}\n")
+    local o, message, reading = s:read { "--config", path }
+    assert.truthy(o, message)
+    local list = require "mlua.config.grid".runs(s, o, reading)
+    assert.same({ 4, 5, 4, 5 }, { list[1].values.size, list[1].values.cups, list[2].values.size,
+      list[2].values.cups })
+    files.write(path, "variants: {a: {total: 8, cups: 6}}\n")
+    assert.equal(path .. ":1: variants.a.total means --cups 5, but variants.a.cups was given",
+      select(2, s:read { "--config", path }))
+  end)
+
+  it("have their mistakes told with all others", function()
+    assert.equal("2: price: expected a number, got 'x'\n1: grid.cups: expected an integer, got 'y'"
+      .. "\n3: variants.a.cup: unknown key, did you mean 'cups'?",
+      mistakes "grid: {cups: [1, y]}\nprice: x\nvariants: {a: {cup: 1}}\n")
   end)
 
   it("set parts before their options", function()

@@ -88,7 +88,7 @@ describe("config.schema", function()
     local own = schema.of(param.spec { dishes = param.dishes { {} }, recipe = param.int {} })
     assert.same({ ["$ref"] = "#/$defs/own.dishes" }, own.properties.dishes.anyOf[1].allOf[1])
     assert.same({ "object", "null" }, own.properties.dishes.anyOf[2].type)
-    assert.equal("integer", own.properties.recipe.anyOf[1].type)
+    assert.equal("integer", own.properties.recipe.anyOf[1].anyOf[1].type)
   end)
 
   it("is the same text each time", function()

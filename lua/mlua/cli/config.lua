@@ -34,7 +34,10 @@ function commands.show(args)
     if args[i] == "--json" then json = true else rest[#rest + 1] = args[i] end
   end
   local spec, wanted = spec_of(recipe)
-  local values, why, reading = spec:read(rest)
+  local grid = require "mlua.config.grid"
+  local words, grids = grid.take(rest)
+  if grids[1] and not spec.runs then fail.usage "--grid: this recipe runs once; a flow takes it" end
+  local values, why, reading = spec:read(words)
   if why == "help" then return io.stdout:write(spec:help()) end
   if not values then fail.usage("%s", why) end
   local function shown(each)
@@ -44,8 +47,7 @@ function commands.show(args)
     end
     return require "mlua.config.print".values(spec, each, wanted)
   end
-  local runs = reading and require "mlua.config.grid".runs(reading)
-  for i, run in ipairs(runs or { { values = values } }) do
+  for i, run in ipairs(grid.runs(spec, values, reading, grids)) do
     if run.name and not json then
       io.stdout:write(i > 1 and "\n" or "", "# variant: ", run.name, "\n")
     end
@@ -75,7 +77,7 @@ function commands.check(args)
   local values, why, reading = spec:read({ "--config", path }, true)
   if not values then fail.run("%s", why) end
   if require "mlua.param.spec".is_complete(values) then -- what is left to options may matter
-    for _, run in ipairs(require "mlua.config.grid".runs(reading) or { { values = values } }) do
+    for _, run in ipairs(require "mlua.config.grid".runs(spec, values, reading)) do
       local problem = flow and flow.info.check and flow.info.check(run.values)
       if problem then fail.run("%s: %s", path, problem) end
     end

@@ -1,7 +1,10 @@
 --- Several runs of one configuration: all combinations of `grid`, for each of `variants`.
 -- @module mlua.config.grid
+local alias = require "mlua.param.alias"
 local config = require "mlua.config"
+local fail = require "mlua.fail"
 local spec_module = require "mlua.param.spec"
+local text = require "mlua.text"
 
 local M = {}
 
@@ -13,7 +16,7 @@ local function axis_of(reading, key, file)
   local holder, entry = spec_module.find(reading.values, key.name)
   if not holder then
     at:mistake(key.line, at.path, entry ~= "none" and entry or "unknown key"
-      .. require "mlua.text".did_you_mean(key.name, require "mlua.text".keys(reading.spec.by)))
+      .. text.did_you_mean(key.name, text.keys(reading.spec.by)))
     return nil
   end
   if reading.spec.of_program[entry.name] then
@@ -49,74 +52,159 @@ local function with(run, name, item)
   local copy = spec_module.clone(run.values)
   local holder, entry, part = spec_module.find(copy, name)
   if not holder then
-    require "mlua.fail".usage("grid: %s%s", run.name and run.name .. ": " or "", entry)
+    fail.usage("grid: %s%s", run.name and run.name .. ": " or "", entry)
   end
   assert(spec_module.set(holder, entry.name, item.value, item.from))
   if part then spec_module.mark(copy, part, item.from) end
   local word = ("%s=%s"):format(name, entry.param:show(item.value))
-  return { values = copy, name = run.name and run.name .. " " .. word or word }
+  return {
+    values = copy, name = run.name and run.name .. " " .. word or word, variant = run.variant,
+  }
 end
 
--- The base of all combinations: each variant, or the values themselves.
+-- Sets what a variant says in its copy.
+local function fill(reading, copy, key, file)
+  local path = "variants." .. key.name
+  if key.node.kind == "map" then
+    local mistakes = #reading.mistakes
+    for _, inner in ipairs(key.node.keys) do
+      if reading.spec.of_program[inner.name:gsub("-", "_")] then
+        reading:place(file, path .. "." .. inner.name, inner.line):mistake(nil,
+          path .. "." .. inner.name, "an option of the program, not of a run")
+      end
+    end
+    local implied = {}
+    reading:guarded(reading.walk, reading.spec, copy, key.node,
+      { head = path .. ".", use = "", file = file, implied = implied })
+    local problem = alias.apply(copy, implied, function(name)
+      return spec_module.is_inherited(copy, reading.values, name)
+    end)
+    if problem and #reading.mistakes == mistakes then
+      reading:place(file, path, key.line):mistake(nil, "", problem)
+    end
+  elseif key.node.kind ~= "null" then
+    reading:place(file, path, key.line):mistake(nil, path, "expected a section")
+  end
+end
+
+-- The base of all combinations: each variant, or the values themselves. One of the same name in a
+-- later file adds to it.
 local function bases(reading)
-  local list = {}
+  local list, by = {}, {}
   for _, section in ipairs(reading.variants) do
     for _, key in ipairs(section.node.keys) do
-      local copy = spec_module.clone(reading.values)
-      local path = "variants." .. key.name
-      for _, inner in ipairs(key.node.keys or {}) do
-        if reading.spec.of_program[inner.name:gsub("-", "_")] then
-          reading:place(section.file, path .. "." .. inner.name, inner.line):mistake(inner.line,
-            path .. "." .. inner.name, "an option of the program, not of a run")
+      local run = by[key.name]
+      if not run then
+        if #list == MOST then
+          reading:place(section.file, "variants", key.line):mistake(nil, "variants",
+            ("more than %d runs"):format(MOST))
+          return list
         end
+        run = {
+          values = spec_module.clone(reading.values), name = key.name, variant = key.name,
+        }
+        list[#list + 1], by[key.name] = run, run
       end
-      if key.node.kind == "map" then
-        reading:guarded(reading.walk, reading.spec, copy, key.node,
-          { head = path .. ".", use = "", file = section.file })
-      elseif key.node.kind ~= "null" then
-        reading:place(section.file, path, key.line):mistake(key.line, path, "expected a section")
-      end
-      list[#list + 1] = { values = copy, name = key.name }
+      fill(reading, run.values, key, section.file)
     end
   end
+  for _, run in ipairs(list) do reading:settle_in(run.values) end
   return list[1] and list or { { values = reading.values } }
 end
 
---- All runs that files and a command line ask for.
--- @tparam Reading reading
--- @tparam ?table axes  of the command line: { { name, list of { value, from } }, … }
--- @treturn ?table      list of { values, name }; nil where there is but one
--- @raise a usage error that tells all mistakes
-function M.runs(reading, axes)
+-- The axes of files; a later file's counts.
+local function axes_of(reading)
   local all = {}
   for _, section in ipairs(reading.grid) do
     for _, key in ipairs(section.node.keys) do
       local axis = axis_of(reading, key, section.file)
-      for i = #all, 1, -1 do -- a later file's
+      for i = #all, 1, -1 do
         if axis and all[i].name == axis.name then table.remove(all, i) end
       end
       all[#all + 1] = axis
     end
   end
-  for _, axis in ipairs(axes or {}) do all[#all + 1] = axis end
+  return all
+end
+
+--- Read what files say of grids and variants, whose mistakes are noted with the others.
+-- @tparam Reading reading
+function M.prepare(reading)
+  reading.prepared = { axes = axes_of(reading), bases = bases(reading) }
+end
+
+-- -- of a command line -------------------------------------------------------------------------
+
+--- The arguments without `--grid NAME=VALUES`, which may come several times; and what those say.
+-- @tparam {string,...} args
+-- @treturn {string,...}
+-- @treturn {string,...}
+-- @raise a usage error
+function M.take(args)
+  local rest, grids, i = {}, {}, 1
+  while i <= #args do
+    local word = args[i]
+    local given = word:match "^%-%-grid=(.*)$"
+    if word == "--grid" then
+      given, i = args[i + 1], i + 1
+      if not given then fail.usage("--grid: expected NAME=VALUE,VALUE,…, got nothing") end
+    end
+    if given then grids[#grids + 1] = given else rest[#rest + 1] = word end
+    i = i + 1
+  end
+  return rest, grids
+end
+
+local function axis_of_line(spec, values, written, seen)
+  local name, list = written:match "^([^=]+)=(.+)$"
+  if not name then fail.usage("--grid %s: expected NAME=VALUE,VALUE,…", written) end
+  local holder, entry, part = spec_module.find(values, name)
+  if not holder or spec.of_program[entry.name] and not part then
+    fail.usage("--grid %s: no parameter '%s'%s", written, name,
+      text.did_you_mean(name, text.keys(spec.by)))
+  end
+  local full = part and name or entry.name
+  if seen[full] then fail.usage("--grid %s: '%s' is there twice", written, full) end
+  seen[full] = true
+  local items, separator = {}, list:find(";", 1, true) and ";" or ","
+  for value in (list .. separator):gmatch("(.-)" .. separator) do
+    local checked, why = entry.param:read(value)
+    if checked == nil then fail.usage("--grid %s: %s: %s", written, name, why) end
+    items[#items + 1] = { value = checked, from = "--grid" }
+  end
+  return { name = full, list = items }
+end
+
+--- All runs that files and a command line ask for.
+-- @tparam Spec spec
+-- @tparam Values values
+-- @tparam ?Reading reading    of files
+-- @tparam ?{string,...} grids  M.take's
+-- @treturn {table,...}        { values, name, variant }; the name is nil where there is but one
+-- @raise a usage error
+function M.runs(spec, values, reading, grids)
+  if not (grids and grids[1]) and not (reading and reading:has_runs()) then
+    return { { values = values } }
+  end
+  reading = reading or require "mlua.config.reading".new(spec, values)
+  if not reading.prepared then M.prepare(reading) end
+  local all, seen = {}, {}
+  for _, axis in ipairs(reading.prepared.axes) do all[#all + 1] = axis end
+  for _, written in ipairs(grids or {}) do
+    all[#all + 1] = axis_of_line(spec, values, written, seen)
+  end
   for i, axis in ipairs(all) do axis.at = select(2, axis.name:gsub("%.", "")) * #all + i end
   table.sort(all, function(a, b) return a.at < b.at end) -- parts before their options
-  local runs = bases(reading)
-  local fail = require "mlua.fail"
-  if #runs > MOST then fail.usage("variants: more than %d runs", MOST) end
-  if reading.mistakes[1] then fail.usage("%s", table.concat(reading.mistakes, "\n")) end
+  local runs = reading.prepared.bases
   for _, axis in ipairs(all) do
     local more = {}
-    if #runs * #axis.list > MOST then
-      fail.usage("grid: more than %d runs", MOST)
-    end
+    if #runs * #axis.list > MOST then fail.usage("grid: more than %d runs", MOST) end
     for _, run in ipairs(runs) do
       for _, item in ipairs(axis.list) do more[#more + 1] = with(run, axis.name, item) end
     end
     runs = more
   end
-  if #runs == 1 and not runs[1].name then return nil end
-  for _, run in ipairs(runs) do reading:settle_in(run.values) end
+  for _, run in ipairs(runs[1].name and runs or {}) do reading:settle_in(run.values) end
   if reading.mistakes[1] then fail.usage("%s", table.concat(reading.mistakes, "\n")) end
   return runs
 end

@@ -36,7 +36,8 @@ function print_values(out, indent, spec, values, wanted)
   local open = {}
   for _, entry in ipairs(spec.list) do
     local p, value = entry.param, rawget(values, entry.name)
-    if value ~= nil and (not wanted or wanted(entry)) then
+    local unset = value == nil and spec_module.origin(values, entry.name) ~= "default"
+    if (value ~= nil or unset) and (not wanted or wanted(entry)) then
       local depth, name = indent, entry.name
       local parts = {}
       for each in name:gmatch "[^.]+" do parts[#parts + 1] = each end
@@ -52,7 +53,9 @@ function print_values(out, indent, spec, values, wanted)
       for k = #parts, #open do open[k] = nil end
       local note = spec_module.origin(values, name)
       local head = parts[#parts] .. ":"
-      if p.kind.component == "one" then
+      if unset then
+        line(out, depth, head .. " ~", note)
+      elseif p.kind.component == "one" then
         print_part(out, depth, head, value, note)
       elseif p.kind.component and value[1] then
         line(out, depth, head, note)

@@ -3,6 +3,7 @@
 -- A reading keeps what files name: macros, parts (under the registry's plural), and what is to be
 -- known once all has been read, which are references, grids and variants.
 -- @module mlua.config.reading
+local alias = require "mlua.param.alias"
 local config = require "mlua.config"
 local spec_module = require "mlua.param.spec"
 local text = require "mlua.text"
@@ -20,20 +21,15 @@ local LONGEST = 1e5 -- bytes of a text with references filled in
 
 local STOP = {} -- raised where a file asks for too much, which was told
 
-local function setter(values)
-  return function(...) return spec_module.take(values, ...) end
-end
-
 --- Begin a reading.
 -- @tparam Spec spec
 -- @tparam Values values
--- @tparam ?function set  (entry, value, from, written) → true, or nil and a message
+-- @tparam ?table implied  gets what aliases stand for besides (mlua.param.alias)
 -- @treturn Reading  `mistakes`, a list of lines, grows
-function M.new(spec, values, set)
+function M.new(spec, values, implied)
   local self = setmetatable({
     spec = spec, values = values, mistakes = {}, macros = {}, definitions = {}, deferred = {},
-    grid = {}, variants = {}, spent = 0, depth = 0,
-    set = set or setter(values),
+    grid = {}, variants = {}, spent = 0, depth = 0, implied = implied or {},
   }, Reading)
   current = self
   return self
@@ -225,11 +221,14 @@ local function names_below(spec, prefix)
   return names
 end
 
--- One key and its value. `set` as of a reading.
+-- One key and its value. `set` is alias.setter's.
 function Reading:assign(entry, values, node, at, set)
-  local name = entry.name
-  local value, problem, later = self:value_of(entry, node, at, rawget(values, name))
+  local name, p = entry.name, entry.param
   local from = at.file and ("%s:%d"):format(at.file, at.line) or "set"
+  if node.kind == "null" and p.default == nil and not p.required then -- an earlier file's is unset
+    return spec_module.put(values, name, nil, from, at.path)
+  end
+  local value, problem, later = self:value_of(entry, node, at, rawget(values, name))
   if later then
     self.deferred[#self.deferred + 1] = {
       entry = entry, values = values, node = value, at = at, from = from, set = set,
@@ -242,44 +241,75 @@ function Reading:assign(entry, values, node, at, set)
   if (value == nil or not ok) and problem then at:mistake(at.line, at.path, problem) end
 end
 
+-- Notes where a key of a file stands, and all keys below it; tells of one that was there already.
+local function note_key(seen, name, at, node)
+  name = name:gsub("_", "-")
+  if seen[name] then
+    at:mistake(at.line, at.path, ("the same as %s in line %d"):format(unpack(seen[name])))
+    return false
+  end
+  seen[name] = { at.path, at.line }
+  local fresh = true
+  for _, key in ipairs(node.kind == "map" and node.keys or {}) do
+    local below = at.reading:place(at.file, at.path .. "." .. key.name, key.line)
+    fresh = note_key(seen, name .. "." .. key.name, below, key.node) and fresh
+  end
+  return fresh
+end
+
+-- Sets an option of a part, as model.width; or tells what is wrong with the name.
+function Reading:assign_inner(values, name, key, at, how, hint)
+  local inner, found, outer = spec_module.find(values, name)
+  if inner then
+    self:assign(found, inner, key.node, at, alias.setter(inner, {}))
+    spec_module.mark(values, outer, ("%s:%d"):format(at.file, key.line), at.path)
+  elseif not how.lenient or hint ~= "" or name ~= key.name then
+    at:mistake(key.line, at.path, found ~= "none" and found:match ": (.*)$"
+      or how.part and tostring(how.part.component) .. " takes no such key" .. hint
+      or "unknown key" .. hint)
+  end
+end
+
 -- Sets what a map says into values of a spec. `how`: head, the key's path before it; file; part,
--- whose options these are (its `type` was read already); lenient, as of Reading:files.
+-- whose options these are (its `type` was read already); lenient, as of Reading:files; implied, a
+-- list that somebody else will apply.
 function Reading:walk(spec, values, map, how)
   local seen, head, use, file = {}, how.head or "", how.use or how.head or "", how.file
-  local set = values == self.values and self.set or setter(values)
+  local implied, late = how.implied or {}, {}
+  local set = alias.setter(values, implied)
+  local function inner(name, key, at, prefix)
+    self:assign_inner(values, name, key, at, how,
+      text.did_you_mean(key.name, names_below(spec, prefix)))
+  end
   local function go(node, prefix)
     for _, key in ipairs(node.keys) do
       local name = prefix .. key.name
       local entry = spec.flags[name:gsub("_", "-")]
       local at = self:place(file, head .. name, key.line, use .. name)
       local section = spec.folded[(name:gsub("_", "-"))]
-      local before = prefix == "" and (how.part and key.name == "type" or key.reserved)
-      if not before and entry and seen[entry.name] then
-        at:mistake(key.line, at.path, ("the same as %s in line %d"):format(
-          unpack(seen[entry.name])))
-      elseif not before and entry then
-        seen[entry.name] = { head .. name, key.line }
-        self:assign(entry, values, key.node, at, set)
-      elseif not before and section and key.node.kind == "map" then
+      local read = prefix == "" and (how.part and key.name == "type" or key.reserved)
+      if not read and entry then
+        local fresh = note_key(seen, entry.name, at, entry.param.registry and key.node or {})
+        if fresh then self:assign(entry, values, key.node, at, set) end
+      elseif not read and section and key.node.kind == "map" then
         go(key.node, section .. ".")
-      elseif not before and section and key.node.kind ~= "null" then
+      elseif not read and section and key.node.kind ~= "null" then
         at:mistake(key.line, at.path, "expected a section, got " .. shown(key.node))
-      elseif not before and not section then
-        local inner, found, outer = nil, nil, nil
-        if name:find(".", 1, true) then inner, found, outer = spec_module.find(values, name) end
-        local hint = text.did_you_mean(key.name, names_below(spec, prefix))
-        if inner then
-          self:assign(found, inner, key.node, at, setter(inner))
-          spec_module.mark(values, outer, ("%s:%d"):format(file, key.line), at.path)
-        elseif not how.lenient or hint ~= "" or prefix ~= "" then
-          at:mistake(key.line, at.path, found and found ~= "none" and found:match ": (.*)$"
-            or how.part and tostring(how.part.component) .. " takes no such key" .. hint
-            or "unknown key" .. hint)
+      elseif not read and not section then
+        if select(2, spec_module.find(values, name)) == "none" then
+          inner(name, key, at, prefix)
+        elseif note_key(seen, name, at, key.node) then
+          late[#late + 1] = { name, key, at, prefix }
         end
       end
     end
   end
   go(map, "")
+  for _, each in ipairs(late) do inner(unpack(each)) end -- of parts, which are all there now
+  local problem = not how.implied and alias.apply(values, implied, function(name)
+    return spec_module.origin(values, name) == "default"
+  end)
+  if problem then self:place(file, head, map.line):mistake(nil, head:sub(1, -2), problem) end
 end
 
 -- -- what stands beside the keys ---------------------------------------------------------------
@@ -356,7 +386,7 @@ function Reading:files(files)
   for i, file in ipairs(files) do
     if roots[i] then
       self:guarded(self.walk, self.spec, self.values, roots[i],
-        { file = file[1], lenient = file[2] })
+        { file = file[1], lenient = file[2], implied = self.implied })
     end
   end
 end
@@ -496,7 +526,7 @@ function Reading:settle_in(copy)
     local holder, entry = spec_module.find(copy, each.at.use)
     if holder and entry == each.entry and spec_module.is_marked(holder, entry.name, each.mark) then
       self.deferred[#self.deferred + 1] = setmetatable({
-        values = holder, open = false, done = false, set = setter(holder),
+        values = holder, open = false, done = false, set = alias.setter(holder, {}),
       }, { __index = each })
     end
   end

@@ -62,6 +62,12 @@ local function closed(properties, patterns)
   }
 end
 
+-- A schema, or nothing, which unsets a value that may be missing.
+local function or_null(p, schema)
+  if p.default ~= nil or p.required then return schema, "" end
+  return { description = schema.description, anyOf = { schema, { type = "null" } } }, "/anyOf/0"
+end
+
 -- The map of the keys of a spec, at a place of the schema; `pointers` (name → where its values are
 -- described) is filled.
 function Builder:map(spec, pointer, pointers, wanted)
@@ -82,8 +88,9 @@ function Builder:map(spec, pointer, pointers, wanted)
             properties[head].type = { "object", "null" }
           end
         elseif not wanted or wanted(entry) then
-          properties[rest] = values.of(entry.param, self)
-          pointers[name] = at .. "/properties/" .. rest
+          local schema_of, inner = or_null(entry.param, values.of(entry.param, self))
+          properties[rest] = schema_of
+          pointers[name] = at .. "/properties/" .. rest .. inner
         end
       end
     end
@@ -112,7 +119,7 @@ function Builder:map(spec, pointer, pointers, wanted)
         local own = section.schema.properties[rest]
         if not own or rest:find "[-_]" then
           patterns[("^%s%s$"):format(own and "(?!" .. rest:gsub("%.", "[.]") .. "$)" or "",
-            name_pattern(rest))] = ref(pointers[name])
+            name_pattern(rest))] = or_null(entry.param, ref(pointers[name]))
         end
         if entry.param.registry then self:inner(patterns, spec, name, rest, entry.param) end
       end

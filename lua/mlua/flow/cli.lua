@@ -131,57 +131,12 @@ function M.options() return ALONE end
 -- @treturn Spec
 function M.spec(flow) return spec_of(flow, true) end
 
--- --grid may come several times: it is read before the rest.
-local function take_grids(args)
-  local rest, grids, i = {}, {}, 1
-  while i <= #args do
-    local word = args[i]
-    local given = word:match "^%-%-grid=(.*)$"
-    if word == "--grid" then
-      given, i = args[i + 1], i + 1
-      if not given then fail.usage("--grid: expected NAME=VALUE,VALUE,…, got nothing") end
-    end
-    if given then grids[#grids + 1] = given else rest[#rest + 1] = word end
-    i = i + 1
-  end
-  return rest, grids
-end
-
-local function read_grid(spec, o, written, seen)
-  local name, values = written:match "^([^=]+)=(.+)$"
-  if not name then fail.usage("--grid %s: expected NAME=VALUE,VALUE,…", written) end
-  local holder, entry, part = require "mlua.param.spec".find(o, name)
-  if not holder or ALONE[entry.name] and not part then
-    fail.usage("--grid %s: no parameter '%s'%s", written, name,
-      text.did_you_mean(name, text.keys(spec.by)))
-  end
-  local full = part and name or entry.name
-  if seen[full] then fail.usage("--grid %s: '%s' is there twice", written, full) end
-  seen[full] = true
-  local list, separator = {}, values:find(";", 1, true) and ";" or ","
-  for value in (values .. separator):gmatch("(.-)" .. separator) do
-    local checked, why = entry.param:read(value)
-    if checked == nil then fail.usage("--grid %s: %s: %s", written, name, why) end
-    list[#list + 1] = { value = checked, from = "--grid" }
-  end
-  return { name = full, list = list }
-end
-
--- What a command line and files ask for: values for each run.
-local function runs_of(spec, o, reading, grids)
-  local axes, seen = {}, {}
-  for _, written in ipairs(grids) do axes[#axes + 1] = read_grid(spec, o, written, seen) end
-  if not axes[1] and not (reading and reading:has_runs()) then return { { values = o } } end
-  reading = reading or require "mlua.config.reading".new(spec, o)
-  return require "mlua.config.grid".runs(reading, axes) or { { values = o } }
-end
-
 -- The node of a run's values.
 local function node_of(flow, spec, run)
   local given, o = {}, run.values
   for _, entry in ipairs(spec.list) do
     local from = param.origin(o, entry.name)
-    if not ALONE[entry.name] and from ~= "default" then
+    if not ALONE[entry.name] and from ~= "default" and rawget(o, entry.name) ~= nil then
       given[entry.name] = { value = rawget(o, entry.name), origin = from }
     end
   end
@@ -279,12 +234,12 @@ end
 
 -- Does what is to be done at the end, and shows the results. One that turns out to be damaged is
 -- out of the store now, and runs again.
-local function show_results(flow, plan, nodes, o, store)
+local function show_results(flow, plan, nodes, o, store, variants)
   local function attempt()
     require "mlua.flow".at_hand = plan -- what the recipe's functions ask their nodes about
     return xpcall(function()
       for _, node in ipairs(flow.info.done and nodes or {}) do flow.info.done(node) end
-      require "mlua.flow.report".results(plan, nodes, o)
+      require "mlua.flow.report".results(plan, nodes, o, variants)
     end, function(e)
       return type(e) == "table" and e or debug.traceback(e, 2)
     end)
@@ -300,7 +255,7 @@ local function show_results(flow, plan, nodes, o, store)
   if not ok then error(type(e) == "table" and e.message and fail.value(e.message) or e, 0) end
 end
 
-local function run(flow, nodes, o)
+local function run(flow, nodes, o, variants)
   local store = require "mlua.flow".store()
   store:hold() -- to this program's end
   local force = set_of(o.force)
@@ -316,7 +271,7 @@ local function run(flow, nodes, o)
   complete(plan, o, store)
   if not options.till and not options.only then
     require "mlua.flow".remember(plan, nodes)
-    return show_results(flow, plan, nodes, o, store)
+    return show_results(flow, plan, nodes, o, store, variants)
   end
   for _, node in ipairs(plan.list) do -- the tasks that were asked for
     io.stdout:write(#plan.list > 1 and tostring(node) .. "\n" or "")
@@ -366,23 +321,27 @@ function M.main(flow, args)
   collectgarbage "stop" -- a graph is large and stays: until it is there, nothing is garbage
   -- Of what a start runs, most runs once or a few times: compiling it would take longer.
   require "jit.opt".start("hotloop=1000", "hotexit=200")
-  local rest, grids = take_grids(args)
+  local grid = require "mlua.config.grid"
+  local rest, grids = grid.take(args)
   local spec = spec_of(flow, is_single(args))
   local o, _, reading = spec:main(rest)
-  local runs = runs_of(spec, o, reading, grids)
+  local runs = grid.runs(spec, o, reading, grids)
   check_together(o, #runs > 1 and #runs or #grids, flow.task)
   o.resources = resources_of(o.resources)
   if o.json then print_to_standard_error() end
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end
-  local nodes = {}
-  for i, each in ipairs(runs) do nodes[i] = node_of(flow, spec, each) end
+  local nodes, variants = {}, runs[1].variant and {}
+  for i, each in ipairs(runs) do
+    nodes[i] = node_of(flow, spec, each)
+    if variants then variants[i] = each.variant end
+  end
   check_names(nodes, o)
   if #o.invalidate > 0 then
     collectgarbage "restart"
     return do_invalidate(nodes, o)
   end
-  run(flow, nodes, o)
+  run(flow, nodes, o, variants)
 end
 
 return M

@@ -75,7 +75,11 @@ local function varied(nodes)
 end
 
 --- See mlua.flow.compare.
-function M.compare(nodes, output)
+-- @tparam {Node,...} nodes
+-- @tparam ?string output     what is compared; else all outputs that hold numbers
+-- @tparam ?{string,...} variants  the name of each, where configuration files name them
+-- @treturn Comparison
+function M.compare(nodes, output, variants)
   local parameters, columns, seen, rows = varied(nodes), {}, {}, {}
   local outputs = require "mlua.flow".outputs
   local names, lists = output and { output } or {}, {}
@@ -97,20 +101,28 @@ function M.compare(nodes, output)
     rows[i] = { node = node, values = found }
   end
   table.sort(columns)
-  return setmetatable({ parameters = parameters, columns = columns, rows = rows }, Comparison)
+  return setmetatable({
+    parameters = parameters, columns = columns, rows = rows, variants = variants,
+  }, Comparison)
 end
 
-local function cells(self)
-  local head, body = {}, {}
+-- The table's head and rows; exact: parameters that are numbers as such.
+local function cells(self, exact)
+  local head, body = { self.variants and "variant" }, {}
+  local first = #head
   for _, name in ipairs(self.parameters) do head[#head + 1] = name end
   for _, name in ipairs(self.columns) do head[#head + 1] = name end
   for i, row in ipairs(self.rows) do
-    local line = {}
+    local line = { self.variants and self.variants[i] }
     for c, name in ipairs(self.parameters) do
       local value = row.node._values[name]
-      line[c] = value == nil and "" or row.node._task:parameters().by[name].param:show(value)
+      line[first + c] = value == nil and ""
+        or exact and type(value) == "number" and value
+        or row.node._task:parameters().by[name].param:show(value)
     end
-    for c, name in ipairs(self.columns) do line[#self.parameters + c] = row.values[name] end
+    for c, name in ipairs(self.columns) do
+      line[first + #self.parameters + c] = row.values[name]
+    end
     body[i] = line
   end
   return head, body
@@ -127,27 +139,23 @@ end
 -- @treturn string
 function Comparison:csv()
   local line = require "mlua.format.rows".line
-  local head, body = cells(self)
+  local head, body = cells(self, true)
   local lines = { line(head, ",") }
   for i, row in ipairs(body) do
-    for c, name in ipairs(self.parameters) do -- numbers as numbers
-      local value = self.rows[i].node._values[name]
-      if type(value) == "number" then row[c] = value end
-    end
     for c = 1, #head do row[c] = row[c] == nil and "" or row[c] end
     lines[i + 1] = line(row, ",")
   end
   return table.concat(lines, "\n") .. "\n"
 end
 
---- The table as JSON: a list of { params, values }.
+--- The table as JSON: a list of { params, values, variant }.
 -- @treturn string
 function Comparison:json()
   local list = {}
   for i, row in ipairs(self.rows) do
     local given = {}
     for _, name in ipairs(self.parameters) do given[name] = row.node._values[name] end
-    list[i] = { params = given, values = row.values }
+    list[i] = { params = given, values = row.values, variant = self.variants and self.variants[i] }
   end
   return json.encode(list)
 end

@@ -145,7 +145,8 @@ end
 -- @tparam Plan plan
 -- @tparam {Node,...} nodes
 -- @tparam table o  the options: json, compare, csv
-function M.results(plan, nodes, o)
+-- @tparam ?{string,...} variants  names of nodes
+function M.results(plan, nodes, o, variants)
   local out = o.json and io.stderr or io.stdout
   if #nodes == 1 then
     local state = plan.states[nodes[1]]
@@ -153,7 +154,8 @@ function M.results(plan, nodes, o)
     if o.json then io.stdout:write(json.encode(result_json(nodes[1], state)), "\n") end
     return
   end
-  local comparison = require "mlua.flow".compare(nodes, o.compare ~= "" and o.compare or nil)
+  local comparison = require "mlua.flow".compare(nodes, o.compare ~= "" and o.compare or nil,
+    variants)
   out:write(tostring(comparison), "\n")
   if o.csv then fail.assert(require "mlua.ffi.store".put(o.csv, comparison:csv())) end
   if o.json then io.stdout:write(comparison:json(), "\n") end

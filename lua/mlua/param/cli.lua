@@ -6,6 +6,7 @@
 -- An option that takes a part (mlua.registry.part) is set before the options of that part, wherever
 -- it stands on the line.
 -- @module mlua.param.cli
+local alias = require "mlua.param.alias"
 local spec_module = require "mlua.param.spec"
 local text = require "mlua.text"
 
@@ -18,7 +19,7 @@ local function spellings(spec, kind, hidden)
     local shown = not entry.param.hidden ~= (hidden or false)
     if shown and (not kind or entry.param.kind.name == kind) then
       list[#list + 1] = entry.name:gsub("_", "-")
-      for _, alias in ipairs(entry.aliases) do list[#list + 1] = alias:gsub("_", "-") end
+      for _, name in ipairs(entry.aliases) do list[#list + 1] = name:gsub("_", "-") end
     end
   end
   if not kind and not hidden then
@@ -56,18 +57,6 @@ local function find(spec, word)
   if entry and entry.param.kind.name == "bool" then return entry, true end
 end
 
--- An alias may stand for other values too: `implied` gets { name, value, written, from }.
-local function convert(entry, value, written, implied, from)
-  if not entry.convert then return value end
-  local converted, problem = entry.convert(value)
-  if type(problem) == "table" then
-    for name, other in pairs(problem) do implied[#implied + 1] = { name, other, written, from } end
-  elseif converted == nil and problem then
-    return nil, problem
-  end
-  return converted
-end
-
 -- What should have followed the option: "an integer", "dot or cat", "N,N,…".
 local function wanted(entry)
   local p = entry.param
@@ -78,19 +67,13 @@ end
 
 local LINE = "command line"
 
-local function apply_implied(spec, values, implied)
-  for _, item in ipairs(implied) do
-    local name, value, written, source = unpack(item)
-    local p = spec.by[name].param
-    local from, other = spec_module.origin(values, name)
-    if from == "default" or source == LINE and from ~= LINE then
-      local ok, problem = spec_module.set(values, name, value, source, written)
-      if not ok then return ("%s: %s"):format(written, problem) end
-    elseif (source == LINE) == (from == LINE) and p:show(rawget(values, name)) ~= p:show(value) then
-      return ("%s means --%s %s, but %s was given"):format(written, name:gsub("_", "-"),
-        p:show(value), other or p:show(rawget(values, name)))
-    end
-  end
+-- What a command line's aliases stand for is stronger than what is in files.
+local function apply_implied(values, implied)
+  return alias.apply(values, implied, function(name, source)
+    local from = spec_module.origin(values, name)
+    if from == "default" or source == LINE and from ~= LINE then return true end
+    if (source == LINE) == (from == LINE) then return false end
+  end)
 end
 
 local function check_arguments(spec, rest)
@@ -128,12 +111,6 @@ end
 
 -- Sets what files say, then what variables say. The reading, for what waits for the command line.
 local function read_around(spec, values, paths, args, implied)
-  local function set_from(entry, value, from, written)
-    local converted, problem = convert(entry, value, written, implied, from)
-    if problem and type(problem) ~= "table" then return nil, problem end
-    if converted == nil then return true end
-    return spec_module.take(values, entry, converted, from, written)
-  end
   local of_project = spec.project
     or spec.script and require "mlua.config.project".files(spec.script) or {}
   local reading, references = nil, false
@@ -146,12 +123,12 @@ local function read_around(spec, values, paths, args, implied)
     local files = {}
     for i, path in ipairs(of_project) do files[i] = { path, true } end
     for _, path in ipairs(paths) do files[#files + 1] = { path } end
-    reading = require "mlua.config.reading".new(spec, values, set_from)
+    reading = require "mlua.config.reading".new(spec, values, implied)
     reading:files(files)
     reading:settle_parts()
   end
   local mistakes = reading and reading.mistakes or {}
-  read_variables(spec, values, "", set_from, mistakes)
+  read_variables(spec, values, "", alias.setter(values, implied), mistakes)
   return reading, mistakes
 end
 
@@ -276,10 +253,8 @@ function M.read(spec, args, missing)
         end
       end
       local written = given and name .. " " .. given or name
-      value, problem = convert(entry, value, written, implied, LINE)
-      if problem and type(problem) ~= "table" then
-        return nil, ("%s: %s"):format(name, problem)
-      end
+      value, problem = alias.convert(entry, value, written, implied, LINE)
+      if problem then return nil, ("%s: %s"):format(name, problem) end
       if value ~= nil then
         local ok
         ok, problem = spec_module.take(holder, entry, value, LINE, written)
@@ -288,8 +263,12 @@ function M.read(spec, args, missing)
       end
     end
   end
-  problem = apply_implied(spec, values, implied)
-  if reading then reading:finish() end
+  problem = apply_implied(values, implied)
+  if reading then
+    reading:finish()
+    problem = problem or apply_implied(values, implied) -- of aliases that referred to something
+    if reading:has_runs() then require "mlua.config.grid".prepare(reading) end
+  end
   if mistakes and mistakes[1] then problem = table.concat(mistakes, "\n") end
   problem = problem or check_arguments(spec, rest)
   if problem then return nil, problem end

@@ -163,6 +163,15 @@ local function try(values, name, value, from, written)
   return true
 end
 
+--- The parameter of a name.
+-- @tparam Values values
+-- @tparam string name
+-- @treturn ?Param
+function M.parameter(values, name)
+  local entry = specs[values].by[name]
+  return entry and entry.param
+end
+
 --- Set what was read for an entry; what an alias makes of its text is still to be checked.
 -- @tparam Values values
 -- @tparam table entry
@@ -287,6 +296,15 @@ function M.origin(values, name)
   local origin = origins[values][name]
   if not origin then unknown(specs[values], name, 2) end
   return origin[1], origin[2]
+end
+
+--- Whether a copy's value is from where the original's is.
+-- @tparam Values copy
+-- @tparam Values values
+-- @tparam string name
+-- @treturn boolean
+function M.is_inherited(copy, values, name)
+  return origins[copy][name] == origins[values][name]
 end
 
 -- The first required value that is still missing, also of a part; nil where there is none.
