@@ -203,3 +203,14 @@ describe("maximum and minimum of equal elements", function()
     end
   end)
 end)
+
+-- The sweep compares results; what a card changes in place is a state.
+describe("batch_norm's running statistics", function()
+  it("move by the momentum toward the batch's mean and unbiased variance", function()
+    local x = ml.tensor { { 1, 10 }, { 3, 14 }, { 5, 18 } } -- means 3, 14; variances 4, 16
+    local mean, var = ml.tensor { 1, -2 }, ml.tensor { 2, 8 }
+    ml.op.batch_norm(x, ml.tensor { 1, 1 }, ml.tensor { 0, 0 }, mean, var, 0.25, 1e-5)
+    assert.same({ 1.5, 2 }, mean:totable())
+    assert.same({ 2.5, 10 }, var:totable())
+  end)
+end)
