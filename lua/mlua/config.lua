@@ -21,7 +21,14 @@
 -- @module mlua.config
 local files = require "mlua.ffi.files"
 
-local M = {}
+-- What a script uses of it: mlua.config.diff and so on.
+local M = setmetatable({}, {
+  __index = function(_, name)
+    if name == "diff" or name == "print" or name == "resolve" or name == "schema" then
+      return require("mlua.config." .. name)
+    end
+  end,
+})
 
 local LARGEST = 2 ^ 22 -- bytes of a file
 

@@ -106,6 +106,7 @@ local bounds = { min = "number", max = "number", above = "number", below = "numb
 --   show(p, value) → text that read would take back (tostring where absent);
 --   parts(p, texts) → as read, of a list whose parts are texts, and texts(p, value) → these;
 --   bare: no string of a file's is one; component: "one" or "list" (mlua.registry.part);
+--   of_files: a path, which in a project's file is beside it;
 --   range(p) → text for help, or nil; meta, the word that stands for a value in help;
 --   fields, those that the constructor takes beyond the common ones (name → type);
 --   build(p, spec), called on each new parameter, may raise through check
@@ -164,9 +165,10 @@ end
 
 --- Read a value from text.
 -- @tparam string text
+-- @param before  the value so far, which a part's text may change
 -- @return value, or nil and a message
-function Param:read(text)
-  return self.kind.read(self, text)
+function Param:read(text, before)
+  return self.kind.read(self, text, before)
 end
 
 --- Check a value that comes from Lua.
@@ -254,7 +256,7 @@ local function check_string(_, value)
 end
 
 param.kind("string", { meta = "TEXT", read = check_string, check = check_string })
-param.kind("path", { meta = "PATH", read = check_string, check = check_string })
+param.kind("path", { meta = "PATH", of_files = true, read = check_string, check = check_string })
 
 local DAYS = { 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 }
 
@@ -283,7 +285,7 @@ param.kind("date", {
 
 -- A file whose contents count; `literals` are words taken in place of a path.
 param.kind("file", {
-  meta = "FILE", fields = { literals = "table" },
+  meta = "FILE", of_files = true, fields = { literals = "table" },
   range = function(p)
     return p.literals and "or " .. require("mlua.text").list(p.literals) or nil
   end,
@@ -393,6 +395,7 @@ local function list_kind(name, element, meta, numeric)
     check = check_list,
     parts = read_parts,
     read = function(p, text)
+      if text:find "^%s*%[" then return require "mlua.config.reading".list_of(p, text) end
       local parts = split(text)
       if numeric and #parts == 1 then parts = dashed(parts[1]) or parts end
       return read_parts(p, parts)

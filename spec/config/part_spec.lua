@@ -320,7 +320,7 @@ describe("values that are required", function()
     files.write(path, "drink: pot\n")
     local o = spec():read({ "--config", path }, true)
     assert.equal("pot", o.drink.name)
-    assert.is_false(require "mlua.param.spec".is_complete(o))
+    assert.same({ "drink.size" }, require "mlua.param.spec".missing(o))
   end)
 end)
 
@@ -447,7 +447,7 @@ variants: {a: {cups: '${saucers}', label: hi}, b: {saucers: 3, label: '${saucers
       files.write(path, text)
       local o, message, reading = spec():read { "--config", path }
       local ok, e = true, message
-      if o then ok, e = pcall(require "mlua.config.grid".runs, reading) end
+      if o then ok, e = pcall(require "mlua.config.grid".runs, spec(), o, reading) end
       e = tostring(not ok and type(e) == "table" and e.message or e)
       assert.equal(path .. ":" .. expected, e)
     end

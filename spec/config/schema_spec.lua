@@ -129,9 +129,10 @@ end
 local function takes(text)
   files.write(path, text)
   local ok, problem = pcall(function()
-    local values, why, reading = corpus.spec():read { "--config", path }
+    local spec = corpus.spec()
+    local values, why, reading = spec:read { "--config", path }
     if not values then return not why:find "^missing option" and why or nil end
-    if reading then require "mlua.config.grid".runs(reading) end
+    if reading then require "mlua.config.grid".runs(spec, values, reading) end
   end)
   if not ok then problem = type(problem) == "table" and problem.message or problem end
   return problem == nil, problem

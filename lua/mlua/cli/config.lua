@@ -11,7 +11,8 @@ usage: mlua config show RECIPE [options of the recipe]   the resolved configurat
        mlua config schema RECIPE                         a JSON Schema of its files, for editors
 
 A file's key `recipe:` says which it is for, beside the file; else name the recipe. `show` prints
-YAML that reads back as the same values, each with where it came from; with --json one line of JSON.
+YAML that reads back as the same values and runs, each value with where it came from; with --json
+one line of JSON: config, origins, and variants, what each run has that differs.
 ]]
 
 local function spec_of(recipe)
@@ -28,6 +29,7 @@ end
 local commands = {}
 
 function commands.show(args)
+  if args[1] == "--help" or args[1] == "-h" then return io.stdout:write(USAGE) end
   local recipe = needed(args, 1, "a recipe", "show")
   local rest, json = {}, false
   for i = 2, #args do
@@ -40,25 +42,15 @@ function commands.show(args)
   local values, why, reading = spec:read(words)
   if why == "help" then return io.stdout:write(spec:help()) end
   if not values then fail.usage("%s", why) end
-  local function shown(each)
-    if json then
-      local tree = require "mlua.param.spec".tree(each, wanted)
-      return require "mlua.json".encode(tree) .. "\n"
-    end
-    return require "mlua.config.print".values(spec, each, wanted)
-  end
-  for i, run in ipairs(grid.runs(spec, values, reading, grids)) do
-    if run.name and not json then
-      io.stdout:write(i > 1 and "\n" or "", "# variant: ", run.name, "\n")
-    end
-    io.stdout:write(shown(run.values))
-  end
+  local runs = grid.runs(spec, values, reading, grids)
+  local print = require "mlua.config.print"
+  io.stdout:write((json and print.json or print.values)(spec, values, wanted, runs))
 end
 
 function commands.template(args)
   local recipe = needed(args, 1, "a recipe", "template")
   local spec, wanted = spec_of(recipe)
-  io.stdout:write(require "mlua.config.print".template(spec, recipe:match "[^/]*$", wanted))
+  io.stdout:write(require "mlua.config.print".template(spec, recipe, wanted))
 end
 
 function commands.check(args)
@@ -74,15 +66,23 @@ function commands.check(args)
     recipe = require "mlua.config.project".beside(path, named)
   end
   local spec, _, flow = spec_of(recipe)
-  local values, why, reading = spec:read({ "--config", path }, true)
+  local of_project, args_of_file = false, { "--config", path }
+  for _, each in ipairs(require "mlua.config.project".files(recipe)) do
+    of_project = of_project or require "mlua.config.project".absolute(each)
+      == require "mlua.config.project".absolute(path)
+  end
+  if of_project then args_of_file = {} end -- it is read for every recipe
+  local values, why, reading = spec:read(args_of_file, true)
   if not values then fail.run("%s", why) end
-  if require "mlua.param.spec".is_complete(values) then -- what is left to options may matter
+  local missing = require "mlua.param.spec".missing(values)
+  if not missing[1] then -- else what is left to options may matter
     for _, run in ipairs(require "mlua.config.grid".runs(spec, values, reading)) do
       local problem = flow and flow.info.check and flow.info.check(run.values)
       if problem then fail.run("%s: %s", path, problem) end
     end
   end
-  io.stdout:write(path, ": no mistakes\n")
+  io.stdout:write(path, ": no mistakes", missing[1] and "; still required: " or "",
+    table.concat(missing, ", "), "\n")
 end
 
 function commands.schema(args)

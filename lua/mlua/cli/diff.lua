@@ -98,7 +98,7 @@ local function both(paths, f)
   return made, seconds
 end
 
-local function trees(a, b, recipe)
+local function trees(a, b, recipe, ignored)
   local paths = both({ a, b }, find)
   if not recipe then
     local made, named = both(paths, read)
@@ -109,7 +109,9 @@ local function trees(a, b, recipe)
   local resolve = require "mlua.config.resolve"
   local spec, wanted = resolve.spec(recipe)
   if not spec then fail.usage("%s", wanted) end
-  return unpack((both(paths, function(path) return resolve.tree(spec, wanted, path) end)))
+  return unpack((both(paths, function(path)
+    return resolve.tree(spec, wanted, path, ignored)
+  end)))
 end
 
 --- Print the differences. Status: 0 there are none, 1 there are, 2 a file cannot be read.
@@ -118,7 +120,8 @@ function M.main(args)
   local spec = param.spec({
     json = param.bool { doc = "one line of JSON, also where there is no difference" },
     ignore = param.strings { diff.IGNORED, meta = "NAME,…",
-      doc = "names and sections that do not count; * stands for any letters" },
+      doc = "names and sections that do not count, with a recipe its groups of options, too; "
+        .. "* stands for any letters" },
     all = param.bool { doc = "ignore nothing" },
     recipe = param.file { doc = "compare what this recipe makes of the files, defaults included" },
   }, { name = "mlua diff", config = false, arguments = { "A", "B", min = 2, max = 2 },
@@ -130,8 +133,9 @@ function M.main(args)
   if o.all and param.origin(o, "ignore") ~= "default" then
     fail.usage("diff: --all ignores nothing, but --ignore was given")
   end
-  local a, b = trees(rest[1], rest[2], o.recipe)
-  local d = diff.of(a, b, { ignore = o.all and {} or o.ignore })
+  local ignored = o.all and {} or o.ignore
+  local a, b = trees(rest[1], rest[2], o.recipe, ignored)
+  local d = diff.of(a, b, { ignore = ignored })
   local written = io.stdout:write(o.json and diff.json(d) .. "\n" or diff.text(d))
     and io.stdout:flush()
   if not written then os.exit(2, true) end -- the program says why

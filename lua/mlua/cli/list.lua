@@ -130,6 +130,11 @@ end
 local function find(plural, name)
   if not plural then return nil end
   local found, why = registry.get(plural)
+  for _, each in ipairs(found and {} or registry.list()) do
+    if each:find(plural) then
+      why = ("%s, did you mean '%s %s'?"):format(why, each.plural, plural)
+    end
+  end
   if not found then fail.usage("list: %s", why) end
   if not name then return found end
   local component, hint = found:find(name)

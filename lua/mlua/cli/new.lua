@@ -126,6 +126,12 @@ describe("$NAME", function()
 end)
 ]=] },
 
+  { ".gitignore", [=[
+# Results, and what holds for this machine alone.
+.mlua/
+mlua.local.yaml
+]=] },
+
   { ".busted", [=[
 return {
   _all = { lua = "mlua", ["auto-insulate"] = false, ROOT = { "spec" }, pattern = "_spec" },

@@ -136,6 +136,27 @@ local function misfit(value, name, depth)
   end
 end
 
+-- What carries a configuration (values of a spec, a task, a part) as the tree that it is.
+local function carried(value, seen)
+  if type(value) ~= "table" or seen[value] then return value end
+  local as_tree = (getmetatable(value) or {}).__tree
+  if as_tree then return carried(as_tree(value), seen) end
+  seen[value] = true
+  local copy
+  for key, each in pairs(value) do
+    local tree = carried(each, seen)
+    if tree ~= each then
+      if not copy then
+        copy = setmetatable({}, getmetatable(value))
+        for k, v in pairs(value) do copy[k] = v end
+      end
+      copy[key] = tree
+    end
+  end
+  seen[value] = nil
+  return copy or value
+end
+
 local function check_tree(tree, n, name, label)
   check.arg_at(2, is_map(tree), n, name, "%s: expected a table of names, got %s", label,
     is_list(tree) and "a list" or check.what(tree))
@@ -267,7 +288,7 @@ end
 local function by_name(a, b) return a.name < b.name end
 
 --- What has to change in one tree to make it another.
--- @tparam table a
+-- @tparam table a  a tree, or what has one: a task with its parameters, values of a spec, a part
 -- @tparam table b
 -- @tparam ?table options  `ignore`: names and sections that do not count, `*` for any letters
 --   (default { "logging", "general", "recipe" }); `defaults`: a tree, whose values are as not given
@@ -276,6 +297,7 @@ local function by_name(a, b) return a.name < b.name end
 -- @raise bad argument #1, #2 where a table is no tree, #3 on unknown options
 function M.of(a, b, options)
   options = check.options(options, { ignore = "table", defaults = "table" }, 3, "diff.of")
+  a, b = carried(a, {}), carried(b, {})
   check_tree(a, 1, "diff.of", "a")
   check_tree(b, 2, "diff.of", "b")
   if options.defaults then

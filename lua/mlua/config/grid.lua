@@ -13,7 +13,7 @@ local MOST = 1e4 -- runs
 -- The values that an axis of a file takes; nil after a mistake.
 local function axis_of(reading, key, file)
   local at = reading:place(file, "grid." .. key.name, key.line, key.name)
-  local holder, entry = spec_module.find(reading.values, key.name)
+  local holder, entry, part = spec_module.find(reading.values, key.name, true)
   if not holder then
     at:mistake(key.line, at.path, entry ~= "none" and entry or "unknown key"
       .. text.did_you_mean(key.name, text.keys(reading.spec.by)))
@@ -44,13 +44,13 @@ local function axis_of(reading, key, file)
     if value == nil and problem then place:mistake(nil, at.path, problem) end
     list[i] = { value = value, from = ("%s:%d"):format(file, item.line or key.line) }
   end
-  return { name = key.name, list = list }
+  return { name = part and key.name or entry.name, list = list }
 end
 
 -- One value set in a copy of its own.
 local function with(run, name, item)
   local copy = spec_module.clone(run.values)
-  local holder, entry, part = spec_module.find(copy, name)
+  local holder, entry, part = spec_module.find(copy, name, true)
   if not holder then
     fail.usage("grid: %s%s", run.name and run.name .. ": " or "", entry)
   end
@@ -60,6 +60,18 @@ local function with(run, name, item)
   return {
     values = copy, name = run.name and run.name .. " " .. word or word, variant = run.variant,
   }
+end
+
+-- The command line comes after variants, too.
+local function say_again(reading, copy, name)
+  for _, said in ipairs(reading.said or {}) do
+    local path, value, written = unpack(said)
+    local holder, entry, part = spec_module.find(copy, path, true)
+    if not holder then return ("variants.%s: %s: %s"):format(name, written, entry) end
+    if type(value) == "table" then value = entry.param:check(value) end
+    spec_module.put(holder, entry.name, value, "command line", written)
+    if part then spec_module.mark(copy, part, "command line", written) end
+  end
 end
 
 -- Sets what a variant says in its copy.
@@ -79,6 +91,7 @@ local function fill(reading, copy, key, file)
     local problem = alias.apply(copy, implied, function(name)
       return spec_module.is_inherited(copy, reading.values, name)
     end)
+    problem = problem or say_again(reading, copy, key.name)
     if problem and #reading.mistakes == mistakes then
       reading:place(file, path, key.line):mistake(nil, "", problem)
     end
@@ -112,12 +125,14 @@ local function bases(reading)
   return list[1] and list or { { values = reading.values } }
 end
 
--- The axes of files; a later file's counts.
+-- The axes of files; a later file's counts, and what the command line says instead.
 local function axes_of(reading)
-  local all = {}
+  local all, said = {}, {}
+  for _, each in ipairs(reading.said or {}) do said[each[1]] = true end
   for _, section in ipairs(reading.grid) do
     for _, key in ipairs(section.node.keys) do
       local axis = axis_of(reading, key, section.file)
+      if axis and said[axis.name] then axis = nil end
       for i = #all, 1, -1 do
         if axis and all[i].name == axis.name then table.remove(all, i) end
       end
@@ -155,10 +170,25 @@ function M.take(args)
   return rest, grids
 end
 
+-- What stands between semicolons, or else commas, outside of brackets and quotes.
+local function pieces(list)
+  local plain = list:gsub("'[^']*'", function(s) return ("x"):rep(#s) end)
+  for _, pair in ipairs { "%b{}", "%b[]" } do
+    plain = plain:gsub(pair, function(s) return ("x"):rep(#s) end)
+  end
+  local separator = plain:find(";", 1, true) and ";" or ","
+  local found, from = {}, 1
+  for at in (plain .. separator):gmatch("()" .. separator) do
+    found[#found + 1] = list:sub(from, at - 1)
+    from = at + 1
+  end
+  return found
+end
+
 local function axis_of_line(spec, values, written, seen)
   local name, list = written:match "^([^=]+)=(.+)$"
   if not name then fail.usage("--grid %s: expected NAME=VALUE,VALUE,…", written) end
-  local holder, entry, part = spec_module.find(values, name)
+  local holder, entry, part = spec_module.find(values, name, true)
   if not holder or spec.of_program[entry.name] and not part then
     fail.usage("--grid %s: no parameter '%s'%s", written, name,
       text.did_you_mean(name, text.keys(spec.by)))
@@ -166,13 +196,27 @@ local function axis_of_line(spec, values, written, seen)
   local full = part and name or entry.name
   if seen[full] then fail.usage("--grid %s: '%s' is there twice", written, full) end
   seen[full] = true
-  local items, separator = {}, list:find(";", 1, true) and ";" or ","
-  for value in (list .. separator):gmatch("(.-)" .. separator) do
-    local checked, why = entry.param:read(value)
+  local items = {}
+  for _, value in ipairs(pieces(list)) do
+    local checked, why = entry.param:read(value, rawget(holder, entry.name))
     if checked == nil then fail.usage("--grid %s: %s: %s", written, name, why) end
     items[#items + 1] = { value = checked, from = "--grid" }
   end
   return { name = full, list = items }
+end
+
+-- Those of the variants that --variant names; all where it names none.
+local function chosen(bases_, names)
+  if not names[1] then return bases_ end
+  local by, list, known = {}, {}, {}
+  for i, run in ipairs(bases_) do
+    by[run.name or false], known[i] = run, run.name
+  end
+  for i, name in ipairs(names) do
+    list[i] = by[name] or fail.usage("--variant %s: no such variant%s", name,
+      text.did_you_mean(name, known))
+  end
+  return list
 end
 
 --- All runs that files and a command line ask for.
@@ -183,7 +227,8 @@ end
 -- @treturn {table,...}        { values, name, variant }; the name is nil where there is but one
 -- @raise a usage error
 function M.runs(spec, values, reading, grids)
-  if not (grids and grids[1]) and not (reading and reading:has_runs()) then
+  local names = spec.by.variant and values.variant or {}
+  if not (grids and grids[1]) and not (reading and reading:has_runs()) and not names[1] then
     return { { values = values } }
   end
   reading = reading or require "mlua.config.reading".new(spec, values)
@@ -195,7 +240,7 @@ function M.runs(spec, values, reading, grids)
   end
   for i, axis in ipairs(all) do axis.at = select(2, axis.name:gsub("%.", "")) * #all + i end
   table.sort(all, function(a, b) return a.at < b.at end) -- parts before their options
-  local runs = reading.prepared.bases
+  local runs = chosen(reading.prepared.bases, names)
   for _, axis in ipairs(all) do
     local more = {}
     if #runs * #axis.list > MOST then fail.usage("grid: more than %d runs", MOST) end
@@ -204,7 +249,10 @@ function M.runs(spec, values, reading, grids)
     end
     runs = more
   end
-  for _, run in ipairs(runs[1].name and runs or {}) do reading:settle_in(run.values) end
+  for _, run in ipairs(runs[1].name and runs or {}) do
+    reading:settle_in(run.values)
+    spec_module.settle_scopes(run.values)
+  end
   if reading.mistakes[1] then fail.usage("%s", table.concat(reading.mistakes, "\n")) end
   return runs
 end

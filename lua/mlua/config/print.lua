@@ -83,15 +83,64 @@ local function gathered(spec)
   return setmetatable({ list = list }, { __index = spec })
 end
 
+-- Whether a value is shown of a run that the run's base has otherwise.
+local function differing(spec, values, base, wanted)
+  local list = {}
+  for _, entry in ipairs(spec.list) do
+    local value, other = rawget(values, entry.name), rawget(base, entry.name)
+    if (not wanted or wanted(entry)) and (value == nil) ~= (other == nil)
+      or entry.param:show(value) ~= entry.param:show(other) then
+      list[#list + 1] = entry
+    end
+  end
+  return setmetatable({ list = list }, { __index = spec })
+end
+
 --- Values as YAML that reads back as them, each with its origin as a comment.
 -- @tparam Spec spec
 -- @tparam Values values
 -- @tparam ?function wanted  (entry) → whether it is shown
+-- @tparam ?{table,...} runs  mlua.config.grid's: as variants, what each has that differs
 -- @treturn string
-function M.values(spec, values, wanted)
+function M.values(spec, values, wanted, runs)
   local out = {}
   print_values(out, 0, gathered(spec), values, wanted)
+  if runs and runs[1].name then
+    line(out, 0, "variants:")
+    for _, run in ipairs(runs) do
+      local one = differing(spec, run.values, values, wanted)
+      line(out, 2, part.quoted(run.name) .. ":" .. (one.list[1] and "" or " {}"))
+      print_values(out, 4, gathered(one), run.values)
+    end
+  end
   return table.concat(out, "\n") .. "\n"
+end
+
+--- The same as one line of JSON: { config, origins, variants }.
+-- @tparam Spec spec
+-- @tparam Values values
+-- @tparam ?function wanted
+-- @tparam ?{table,...} runs
+-- @treturn string
+function M.json(spec, values, wanted, runs)
+  local all = { config = spec_module.tree(values, wanted), origins = {} }
+  for _, entry in ipairs(spec.list) do
+    if rawget(values, entry.name) ~= nil and (not wanted or wanted(entry)) then
+      all.origins[entry.name] = spec_module.origin(values, entry.name)
+    end
+  end
+  for i, run in ipairs(runs and runs[1].name and runs or {}) do
+    all.variants = all.variants or {}
+    local by = differing(spec, run.values, values, wanted).list
+    for k, entry in ipairs(by) do by[k], by[entry] = nil, true end
+    all.variants[i] = {
+      name = run.name,
+      config = spec_module.tree(run.values, function(entry)
+        return by[entry] or spec.by[entry.name] ~= entry -- options of parts: all
+      end),
+    }
+  end
+  return require "mlua.json".encode(all) .. "\n"
 end
 
 -- -- a template --------------------------------------------------------------------------------
@@ -113,6 +162,15 @@ local function described(p)
   return doc .. "(" .. table.concat(notes, "; ") .. ")"
 end
 
+-- Whether a key of a part has to be given.
+local function needs_more(p)
+  for _, entry in ipairs(p.kind.component == "one" and p.default
+    and p.default.component.spec.list or {}) do
+    if entry.param.required or needs_more(entry.param) then return true end
+  end
+  return false
+end
+
 local function template(out, spec, indent, wanted)
   local group, open = nil, {}
   for _, entry in ipairs(spec.list) do
@@ -131,14 +189,15 @@ local function template(out, spec, indent, wanted)
           open[head] = true
           local needed = false -- a key below that has to be given
           for _, each in ipairs(spec.list) do
-            needed = needed or each.param.required and each.name:sub(1, #head + 1) == head .. "."
+            needed = needed or (each.param.required or needs_more(each.param))
+              and each.name:sub(1, #head + 1) == head .. "."
           end
           out[#out + 1] = (needed and "" or "#") .. (" "):rep(depth) .. parts[i] .. ":"
         end
         depth = depth + 2
       end
       wrapped(out, depth, described(p))
-      local default, mark = p.default, p.required and "" or "#"
+      local default, mark = p.default, (p.required or needs_more(p)) and "" or "#"
       local head = mark .. (" "):rep(depth) .. parts[#parts] .. ":"
       if p.kind.component == "one" and default and #default.component.spec.list > 0 then
         out[#out + 1] = head

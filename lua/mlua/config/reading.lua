@@ -5,6 +5,7 @@
 -- @module mlua.config.reading
 local alias = require "mlua.param.alias"
 local config = require "mlua.config"
+local reference = require "mlua.config.reference"
 local spec_module = require "mlua.param.spec"
 local text = require "mlua.text"
 
@@ -17,7 +18,6 @@ local current -- whose named parts texts of the command line may name
 
 local MOST = 1e4 -- parts made and names looked up, each use of a name counted
 local DEEPEST = 40 -- parts within parts
-local LONGEST = 1e5 -- bytes of a text with references filled in
 
 local STOP = {} -- raised where a file asks for too much, which was told
 
@@ -29,7 +29,7 @@ local STOP = {} -- raised where a file asks for too much, which was told
 function M.new(spec, values, implied)
   local self = setmetatable({
     spec = spec, values = values, mistakes = {}, macros = {}, definitions = {}, deferred = {},
-    grid = {}, variants = {}, spent = 0, depth = 0, implied = implied or {},
+    doubts = {}, grid = {}, variants = {}, spent = 0, depth = 0, implied = implied or {},
   }, Reading)
   current = self
   return self
@@ -51,13 +51,14 @@ function Reading:guarded(f, ...)
 end
 
 -- Where a value stands, and what reads it may ask: file, key (path), line, and the key that it is
--- a value of in the end (use), where the path is one of a named part's.
+-- a value of in the end (use), where the path is one of a named part's; lenient: it is a project's
+-- file.
 local Place = {}
 Place.__index = Place
 
-function Reading:place(file, path, line, use)
+function Reading:place(file, path, line, use, lenient)
   return setmetatable({
-    reading = self, file = file, path = path, line = line, use = use or path,
+    reading = self, file = file, path = path, line = line, use = use or path, lenient = lenient,
   }, Place)
 end
 
@@ -90,11 +91,12 @@ end
 
 -- The place of a definition that stands for the value here.
 function Place:of(definition)
-  return self.reading:place(definition.file, definition.path, definition.line, self.use)
+  return self.reading:place(definition.file, definition.path, definition.line, self.use,
+    definition.lenient)
 end
 
 -- The node with macros filled in; nil after a mistake.
-function Place:expanded(node) return self.reading:expanded(node, self) end
+function Place:expanded(node) return reference.expanded(self.reading, node, self) end
 
 -- Sets a part's options; whether all was well.
 function Place:options(part, node)
@@ -108,6 +110,7 @@ function Place:options(part, node)
   reading:walk(part.component.spec, part.options, node, {
     head = self.path == "" and "" or self.path .. ".",
     use = self.use == "" and "" or self.use .. ".", file = self.file, part = part,
+    of_project = self.lenient,
   })
   reading.depth = reading.depth - 1
   return #reading.mistakes == before
@@ -141,7 +144,7 @@ function Reading:parts(p, node, at)
   for i, item in ipairs(node.kind == "null" and {} or items) do
     parts[i] = require "mlua.registry.part".of_node(p, item,
       self:place(at.file, ("%s.%d"):format(at.path, i), item.line or at.line,
-        ("%s.%d"):format(at.use, i)), false)
+        ("%s.%d"):format(at.use, i), at.lenient), false)
   end
   if #self.mistakes > before then return nil end
   local problem = require "mlua.registry.part".misfit(p, parts)
@@ -149,45 +152,24 @@ function Reading:parts(p, node, at)
   return parts
 end
 
--- ${name} and $${, which is ${ itself; filled: its references are found, and what is left is text.
-local function is_template(node)
-  return node.kind == "scalar" and not node.filled and node.text:find("${", 1, true) ~= nil
-end
-
--- A node whose ${macro} is replaced by what the macro holds; nil after a mistake.
-function Reading:expanded(node, at)
-  if node.kind == "list" then
-    local items, changed = {}, false
-    for i, item in ipairs(node.items) do
-      items[i] = self:expanded(item, at)
-      if not items[i] then return nil end
-      changed = changed or items[i] ~= item
-    end
-    return changed and { kind = "list", items = items, line = node.line } or node
+-- A path of a project's file is beside it, wherever we are.
+local function path_of(p, written, at)
+  if not p.kind.of_files or not at.lenient or written == "" then return written end
+  for _, literal in ipairs(p.literals or {}) do
+    if written == literal then return written end
   end
-  if not is_template(node) then return node end
-  local macro = self.macros[node.text:match "^%${([^}]*)}$"]
-  if not macro then return node end
-  at:spend()
-  if macro.open then
-    at:mistake(node.line, at.path, node.text .. ": refers to itself")
-    return nil
-  end
-  macro.open = true
-  local found = self:expanded(macro.node, at)
-  macro.open = false
-  return found and setmetatable({ line = node.line }, { __index = found })
+  return require "mlua.config.project".beside(at.file, written)
 end
 
 -- What a parameter makes of a node; nil and a message, or without one where mistakes were told;
 -- true as third where it is to be found later.
 function Reading:value_of(entry, node, at, before)
   local p = entry.param
-  node = self:expanded(node, at)
+  node = reference.expanded(self, node, at)
   if not node then return nil end
-  local later = is_template(node)
+  local later = reference.is_template(node)
   for _, item in ipairs(node.kind == "list" and node.items or {}) do
-    later = later or is_template(item)
+    later = later or reference.is_template(item)
   end
   if later and not (p.kind.component and node.kind == "list") then return node, nil, true end
   if entry.convert and node.kind == "scalar" then return node.text end
@@ -205,18 +187,29 @@ function Reading:value_of(entry, node, at, before)
   if node.kind ~= "scalar" or node.quoted and p.kind.bare then
     local wanted = p.choices and text.list(p.choices) or p.kind.parts and "a list"
       or p.kind.one or "a " .. p.kind.name
-    return nil, ("expected %s, got %s"):format(wanted, shown(node))
+    return nil, ("expected %s, got %s%s"):format(wanted, shown(node), node.kind == "list"
+      and self.spec.runs and not entry.param.registry and " (several runs: grid)" or "")
   end
-  return p:read(node.text)
+  return p:read(path_of(p, node.text, at))
 end
 
 -- -- keys --------------------------------------------------------------------------------------
 
--- Names that stand below a prefix, without it.
+-- Names that stand below a prefix, without it: options, sections, what stands beside them.
 local function names_below(spec, prefix)
   local names = {}
+  local function add(name)
+    if name:sub(1, #prefix) == prefix then names[#names + 1] = name:sub(#prefix + 1) end
+  end
   for _, entry in ipairs(spec.list) do
-    if entry.name:sub(1, #prefix) == prefix then names[#names + 1] = entry.name:sub(#prefix + 1) end
+    if not spec.of_line[entry.name] then add(entry.name) end
+  end
+  for _, section in ipairs(text.keys(spec.folded)) do add(spec.folded[section]) end
+  if prefix == "" and spec.takes_files and spec:takes_files() then
+    for _, name in ipairs { "macros", "recipe", spec.runs and "grid", spec.runs and "variants" } do
+      if name then add(name) end
+    end
+    for _, registry in ipairs(require "mlua.registry".list()) do add(registry.plural) end
   end
   return names
 end
@@ -228,7 +221,7 @@ function Reading:assign(entry, values, node, at, set)
   if node.kind == "null" and p.default == nil and not p.required then -- an earlier file's is unset
     return spec_module.put(values, name, nil, from, at.path)
   end
-  local value, problem, later = self:value_of(entry, node, at, rawget(values, name))
+  local value, problem, later = self:value_of(entry, node, at, spec_module.before(values, entry))
   if later then
     self.deferred[#self.deferred + 1] = {
       entry = entry, values = values, node = value, at = at, from = from, set = set,
@@ -238,7 +231,13 @@ function Reading:assign(entry, values, node, at, set)
   end
   local ok
   if value ~= nil then ok, problem = set(entry, value, from, at.path) end
-  if (value == nil or not ok) and problem then at:mistake(at.line, at.path, problem) end
+  if ok or not problem then return end
+  if p.kind.of_files and node.kind == "scalar" then -- a mistake where nothing comes in its place
+    self.doubts[#self.doubts + 1] = { values = values, name = name, at = at, problem = problem,
+      mark = spec_module.mark(values, name, from, at.path) }
+  else
+    at:mistake(at.line, at.path, problem)
+  end
 end
 
 -- Notes where a key of a file stands, and all keys below it; tells of one that was there already.
@@ -257,15 +256,22 @@ local function note_key(seen, name, at, node)
   return fresh
 end
 
+-- { mlp: … } may have meant { type: mlp, … }.
+local function part_hint(part, name, hint)
+  local named = hint == "" and part.component.registry:find(name)
+  return named and (", did you mean 'type: %s'?"):format(name) or hint
+end
+
 -- Sets an option of a part, as model.width; or tells what is wrong with the name.
 function Reading:assign_inner(values, name, key, at, how, hint)
-  local inner, found, outer = spec_module.find(values, name)
+  local inner, found, outer = spec_module.find(values, name, true)
   if inner then
     self:assign(found, inner, key.node, at, alias.setter(inner, {}))
     spec_module.mark(values, outer, ("%s:%d"):format(at.file, key.line), at.path)
   elseif not how.lenient or hint ~= "" or name ~= key.name then
     at:mistake(key.line, at.path, found ~= "none" and found:match ": (.*)$"
-      or how.part and tostring(how.part.component) .. " takes no such key" .. hint
+      or how.part and tostring(how.part.component) .. " takes no such key" .. part_hint(how.part,
+        key.name, hint)
       or "unknown key" .. hint)
   end
 end
@@ -285,10 +291,17 @@ function Reading:walk(spec, values, map, how)
     for _, key in ipairs(node.keys) do
       local name = prefix .. key.name
       local entry = spec.flags[name:gsub("_", "-")]
-      local at = self:place(file, head .. name, key.line, use .. name)
+      local at = self:place(file, head .. name, key.line, use .. name,
+        how.lenient or how.of_project)
       local section = spec.folded[(name:gsub("_", "-"))]
       local read = prefix == "" and (how.part and key.name == "type" or key.reserved)
-      if not read and entry then
+      if not read and entry and spec.of_line[entry.name] then
+        at:mistake(key.line, at.path, "an option of the command line alone")
+      elseif not read and entry and entry.param.outer and entry.param.registry then
+        if note_key(seen, entry.name, at, key.node) then
+          late[#late + 1] = function() self:assign(entry, values, key.node, at, set) end
+        end
+      elseif not read and entry then
         local fresh = note_key(seen, entry.name, at, entry.param.registry and key.node or {})
         if fresh then self:assign(entry, values, key.node, at, set) end
       elseif not read and section and key.node.kind == "map" then
@@ -299,13 +312,13 @@ function Reading:walk(spec, values, map, how)
         if select(2, spec_module.find(values, name)) == "none" then
           inner(name, key, at, prefix)
         elseif note_key(seen, name, at, key.node) then
-          late[#late + 1] = { name, key, at, prefix }
+          late[#late + 1] = function() inner(name, key, at, prefix) end
         end
       end
     end
   end
   go(map, "")
-  for _, each in ipairs(late) do inner(unpack(each)) end -- of parts, which are all there now
+  for _, set_late in ipairs(late) do set_late() end -- of parts, which are all there now
   local problem = not how.implied and alias.apply(values, implied, function(name)
     return spec_module.origin(values, name) == "default"
   end)
@@ -318,6 +331,7 @@ end
 function Reading:reserved(root, file, name, kind)
   local key = root.by[name]
   local own = self.spec.flags[name:gsub("_", "-")] or self.spec.sections[name]
+  if own and own ~= true and self.spec.of_line[own.name] then own = nil end
   if not key or own and (kind ~= "map" or own == true or key.node.kind ~= "map") then return nil end
   for _, each in ipairs(root.keys) do
     if each.name == name then each.reserved = true end
@@ -341,6 +355,12 @@ function Reading:define(root, file, lenient)
   for _, registry in ipairs(require "mlua.registry".list()) do
     local section = root.by[registry.plural] and self:reserved(root, file, registry.plural, "map")
     for _, key in ipairs(section and section.keys or {}) do
+      local component = registry:find(key.name)
+      if component then
+        self:place(file, registry.plural .. "." .. key.name, key.line):mistake(nil,
+          registry.plural .. "." .. key.name, ("a %s of this name is registered at %s"):format(
+            registry.name, component.place))
+      end
       self.definitions[registry.plural] = self.definitions[registry.plural] or {}
       self.definitions[registry.plural][key.name] = {
         node = key.node, file = file, line = key.line, registry = registry, lenient = lenient,
@@ -393,95 +413,14 @@ end
 
 -- -- the end -----------------------------------------------------------------------------------
 
--- The text that a name in ${…} stands for; nil and a message.
-function Reading:text_of(name, at)
-  at:spend()
-  local macro = self.macros[name]
-  if macro then
-    if macro.node.kind ~= "scalar" then return nil, "is no single value" end
-    if macro.open then return nil, "refers to itself" end
-    macro.open = true
-    local found, why = self:filled(macro.node.text, at)
-    macro.open = false
-    return found, why
-  end
-  local values, entry = spec_module.find(self.values, name)
-  if not values then
-    return nil, "no such key or macro" .. text.did_you_mean(name, names_below(self.spec, ""))
-  end
-  for _, waiting in ipairs(self.deferred) do
-    if waiting.values == values and waiting.entry.name == entry.name then
-      if waiting.open then return nil, "refers to itself" end
-      self:settle(waiting)
-    end
-  end
-  local value = rawget(values, entry.name)
-  if value == nil then return nil, "has no value" end
-  return entry.param:show(value)
-end
-
--- A text with every ${name} filled in; nil and a message.
-function Reading:filled(template, at)
-  local problem, length = nil, 0
-  local out = template:gsub("%$%${", "\0"):gsub("%${([^}]*)}?", function(name)
-    if problem then return "" end
-    local found, why = self:text_of(name, at)
-    if not found then problem = ("${%s}: %s"):format(name, why) end
-    length = length + #(found or "")
-    if length > LONGEST then problem = ("${%s}: more than %d bytes"):format(name, LONGEST) end
-    return (found or ""):gsub("%${", "\0")
-  end)
-  if problem then return nil, problem end
-  return (out:gsub("%z", "${"))
-end
-
--- Finds a value that waits for others, once.
-function Reading:settle(waiting)
-  if waiting.done or waiting.open then return end
-  waiting.open = true
-  local entry, at = waiting.entry, waiting.at
-  if spec_module.is_marked(waiting.values, entry.name, waiting.mark) then
-    local function fill(node)
-      if not is_template(node) then return node end
-      local filled, problem = self:filled(node.text, at)
-      if not filled then
-        at:mistake(node.line, at.path, problem)
-        return nil
-      end
-      if filled:find "^%s*[{[]" then return config.node_of(filled) end
-      return { kind = "scalar", text = filled, line = node.line, filled = true }
-    end
-    local node = waiting.node
-    local ready = fill(node)
-    if node.kind == "list" then
-      ready = { kind = "list", items = {}, line = node.line }
-      for i, item in ipairs(node.items) do ready.items[i] = ready and fill(item) end
-      if #ready.items < #node.items then ready = nil end
-    end
-    if ready then
-      local value, problem = self:value_of(entry, ready, at, rawget(waiting.values, entry.name))
-      local ok
-      if value ~= nil then ok, problem = waiting.set(entry, value, waiting.from, at.path) end
-      if ok then
-        spec_module.mark(waiting.values, entry.name, waiting.from, at.path, waiting.mark)
-      elseif problem then
-        at:mistake(at.line, at.path, problem)
-      end
-    end
-  end
-  waiting.open, waiting.done = false, true
-end
-
-local function settle_all(self)
-  local i = 1
-  while self.deferred[i] do
-    self:settle(self.deferred[i])
-    i = i + 1
-  end
-end
-
 local function finish(self)
-  settle_all(self)
+  reference.settle_all(self)
+  for _, doubt in ipairs(self.doubts) do
+    if spec_module.is_marked(doubt.values, doubt.name, doubt.mark) then
+      doubt.at:mistake(nil, doubt.at.path, doubt.problem)
+    end
+  end
+  self.doubts = {}
   for _, named in pairs(self.definitions) do
     for _, name in ipairs(text.keys(named)) do
       local definition = named[name]
@@ -494,7 +433,7 @@ local function finish(self)
       end
     end
   end
-  settle_all(self)
+  reference.settle_all(self)
 end
 
 --- Find what waited for the rest: references, then parts that nothing used, which are checked too.
@@ -506,7 +445,7 @@ function Reading:settle_parts()
   local before = #self.mistakes
   for _, waiting in ipairs(self.deferred) do
     if waiting.entry.param.registry then
-      self:guarded(self.settle, waiting)
+      self:guarded(reference.settle, waiting)
       waiting.done, waiting.open = false, false
     end
   end
@@ -530,23 +469,24 @@ function Reading:settle_in(copy)
       }, { __index = each })
     end
   end
-  self:guarded(settle_all)
+  self:guarded(reference.settle_all)
   self.values, self.deferred = values, waiting
 end
 
 --- What a command line's text says of a part, where files may have named some.
 -- @tparam Param p
 -- @tparam table node
+-- @tparam ?Part before_it  the value so far
 -- @treturn ?Part  or a list of parts; nil and a message
-function M.part_of(p, node)
-  local reading = current or M.new({ flags = {}, sections = {}, list = {} }, nil)
+function M.part_of(p, node, before_it)
+  local reading = current or M.new(spec_module.new({}), nil)
   local before = reading.mistakes
   reading.mistakes = {}
   local at = reading:place(nil, "", nil)
   local value, problem
   reading:guarded(function()
     if p.kind.component == "one" then
-      value = require "mlua.registry.part".of_node(p, node, at)
+      value = require "mlua.registry.part".of_node(p, node, at, before_it)
     else
       value, problem = reading:parts(p, node, at)
     end
@@ -555,6 +495,17 @@ function M.part_of(p, node)
   reading.mistakes = before
   if mistake then return nil, mistake end
   return value
+end
+
+--- A list that text gives as YAML has it: [1, 2].
+-- @tparam Param p
+-- @tparam string written
+-- @treturn ?table  nil and a message
+function M.list_of(p, written)
+  local node, mistakes = config.node_of(written)
+  if not node then return nil, mistakes[1] end
+  if node.kind ~= "list" then return nil, "expected a list, got " .. shown(node) end
+  return of_list(p, node)
 end
 
 --- Forget the reading whose names command lines could use.

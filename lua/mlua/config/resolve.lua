@@ -57,13 +57,17 @@ end
 -- @tparam Spec spec        M.spec's
 -- @tparam function wanted  as well
 -- @tparam string path
--- @treturn ?table  a tree of what makes a result differ
+-- @tparam ?{string,...} ignored  groups that do not count; none: nor does what changes no result
+-- @treturn ?table  a tree
 -- @treturn ?string  or a message, of as many lines as there are mistakes
-function M.tree(spec, wanted, path)
+function M.tree(spec, wanted, path, ignored)
   local values, why, reading = spec:read({ "--config", path }, true)
   if not values then return nil, why end
+  local all, groups = ignored and not ignored[1], {}
+  for _, name in ipairs(ignored or {}) do groups[name:lower()] = true end
   local tree = spec_module.tree(values, function(entry)
-    return wanted(entry) and entry.param.significant
+    return wanted(entry) and (all or entry.param.significant
+      and not groups[(entry.group or ""):lower()])
   end)
   for _, name in ipairs { "grid", "variants" } do -- as they were written
     for _, section in ipairs(reading[name]) do

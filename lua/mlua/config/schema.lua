@@ -31,10 +31,15 @@ local function ref(pointer) return { ["$ref"] = pointer } end
 local function spellings(spec)
   local list = {}
   for _, entry in ipairs(spec.list) do
-    list[#list + 1] = { entry.name, entry }
-    for _, alias in ipairs(entry.aliases) do
-      list[#list + 1] = { alias, spec.flags[alias:gsub("_", "-")] }
+    if not spec.of_line[entry.name] then
+      list[#list + 1] = { entry.name, entry }
+      for _, alias in ipairs(entry.aliases) do
+        list[#list + 1] = { alias, spec.flags[alias:gsub("_", "-")] }
+      end
     end
+  end
+  for _, each in ipairs(spec.also) do
+    if not spec.of_line[each[2].name] then list[#list + 1] = each end
   end
   return list
 end
@@ -87,7 +92,7 @@ function Builder:map(spec, pointer, pointers, wanted)
             properties[head] = lay(section .. ".", at .. "/properties/" .. head)
             properties[head].type = { "object", "null" }
           end
-        elseif not wanted or wanted(entry) then
+        elseif (not wanted or wanted(entry)) and not spec.of_line[name] then
           local schema_of, inner = or_null(entry.param, values.of(entry.param, self))
           properties[rest] = schema_of
           pointers[name] = at .. "/properties/" .. rest .. inner
@@ -98,6 +103,18 @@ function Builder:map(spec, pointer, pointers, wanted)
   end
   local root = lay("", pointer)
   local all = spellings(spec)
+  for _, name in ipairs(text.keys(spec.groups)) do -- keys by their group
+    local at = pointer .. "/properties/" .. name
+    local schema = closed({}, {})
+    schema.type = { "object", "null" }
+    for _, entry in ipairs(spec.groups[name]) do
+      if pointers[entry.name] then
+        schema.properties[entry.name] = or_null(entry.param, ref(pointers[entry.name]))
+      end
+    end
+    root.properties[name] = schema
+    sections[#sections + 1] = { prefix = name .. ".", schema = schema, at = at }
+  end
   for _, each in ipairs(all) do
     local name, entry = each[1], each[2]
     if not pointers[entry.name] then

@@ -27,8 +27,15 @@ end
 function Reader:event()
   local kind, line, what = self.parser:next()
   if kind then return kind end
-  if what:find "cannot start any token" then what = what .. " (a tab, or one of @ ` %)" end
-  stop(line, "%s", what)
+  local hint = ""
+  if what:find "cannot start any token" then
+    hint = " (a tab, or one of @ ` %)"
+  elseif what:find "^mapping values are not allowed" then
+    hint = " (a space is missing behind a colon, here or in the line before, or quotes around one)"
+  elseif what:find "expected ',' or" and self.parser:text_of(line):find("${", 1, true) then
+    hint = " (within {} and [], ${…} stands in quotes)"
+  end
+  stop(line, "%s%s", what, hint)
 end
 
 -- Counts a node and, of an alias, all below it.

@@ -75,9 +75,24 @@ local function problem(self)
   local h = self.handle
   if h.error == MEMORY then error "not enough memory" end
   local what = h.problem ~= nil and ffi.string(h.problem) or "cannot be read"
+  if what:find "end of stream" and h.context ~= nil then -- where it began is what helps
+    return tonumber(h.context_mark.line) + 1, ffi.string(h.context) .. " " .. what
+  end
   if h.error ~= READER then return tonumber(h.problem_mark.line) + 1, what end
   local before = self.source:sub(1, tonumber(h.problem_offset))
   return 1 + select(2, before:gsub("\n", "")), what
+end
+
+--- A line of what is read.
+-- @tparam number line  from 1
+-- @treturn string      empty where there is none
+function Parser:text_of(line)
+  local at = 0
+  for found in self.source:gmatch "[^\n]*" do
+    at = at + 1
+    if at == line then return found end
+  end
+  return ""
 end
 
 --- The next event: "scalar", "list", "list end", "map", "map end", "alias", "document" or "end".

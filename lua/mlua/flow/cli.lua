@@ -20,6 +20,8 @@ local OPTIONS = param.group "Flow" {
     doc = "what tasks may take together, as gpu=2,memory=16G" },
   grid = param.string { "", meta = "NAME=V,V,…",
     doc = "a run for each value; again for more names" },
+  variant = param.strings { {}, meta = "NAME,…",
+    doc = "these alone of the variants that a file has" },
   compare = param.string { "", meta = "OUTPUT", doc = "with --grid: what is compared" },
   csv = param.path { doc = "with --grid: the comparison as CSV, too" },
   invalidate = param.strings { {}, meta = "TASK,…",
@@ -37,7 +39,11 @@ local OPTIONS = param.group "Flow" {
 }
 
 local ALONE = { help = true } -- their names, which no parameter of a task may have
-for name in pairs(OPTIONS.entries) do ALONE[name] = true end
+local OF_LINE = {} -- and those that no file or variable may give
+for name in pairs(OPTIONS.entries) do ALONE[name], OF_LINE[name] = true, true end
+for _, name in ipairs { "jobs", "keep_going", "verify", "resources", "store" } do
+  OF_LINE[name] = nil
+end
 
 -- Every task below one, by name; two of one name are refused.
 local function tasks_below(class, all, list)
@@ -55,10 +61,11 @@ local function tasks_below(class, all, list)
 end
 
 -- A parameter for one task alone: the same, without a default, and not in help.
-local function single(p)
+local function single(p, name)
   local copy = setmetatable({}, getmetatable(p))
   for key, value in pairs(p) do copy[key] = value end
   copy.default, copy.hidden, copy.required, copy.alias, copy.short = nil, true, nil, nil, nil
+  copy.outer = name
   return copy
 end
 
@@ -113,13 +120,14 @@ local function spec_of(flow, singles)
   end
   for _, class in ipairs(singles and #list > 1 and list or {}) do
     for _, entry in ipairs(class:parameters().list) do
-      entries[#entries + 1] = { class.name .. "." .. entry.name, single(entry.param) }
+      entries[#entries + 1] = { class.name .. "." .. entry.name, single(entry.param, entry.name) }
     end
   end
   entries[#entries + 1] = OPTIONS
-  return param.spec(entries, { name = flow.info.name or "mlua " .. (arg and arg[0] or "RECIPE"),
-                               doc = flow.info.doc, runs = true, of_program = ALONE,
-                               project = project })
+  return param.spec(entries, {
+    name = flow.info.name or "mlua " .. (arg and arg[0] or "RECIPE"), doc = flow.info.doc,
+    runs = true, of_program = ALONE, of_line = OF_LINE, project = project,
+  })
 end
 
 --- The options of every flow, by name: no parameters of tasks.

@@ -79,6 +79,10 @@ local function of_change(plan, node)
     local origin = node._origins[change[1]]
     if change[4].param.kind.name == "file" then
       parts[#parts + 1] = ("%s: the file's contents changed"):format(change[1])
+    elseif change[4].param.registry then -- known by a digest of all that it does
+      parts[#parts + 1] = ("%s → %s%s"):format(change[1],
+        short(change[4].param:show(node._values[change[1]])),
+        origin and " (" .. origin .. ")" or "")
     else
       parts[#parts + 1] = ("%s %s → %s%s"):format(change[1], short(change[2] or "none"),
         short(change[3]), origin and " (" .. origin .. ")" or "")

@@ -94,9 +94,12 @@ local function read_variables(spec, values, prefix, put, mistakes)
     local variable = variable_of(name)
     local written = os.getenv(variable)
     if written and written ~= "" then
-      local value, problem = entry.param:read(written)
-      local ok
+      local value, problem, ok = nil, "of the command line alone", nil
+      if not spec.of_line[name] then
+        value, problem = entry.param:read(written, spec_module.before(values, entry))
+      end
       if value ~= nil then ok, problem = put(entry, value, variable, written) end
+      if ok and entry.param.registry then spec_module.tell(value, variable, written) end
       if not ok then mistakes[#mistakes + 1] = ("%s: %s"):format(variable, problem) end
     end
     local part = entry.param.kind.component == "one" and rawget(values, entry.name)
@@ -165,7 +168,7 @@ local function take_around(args, spec)
 end
 
 -- Sets the parts that a line names; where one stands for others, all options come after it.
-local function take_parts(spec, values, args)
+local function take_parts(spec, values, args, said, wrong)
   local i = 1
   while args[i] and args[i] ~= "--" do
     local name, given = args[i]:match("^(%-%-[^=]+)=(.*)$")
@@ -174,9 +177,15 @@ local function take_parts(spec, values, args)
     if entry and entry.param.registry then
       given = given or args[i + 1]
       if given and not is_option(given) then
-        local value, problem = entry.param:read(given)
-        if value == nil then return ("%s: %s"):format(name, problem) end
-        spec_module.put(values, entry.name, value, LINE, name .. " " .. given)
+        local value, problem = entry.param:read(given, spec_module.before(values, entry))
+        if value == nil then
+          wrong("%s: %s", name, problem)
+        else
+          local written = name .. " " .. given
+          spec_module.put(values, entry.name, value, LINE, written)
+          spec_module.tell(value, LINE, written)
+          said[#said + 1] = { entry.name, value, written }
+        end
       end
     end
     i = i + 1
@@ -190,9 +199,9 @@ local function find_in(spec, values, word)
   if entry then return entry, negated, values end
   local name = word:match "^%-%-(.+)$"
   if not name or not name:find(".", 1, true) then return nil, unknown(spec, word) end
-  local holder, found, part = spec_module.find(values, name)
+  local holder, found, part = spec_module.find(values, name, true)
   if not holder and name:find "^no%-" then
-    holder, found, part = spec_module.find(values, name:sub(4))
+    holder, found, part = spec_module.find(values, name:sub(4), true)
     negated = holder and found.param.kind.name == "bool"
     if not negated then holder = nil end
   end
@@ -200,8 +209,93 @@ local function find_in(spec, values, word)
   return nil, found and found:find ":" and "--" .. found or unknown(spec, word)
 end
 
-function M.read(spec, args, missing)
-  local values, rest, implied = spec:defaults(), {}, {}
+-- Sets what one option of a line says; nil and a message where it is wrong. Its value is `given`,
+-- or the next word, which `take` gives.
+local function take_option(spec, values, name, given, take, said, implied)
+  local entry, negated, holder, part = find_in(spec, values, name)
+  if not entry then
+    take(function(word) return not spec.arguments and not is_option(word) end) -- its value
+    return nil, negated
+  end
+  local p, value = entry.param, nil
+  if negated then
+    if given then return nil, ("%s: takes no value, got '%s'"):format(name, given) end
+    value = false
+  elseif p.kind.name == "bool" and not given and not entry.convert then
+    given = take(function(word) return not spec.arguments and p:read(word) ~= nil end)
+    value = true
+    if given then value = p:read(given) end
+  else
+    if not given then
+      local option
+      given = take(function(word)
+        option = is_option(word) and word
+        return not option
+      end)
+      if given == nil then
+        return nil, ("%s: expected %s, got %s"):format(name, wanted(entry),
+          option and ("option '%s'"):format(option) or "nothing")
+      end
+    end
+    if entry.convert then
+      value = given
+    elseif not p.registry or part then
+      local why
+      value, why = p:read(given, rawget(holder, entry.name))
+      if value == nil then return nil, ("%s: %s"):format(name, why) end
+    end
+  end
+  local written = given and name .. " " .. given or name
+  local converted, mistake = alias.convert(entry, value, written, implied, LINE)
+  if mistake then return nil, ("%s: %s"):format(name, mistake) end
+  value = converted
+  if value == nil then return true end
+  local ok, why = spec_module.take(holder, entry, value, LINE, written)
+  if not ok then return nil, ("%s: %s"):format(name, why) end
+  if p.registry then spec_module.tell(value, LINE, written) end
+  if part then spec_module.mark(values, part, LINE, written) end
+  local path = name:gsub(negated and "^%-%-no%-" or "^%-%-", "")
+  said[#said + 1] = { part and path or entry.name, value, written }
+  return true
+end
+
+-- Goes through a line; the arguments that are no options, and whether help was asked for.
+local function take_line(spec, values, args, said, implied, wrong)
+  local rest, options, i = {}, true, 1
+  local function take(fits)
+    local word = args[i]
+    if word == nil or not fits(word) then return nil end
+    i = i + 1
+    return word
+  end
+  while args[i] do
+    local word = args[i]
+    i = i + 1
+    if not options or not is_option(word) then
+      rest[#rest + 1] = word
+    elseif word == "--" then
+      options = false
+    elseif word == "-h" or word == "--help" then
+      return rest, true
+    else
+      local name, given = word:match("^(%-%-[^=]+)=(.*)$")
+      local ok, problem = take_option(spec, values, name or word, given, take, said, implied)
+      if not ok then wrong("%s", problem) end
+    end
+  end
+  return rest
+end
+
+--- Read a command line and what stands behind it.
+-- @tparam Spec spec
+-- @tparam {string,...} args
+-- @tparam ?boolean incomplete  required values may be missing
+-- @treturn ?Values    nil on a mistake, or for help
+-- @return  the arguments that are no options; or all mistakes, a line each; or "help"
+-- @treturn ?Reading   of files, where there were some
+function M.read(spec, args, incomplete)
+  local values, implied, said, problems = spec:defaults(), {}, {}, {}
+  local function wrong(format, ...) problems[#problems + 1] = format:format(...) end
   local before = package.loaded["mlua.config.reading"]
   if before then before.close() end -- its names were another line's
   local reading, mistakes
@@ -211,69 +305,31 @@ function M.read(spec, args, missing)
     args = others
     reading, mistakes = read_around(spec, values, paths, args, implied)
   end
-  local problem = take_parts(spec, values, args)
-  if problem then return nil, problem end
-  local i, n, options = 1, #args, true
-  while i <= n do
-    local word = args[i]
-    i = i + 1
-    if not options or not is_option(word) then
-      rest[#rest + 1] = word
-    elseif word == "--" then
-      options = false
-    elseif word == "-h" or word == "--help" then
-      return nil, "help"
-    else
-      local name, given = word:match("^(%-%-[^=]+)=(.*)$")
-      name = name or word
-      local entry, negated, holder, part = find_in(spec, values, name)
-      if not entry then return nil, negated end
-      local p = entry.param
-      local value
-      if negated then
-        if given then return nil, ("%s: takes no value, got '%s'"):format(name, given) end
-        value = false
-      elseif p.kind.name == "bool" and not given and not entry.convert
-        and not (args[i] and not spec.arguments and p:read(args[i]) ~= nil) then
-        value = true
-      else
-        if not given then
-          given = args[i]
-          i = i + 1
-          if given == nil or is_option(given) then
-            return nil, ("%s: expected %s, got %s"):format(name, wanted(entry),
-              given and ("option '%s'"):format(given) or "nothing")
-          end
-        end
-        if entry.convert then
-          value = given
-        elseif not p.registry or part then
-          value, problem = p:read(given)
-          if value == nil then return nil, ("%s: %s"):format(name, problem) end
-        end
-      end
-      local written = given and name .. " " .. given or name
-      value, problem = alias.convert(entry, value, written, implied, LINE)
-      if problem then return nil, ("%s: %s"):format(name, problem) end
-      if value ~= nil then
-        local ok
-        ok, problem = spec_module.take(holder, entry, value, LINE, written)
-        if not ok then return nil, ("%s: %s"):format(name, problem) end
-        if part then spec_module.mark(values, part, LINE, written) end
-      end
-    end
-  end
-  problem = apply_implied(values, implied)
+  take_parts(spec, values, args, said, wrong)
+  local rest, help = take_line(spec, values, args, said, implied, wrong)
+  if help then return nil, "help" end
+  local contradiction = apply_implied(values, implied)
   if reading then
     reading:finish()
-    problem = problem or apply_implied(values, implied) -- of aliases that referred to something
+    -- Again, for aliases that referred to something.
+    contradiction = contradiction or apply_implied(values, implied)
+    for _, item in ipairs(implied) do
+      if item[4] == LINE then said[#said + 1] = { item[1], item[2], item[3] } end
+    end
+    reading.said = said
     if reading:has_runs() then require "mlua.config.grid".prepare(reading) end
   end
-  if mistakes and mistakes[1] then problem = table.concat(mistakes, "\n") end
-  problem = problem or check_arguments(spec, rest)
-  if problem then return nil, problem end
-  local absent = missing(spec, values)
-  if absent then return nil, ("missing option --%s"):format((absent:gsub("_", "-"))) end
+  if contradiction then wrong("%s", contradiction) end
+  if not problems[1] then problems[1] = check_arguments(spec, rest) end
+  local all = mistakes or {}
+  for _, problem in ipairs(problems) do all[#all + 1] = problem end
+  if not all[1] and not incomplete then
+    for _, name in ipairs(spec_module.missing(values)) do
+      all[#all + 1] = ("missing option --%s"):format((name:gsub("_", "-")))
+    end
+  end
+  if all[1] then return nil, table.concat(all, "\n") end
+  spec_module.settle_scopes(values)
   return values, rest, reading
 end
 

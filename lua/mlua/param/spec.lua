@@ -48,6 +48,30 @@ local function collect(into, entries, prefix, group)
   end
 end
 
+-- What nothing else has the name of: model.type for a part's name, and options by their group,
+-- as training.lr.
+local function name_also(spec)
+  local function also(name, entry)
+    if not spec.flags[flag(name)] then
+      spec.flags[flag(name)] = entry
+      spec.also[#spec.also + 1] = { name, entry }
+    end
+  end
+  for _, entry in ipairs(spec.list) do
+    if entry.param.kind.component == "one" then also(entry.name .. ".type", entry) end
+    local title = entry.group
+    local name = title and title:find "^%a[%w _-]*$" and title:lower():gsub("[ -]", "_")
+    if name and not spec.by[name] and not entry.name:find(name .. ".", 1, true)
+      and (spec.groups[name] or not spec.flags[flag(name)] and not spec.folded[flag(name)]) then
+      also(name .. "." .. entry.name, entry)
+      if not spec.groups[name] then
+        spec.groups[name], spec.folded[flag(name)] = {}, name
+      end
+      table.insert(spec.groups[name], entry)
+    end
+  end
+end
+
 function M.new(entries, info)
   check.arg_at(2, type(entries) == "table", 1, "param.spec", "expected a table, got %s",
     check.what(entries))
@@ -56,6 +80,7 @@ function M.new(entries, info)
     list = {}, by = {}, flags = {}, shorts = {}, sections = {}, folded = {}, source = entries,
     name = info.name, doc = info.doc, arguments = info.arguments, notes = info.notes,
     config = info.config, runs = info.runs, of_program = info.of_program or {},
+    of_line = info.of_line or {}, also = {}, groups = {},
     script = info.script or arg and arg[0], project = info.project,
   }, Spec)
   collect(spec.list, entries, "")
@@ -79,6 +104,7 @@ function M.new(entries, info)
     table.sort(entry.aliases)
     if entry.param.short then spec.shorts[entry.param.short] = entry end
   end
+  name_also(spec)
   return spec
 end
 
@@ -114,6 +140,7 @@ end
 local function metatable(spec)
   if not spec.values_meta then
     spec.values_meta = {
+      __tree = M.tree,
       __index = function(values, name)
         if spec.by[name] then return nil end -- declared, optional, not set
         if spec.sections[name] then return section(values, spec, name) end
@@ -263,7 +290,8 @@ end
 -- @treturn ?Values  those that hold it; nil where there is none
 -- @treturn table|string  its entry; or a message
 -- @treturn ?string  the entry of `values` itself that holds it, where it is a part's
-function M.find(values, name)
+-- @tparam ?boolean own  to be set: a task that has no part of its own gets one like the others'
+function M.find(values, name, own)
   local spec = specs[values]
   local entry = spec.flags[flag(name)]
   if entry then return values, entry end
@@ -271,7 +299,11 @@ function M.find(values, name)
     local head, rest = name:sub(1, at - 1), name:sub(at + 1)
     entry = spec.flags[flag(head)]
     if entry and entry.param.registry then
-      local part = rawget(values, entry.name)
+      local part = M.before(values, entry)
+      if own and part ~= nil and rawget(values, entry.name) == nil then
+        part = entry.param:check(part)
+        M.put(values, entry.name, part, "default")
+      end
       if entry.param.kind.component == "list" then
         local i = tonumber(rest:match "^%d+")
         rest = rest:match "^%d+%.(.+)$"
@@ -281,7 +313,7 @@ function M.find(values, name)
         part = part[i]
       end
       if not part then return nil, ("%s: no %s is chosen"):format(head, head) end
-      local inner, found = M.find(part.options, rest)
+      local inner, found = M.find(part.options, rest, own)
       if not inner and not found:find ":" then
         found = ("%s: %s takes no '%s'%s"):format(name, tostring(part.component), rest,
           text.did_you_mean(rest, names(specs[part.options])))
@@ -298,6 +330,51 @@ function M.origin(values, name)
   return origin[1], origin[2]
 end
 
+--- Say where the options of a part are from that nothing was said of.
+-- @tparam Part|{Part,...} value
+-- @tparam string from
+-- @tparam ?string written
+function M.tell(value, from, written)
+  for _, part in ipairs(value.options and { value } or value) do
+    for name, origin in pairs(origins[part.options]) do
+      if origin[1] == "set" then origin[1], origin[2] = from, written end -- it stays marked
+      local inner = rawget(part.options, name)
+      if inner ~= nil and specs[part.options].by[name].param.registry then
+        M.tell(inner, from, written)
+      end
+    end
+  end
+end
+
+-- What comes before what: files, variables, the command line.
+local function rank(from)
+  if from == "default" then return 0 end
+  if from == "command line" or from == "--grid" then return 3 end
+  return from:find "^MLUA_" and 2 or 1
+end
+
+--- Values of one task alone give way to what was said later of all: `--epochs 8` to a file's
+-- `Train: {epochs: 5}`.
+-- @tparam Values values
+function M.settle_scopes(values)
+  local from = origins[values]
+  for _, entry in ipairs(specs[values].list) do
+    local outer = entry.param.outer
+    if outer and rank(from[outer][1]) > rank(from[entry.name][1]) then
+      M.put(values, entry.name, nil, "default")
+    end
+  end
+end
+
+--- The value that a key changes: of one task alone, at first that of all.
+-- @tparam Values values
+-- @tparam table entry
+function M.before(values, entry)
+  local value, outer = rawget(values, entry.name), entry.param.outer
+  if value == nil and outer then value = rawget(values, outer) end
+  return value
+end
+
 --- Whether a copy's value is from where the original's is.
 -- @tparam Values copy
 -- @tparam Values values
@@ -307,26 +384,24 @@ function M.is_inherited(copy, values, name)
   return origins[copy][name] == origins[values][name]
 end
 
--- The first required value that is still missing, also of a part; nil where there is none.
-local function missing(spec, values)
-  for _, entry in ipairs(spec.list) do
+--- The required values that are still missing, also of parts.
+-- @tparam Values values
+-- @treturn {string,...}
+function M.missing(values)
+  local list = {}
+  for _, entry in ipairs(specs[values].list) do
     local value = rawget(values, entry.name)
-    if entry.param.required and value == nil then return entry.name end
+    if entry.param.required and value == nil then list[#list + 1] = entry.name end
     if value ~= nil and entry.param.registry then
       for i, part in ipairs(value.options and { value } or value) do
-        local inner = missing(part.component.spec, part.options)
-        if inner then
-          return entry.name .. (value.options and "." or "." .. i .. ".") .. inner
+        for _, inner in ipairs(M.missing(part.options)) do
+          list[#list + 1] = entry.name .. (value.options and "." or "." .. i .. ".") .. inner
         end
       end
     end
   end
+  return list
 end
-
---- Whether all required values are there.
--- @tparam Values values
--- @treturn boolean
-function M.is_complete(values) return missing(specs[values], values) == nil end
 
 --- Values from a table, for use from Lua: `spec:values { batch = 2 }`; the rest are defaults.
 -- @tparam ?table given
@@ -340,7 +415,7 @@ function Spec:values(given)
     local ok, problem = M.set(values, name, value, "set")
     check.arg(ok, 1, "values", "%s", problem)
   end
-  local absent = missing(self, values)
+  local absent = M.missing(values)[1]
   check.arg(not absent, 1, "values", "%s: required", absent)
   return values
 end
@@ -367,7 +442,7 @@ end
 -- @return  the arguments that are no options; or a message; or "help"
 -- @treturn ?Reading  of files, where there were some
 function Spec:read(args, incomplete)
-  return require("mlua.param.cli").read(self, args, incomplete and function() end or missing)
+  return require("mlua.param.cli").read(self, args, incomplete)
 end
 
 --- The text of --help.

@@ -41,7 +41,7 @@ function Part:tree(wanted)
   return tree
 end
 
-Part.__json = Part.tree
+Part.__json, Part.__tree = Part.tree, Part.tree
 
 -- In identities of results: all options, and what the function does.
 function Part:__text()
@@ -59,8 +59,8 @@ end
 
 -- -- as text -----------------------------------------------------------------------------------
 
--- Text as a scalar that YAML reads back as it, in flow collections, too.
-local function quoted(s)
+--- Text as a scalar that YAML reads back as it, in flow collections, too.
+function M.quoted(s)
   s = s:gsub("%${", "$${")
   if s:find "^%-?[%w_./][%w_./+ -]*$" and not s:find " $" and s:lower() ~= "null" then return s end
   if not s:find "%c" then return "'" .. s:gsub("'", "''") .. "'" end
@@ -74,10 +74,10 @@ end
 function M.flow(p, value)
   if M.is(value) then return M.show(value) end
   if type(value) == "boolean" then return tostring(value) end
-  if type(value) ~= "table" then return quoted(p:show(value)) end
+  if type(value) ~= "table" then return M.quoted(p:show(value)) end
   local texts = {}
   for i, item in ipairs(p.registry and value or p.kind.texts(p, value)) do
-    texts[i] = p.registry and M.show(item) or quoted(item)
+    texts[i] = p.registry and M.show(item) or M.quoted(item)
   end
   return "[" .. table.concat(texts, ", ") .. "]"
 end
@@ -189,10 +189,10 @@ local function check_part(p, value)
 end
 
 -- Text is a file's, of one value: what files name is known here, too.
-local function read_part(p, written, list)
+local function read_part(p, written, before, list)
   local node, mistakes = require "mlua.config".node_of(written, list)
   if not node then return nil, mistakes[1] end
-  return require "mlua.config.reading".part_of(p, node)
+  return require "mlua.config.reading".part_of(p, node, before)
 end
 
 --- What is wrong with the length of a list of parts, or nil.
@@ -234,7 +234,7 @@ function M.kinds(registry)
     meta = registry.name:upper() .. ",…", component = "list", fields = { length = "table" },
     one = "a list of " .. registry.plural, range = choices,
     build = build, check = each_of,
-    read = function(p, written) return read_part(p, written, true) end,
+    read = function(p, written) return read_part(p, written, nil, true) end,
     show = function(p, parts) return #parts == 0 and "" or M.flow(p, parts) end,
   })
 end

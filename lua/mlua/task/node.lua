@@ -131,6 +131,13 @@ local function new_metatable(class)
     __shown = function(node) return require "mlua.flow.show".node(node) end,
     __fields = function() return by, M.all_methods() end,
     __digest = function(node) return "task " .. node._key end,
+    __tree = function(node) -- what makes its result differ
+      local tree = {}
+      for _, entry in ipairs(class:parameters().list) do
+        if entry.param.significant then tree[entry.name] = node._values[entry.name] end
+      end
+      return tree
+    end,
     __main = function() class:__main() end,
     __class = class,
   }
