@@ -48,6 +48,12 @@ void ml_interrupt(bool on);
 /* What SIGINT and SIGTERM write to standard error before they end the process, at most 255 bytes;
  * NULL: they are the system's business again. */
 void ml_last_words(const char *text);
+
+/* Signals that ask for an end in good order: from `on` until `off`, SIGTERM, SIGUSR1 and SIGINT are
+ * noted and no more; a second SIGINT ends the process at once. ml_stop_signal is the first that
+ * came, or 0. `off` puts back what was there before. Calls nest. */
+void ml_stop_watch(bool on);
+int ml_stop_signal(void);
 const char *ml_version(void);
 int ml_abi(void);
 /* "oneDNN 2.6.3, AVX2": what this build and machine have; for the banner. */

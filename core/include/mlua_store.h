@@ -105,6 +105,30 @@ void ml_safetensors_close(ml_safetensors *s); /* NULL is fine */
 const char *ml_safetensors_dtype(int dtype);
 
 /*
+ * -- snapshots: a consistent copy of memory, written in the background --
+ *
+ * ml_snapshot_write copies n pieces of memory into a buffer of its own, which is kept for the next
+ * one, and returns. A thread then writes them, one behind the other, to the durable file `path`;
+ * syncs the file `also`, where there is one; and writes the durable file `record`: head, the
+ * SHA-256 of the pieces as 64 digits, tail, a line end, and a line with the SHA-256 of all before
+ * it. Who finds a whole record finds the pieces whole, too. One snapshot has one write at a time.
+ */
+typedef struct ml_snapshot ml_snapshot;
+
+ml_err ml_snapshot_new(ml_snapshot **out);
+ml_err ml_snapshot_write(ml_snapshot *s, const void *const *data, const int64_t *bytes, int64_t n,
+                         const char *path, const char *record, const char *head, const char *tail,
+                         const char *also);
+bool ml_snapshot_busy(const ml_snapshot *s);
+/* Waits for the write that is under way, for at most so many seconds (negative: however long), and
+ * returns what came of it, once; ML_END: it is under way still. ML_OK where there is none. */
+ml_err ml_snapshot_wait(ml_snapshot *s, double seconds);
+void ml_snapshot_free(ml_snapshot *s); /* waits; NULL is fine */
+/* For tests: the byte at `at` of an open file says what threads of snapshots are at: w (writing),
+ * n (syncing, renaming), m (the record) or - (nothing). fd -1: no more. */
+void ml_snapshot_tell(int fd, int64_t at);
+
+/*
  * -- faults, for tests --
  *
  * ml_store_fail_at(op, n, err) makes the n-th call of `op` from now on (n >= 1; once) fail with

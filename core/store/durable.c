@@ -26,6 +26,7 @@
 #include "../base/base.h"
 #include "fault.h"
 #include "mlua_files.h"
+#include "writing.h"
 
 enum { BUFFER = 1 << 16 };
 
@@ -347,6 +348,12 @@ static ml_err sync_path(const char *path, int flags) {
   close(fd);
   if (err && (flags & O_DIRECTORY) && (err == EINVAL || err == ENOTSUP)) err = 0;
   return err ? failed_on(path, err, "fsync") : ML_OK;
+}
+
+ml_err ml__sync_path(const char *path) { return sync_path(path, O_RDONLY); }
+
+void ml__file_push(const ml_file *f, int64_t offset, int64_t n) {
+  sync_file_range(f->fd, offset, n, SYNC_FILE_RANGE_WRITE);
 }
 
 /* Asks for the writing of all, so that the first fsync does not wait for itself alone. */

@@ -19,7 +19,8 @@ local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
                format = "mlua.format", task = "mlua.task", flow = "mlua.flow",
                load = "mlua.flow", run = "mlua.flow", preview = "mlua.flow",
                compare = "mlua.flow", grid = "mlua.flow", invalidate = "mlua.flow",
-               registry = "mlua.registry", config = "mlua.config" }
+               registry = "mlua.registry", config = "mlua.config",
+               engine = "mlua.engine" }
 -- ml.model("name", options, build) registers a part; ml.metric is a module, too, ml.format its own.
 local registrars = { model = true, loss = true, optimizer = true, schedule = true, metric = true,
                      transform = true, dataset = true, sampler = true }

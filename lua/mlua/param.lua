@@ -302,6 +302,14 @@ param.kind("file", {
   check = check_string,
 })
 
+-- Weights to begin with: a safetensors file, or a run, whose newest checkpoint is meant. The
+-- contents count.
+param.kind("weights", {
+  meta = "RUN|FILE", one = "a run's folder or a safetensors file", of_files = true,
+  read = function(_, text) return require("mlua.engine.init").find(text) end,
+  check = check_string,
+})
+
 param.kind("choice", {
   rest = true, fields = { choices = "table" },
   build = function(p, spec)

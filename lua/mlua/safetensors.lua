@@ -117,6 +117,18 @@ local function write(file, list, metadata, durable)
   return nil, message, code
 end
 
+--- The bytes of a file with these tensors, in pieces, for who writes it elsewhere.
+-- @tparam table tensors        name → Tensor, of any strides
+-- @tparam[opt] table metadata  string → string
+-- @treturn {table,...}         { string } or { pointer, bytes }; they hold what they point to
+function safetensors.pieces(tensors, metadata)
+  check_arguments("", tensors, metadata)
+  local list = described(tensors)
+  local pieces = { { (header_of(list, metadata)) } }
+  for _, item in ipairs(list) do pieces[#pieces + 1] = { item.pointer, item.bytes, item.keep } end
+  return pieces
+end
+
 --- Whether `save` could write a path, as far as that shows before: its folder is there and takes
 -- files, and nothing but a regular file has the name. What is there stays as it is.
 -- @tparam string path

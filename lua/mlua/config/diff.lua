@@ -157,6 +157,11 @@ local function carried(value, seen)
   return copy or value
 end
 
+--- The tree of what carries a configuration: values of a spec, a task, a part, tables with these.
+-- @param value
+-- @return a tree; what is one already is not copied
+function M.plain(value) return carried(value, {}) end
+
 local function check_tree(tree, n, name, label)
   check.arg_at(2, is_map(tree), n, name, "%s: expected a table of names, got %s", label,
     is_list(tree) and "a list" or check.what(tree))

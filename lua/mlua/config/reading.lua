@@ -402,6 +402,8 @@ end
 --   spec's is another recipe's, unless it is spelt like one
 function Reading:files(files)
   local roots = {}
+  self.paths = {}
+  for i, file in ipairs(files) do self.paths[i] = file[1] end
   for i, file in ipairs(files) do roots[i] = self:open(file[1], file[2]) or false end
   for i, file in ipairs(files) do
     if roots[i] then

@@ -84,6 +84,17 @@ function files.remove(path)
   return nil, why
 end
 
+ffi.cdef "int truncate(const char *path, long size);"
+
+--- Cut a file short.
+-- @tparam string path
+-- @tparam number size  bytes
+-- @treturn boolean  true
+function files.truncate(path, size)
+  if ffi.C.truncate(path, size) == 0 then return true end
+  return nil, ("%s: %s (truncate)"):format(path, require "mlua.ffi.process".cause())
+end
+
 --- Make many written files durable under their names at once (mlua_files.h, ml_publish).
 -- @tparam {string,...} from
 -- @tparam {string,...} to
@@ -105,10 +116,11 @@ long pwrite(int fd, const void *from, size_t n, long at);
 --- A file whose bytes are set one by one, made where it is missing.
 -- @tparam string path
 -- @treturn function  takes a place, from 0, and a character
+-- @treturn number    the open file
 function files.bytes(path)
   local fd = ffi.C.open(path, 0x80041, ffi.cast("int", 438)) -- write, create, close on exec; 0666
   if fd < 0 then return nil, path .. ": cannot be written to" end
-  return function(at, character) ffi.C.pwrite(fd, character, 1, at) end
+  return function(at, character) ffi.C.pwrite(fd, character, 1, at) end, fd
 end
 
 -- -- objects --

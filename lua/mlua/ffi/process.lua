@@ -270,6 +270,10 @@ function process.now()
   return tonumber(time.seconds) + tonumber(time.nanoseconds) * 1e-9
 end
 
+--- Why the last call of the system failed.
+-- @treturn string
+function process.cause() return ffi.string(C.strerror(ffi.errno())) end
+
 --- This process's number.
 -- @treturn number
 function process.id() return C.getpid() end

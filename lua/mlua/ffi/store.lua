@@ -265,6 +265,55 @@ function store.safetensors_dtype(dtype)
   return ffi.string(C.ml_safetensors_dtype(lib.dtype_number[dtype]))
 end
 
+-- -- snapshots --
+
+local Snapshot = {}
+Snapshot.__index = Snapshot
+
+--- What copies tensors at once and writes them in the background (core/include/mlua_store.h).
+-- @treturn Snapshot
+function store.snapshot()
+  local out = new("ml_snapshot *[1]")
+  local code = C.ml_snapshot_new(out)
+  if code ~= 0 then return failure(code) end
+  return setmetatable({ handle = gc(out[0], C.ml_snapshot_free) }, Snapshot)
+end
+
+--- Begin to write; the pieces may change as soon as this returns.
+-- @tparam {table,...} pieces  { string } or { pointer, bytes }
+-- @tparam string path
+-- @tparam string record       the path of its record
+-- @tparam string head         what the record says before the digest of the pieces
+-- @tparam string tail         and after it
+-- @tparam ?string also        a file to be made durable before the record is
+-- @treturn boolean  true
+function Snapshot:write(pieces, path, record, head, tail, also)
+  local n = #pieces
+  local data, bytes = new("const void *[?]", n), new("int64_t[?]", n)
+  for i, piece in ipairs(pieces) do
+    data[i - 1] = ffi.cast("const void *", piece[1])
+    bytes[i - 1] = piece[2] or #piece[1]
+  end
+  local code = C.ml_snapshot_write(self.handle, data, bytes, n, path, record, head, tail, also)
+  if code ~= 0 then return failure(code) end
+  return true
+end
+
+--- Whether a write is under way.
+-- @treturn boolean
+function Snapshot:busy() return C.ml_snapshot_busy(self.handle) end
+
+--- Wait for it; what came of it is told once.
+-- @tparam ?number seconds  at most; none: however long
+-- @treturn boolean  true: all is durable, or there was nothing to write; false: it is under way
+--   still; nil, message, code
+function Snapshot:wait(seconds)
+  local code = C.ml_snapshot_wait(self.handle, seconds or -1)
+  if code == C.ML_END then return false end
+  if code ~= 0 then return failure(code) end
+  return true
+end
+
 -- -- faults, for tests --
 
 local FAULTS = { any = C.ML_FAULT_ANY, open = C.ML_FAULT_OPEN, write = C.ML_FAULT_WRITE,

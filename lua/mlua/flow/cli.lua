@@ -34,6 +34,9 @@ local OPTIONS = param.group "Flow" {
   dot = param.bool { doc = "the graph for graphviz" },
   mermaid = param.bool { doc = "the graph for Mermaid" },
   graph = param.path { doc = "a picture of the graph (.svg, .png, .pdf), by graphviz" },
+  run = param.path { meta = "DIR", doc = "folder of the training's run: a new one, or one to go on "
+    .. "with; unless set, it is found by what the task is" },
+  new = param.bool { doc = "begin a new run, though one was interrupted" },
   store = param.path { doc = "folder of results; unless set, $MLUA_STORE or the nearest .mlua" },
   json = param.bool { doc = "one line of JSON on standard output; the rest to standard error" },
 }
@@ -322,6 +325,25 @@ local function print_to_standard_error()
   end
 end
 
+-- What trainings want to know of the command line for their runs (mlua.run).
+local function ask_of_runs(o, args, spec, values, reading)
+  local asked = {
+    dir = o.run and o.run:gsub("/+$", "") or nil, new = o.new, script = arg and arg[0],
+    command = { "mlua", arg and arg[0], unpack(args) }, files = {},
+  }
+  for _, path in ipairs(reading and reading.paths or {}) do asked.files[#asked.files + 1] = path end
+  setmetatable(asked, { __index = function(_, name)
+    if name ~= "yaml" then return nil end
+    return require "mlua.config.print".values(spec, values, function(entry)
+      return not ALONE[entry.name] and (not entry.param.hidden or entry.name:find(".", 1, true))
+    end)
+  end })
+  M.asked = asked
+end
+
+--- What runs are asked for by the command line that is carried out.
+M.asked = nil
+
 --- Read a command line and do what it says.
 -- @tparam Flow flow
 -- @tparam {string,...} args
@@ -339,6 +361,8 @@ function M.main(flow, args)
   if o.json then print_to_standard_error() end
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end
+  if o.run and #runs > 1 then fail.usage "--run: one folder for several runs" end
+  ask_of_runs(o, args, spec, runs[1].values, reading)
   local nodes, variants = {}, runs[1].variant and {}
   for i, each in ipairs(runs) do
     nodes[i] = node_of(flow, spec, each)

@@ -55,7 +55,10 @@ function M.run(roots, store, options)
       if not options.dry_run then require "mlua.flow.plan".memory[state.id] = nil end
     end
   end
-  if not options.dry_run and #ids > 0 and plan.results then assert(plan.results:remove(ids)) end
+  if not options.dry_run and #ids > 0 and plan.results then
+    assert(plan.results:remove(ids))
+    require "mlua.run".forget(plan.store.dir .. "/runs", ids)
+  end
   return list
 end
 

@@ -75,7 +75,7 @@ M.facts_of = facts_of
 -- @tparam Node node  for messages
 -- @treturn string
 local function counted_text(entry, value, store, node)
-  if value ~= nil and entry.param.kind.name == "file" then
+  if value ~= nil and (entry.param.kind.name == "file" or entry.param.kind.name == "weights") then
     for _, literal in ipairs(entry.param.literals or {}) do
       if value == literal then return value end
     end

@@ -1,0 +1,436 @@
+--- Training and test loops that a recipe configures: meters, tests, schedules, checkpoints, resume.
+--
+--     local engine = ml.engine {
+--       task = self,                                  -- within a task's run: its run is resumed
+--       model = model, optimizer = optimizer,
+--       train = loader, test = test_loader,
+--       loss = function(batch) return ml.bce(model(batch.dense, …), batch.label) end,
+--       predict = function(batch) return model(batch.dense, …), batch.label end,
+--       metrics = { ml.metric.binary() },
+--       epochs = 3, test_every = 1000, checkpoint = { steps = 1000, keep = 3 },
+--     }
+--     local result = engine:fit()
+--
+-- A step is one batch; an update is one or, with `accumulate`, several. Everything that later steps
+-- depend on is in a checkpoint: weights, optimiser, schedule, random state, the loader's position,
+-- meters. What was interrupted and goes on has the same weights and metrics, bit for bit, on the
+-- CPU.
+--
+-- SIGTERM and SIGUSR1 end it after a checkpoint, with status 75; Ctrl-C after the step and a
+-- checkpoint, twice at once.
+-- @module mlua.engine
+local check = require "mlua.check"
+local core = require "mlua.ffi"
+local fail = require "mlua.fail"
+local meter = require "mlua.engine.meter"
+local state = require "mlua.engine.state"
+
+local C = core.C
+
+local M = {}
+
+local Engine = {}
+Engine.__index = Engine
+
+-- Called with the stage that training is at, where a test watches (mlua.engine.stage).
+local watched = os.getenv "MLUA_TRAIN_STAGE"
+local tell = watched and watched ~= "" and require "mlua.engine.stage".teller(watched)
+
+local STOPPED = 75 -- the status of what may be started again
+local TERM, INTERRUPT = 15, 2
+
+local KNOWN = {
+  task = "table", run = "table", model = "table", optimizer = "table", schedule = "table",
+  schedule_every = "string", train = "table", test = "table", loss = "function",
+  predict = "function", metrics = "table", epochs = "number", steps = "number",
+  max_steps = "number", accumulate = "number", clip_norm = "number", clip_value = "number",
+  nan = "string", test_every = "number", test_batches = "number", report_every = "number",
+  checkpoint = "table", stop = "table", hooks = "table", label = "string", quiet = "boolean",
+  grace = "number", ema = "table",
+}
+local KNOWN_CHECKPOINT = {
+  steps = "number", minutes = "number", keep = "number", best = "string", mode = "string",
+}
+local KNOWN_STOP = {
+  metric = "string", mode = "string", patience = "number", smooth = "number", above = "number",
+  below = "number",
+}
+
+local function whole(o, field, default, lowest)
+  local value = o[field] == nil and default or o[field]
+  check.arg_at(3, value % 1 == 0 and value >= lowest, 1, "engine",
+    "%s: expected a whole number of at least %d, got %s", field, lowest, tostring(value))
+  return value
+end
+
+local function needed(o, field)
+  check.arg_at(3, o[field] ~= nil, 1, "engine", "%s: required", field)
+  return o[field]
+end
+
+local function choice(o, field, list)
+  local value = o[field] or list[1]
+  for _, each in ipairs(list) do
+    if value == each then return value end
+  end
+  check.arg_at(3, false, 1, "engine", "%s: expected %s, got '%s'", field,
+    require "mlua.text".list(list), value)
+end
+
+--- An engine.
+-- @tparam table o
+--   model, optimizer; train, a loader (mlua.data.loader, or what has its steps, epoch, rows);
+--   loss(batch) → tensor of one element [, numbers by name, which are averaged beside it];
+--   test, a loader, with predict(batch) → predictions, labels, and metrics, a list of what has add,
+--   result and clear; test_every, steps (0: after each epoch); test_batches, of a test (0: all);
+--   epochs (1); steps, of an epoch at most (0: all); max_steps (0: none);
+--   schedule, of mlua.optim.schedule; schedule_every "update" or "epoch";
+--   accumulate (1), batches of an update; clip_norm, clip_value;
+--   nan, what a loss or clipped gradient that is no number does: "stop" or "skip" the update;
+--   checkpoint { steps, minutes, keep (3), best, a metric's name, mode "max" or "min" };
+--   stop { metric, mode, patience (tests without a better one), smooth (0: not), above, below };
+--   ema, an average of weights; report_every, steps of a line of metrics (100);
+--   hooks { step, test, epoch }, functions of the engine and what there is;
+--   task, whose run function is at work, or run (mlua.run); grace, seconds (30) for a last
+--   checkpoint
+-- @treturn Engine
+-- @raise bad argument #1
+function M.new(o)
+  o = check.options(o, KNOWN, 1, "engine")
+  local self = setmetatable({
+    model = needed(o, "model"), optimizer = needed(o, "optimizer"), train = needed(o, "train"),
+    loss_of = needed(o, "loss"), test_loader = o.test, predict = o.predict,
+    metrics = o.metrics or {}, schedule = o.schedule, ema = o.ema, hooks = o.hooks or {},
+    schedule_every = choice(o, "schedule_every", { "update", "epoch" }),
+    nan = choice(o, "nan", { "stop", "skip" }),
+    epochs = whole(o, "epochs", 1, 0), limit = whole(o, "steps", 0, 0),
+    max_steps = whole(o, "max_steps", 0, 0), accumulate = whole(o, "accumulate", 1, 1),
+    test_every = whole(o, "test_every", 0, 0), test_batches = whole(o, "test_batches", 0, 0),
+    report_every = whole(o, "report_every", 100, 1), clip_norm = o.clip_norm,
+    clip_value = o.clip_value, label = o.label, quiet = o.quiet or false, grace = o.grace or 30,
+    checkpoint = check.options(o.checkpoint, KNOWN_CHECKPOINT, 1, "engine"),
+    stop_rule = check.options(o.stop, KNOWN_STOP, 1, "engine"),
+    epoch = 0, step_in_epoch = 0, steps = 0, updates = 0, samples = 0, skipped = 0,
+    loss = meter.mean(), recent = meter.mean(), others = {}, smooth = meter.smooth(0.98),
+  }, Engine)
+  check.arg(not (self.test_loader and #self.metrics > 0) or self.predict, 1, "engine",
+    "predict: required with test and metrics")
+  self.run = o.run or o.task and state.run_of(o.task) or nil
+  return self
+end
+
+-- -- one step ----------------------------------------------------------------------------------
+
+local function not_finite(x) return x - x ~= 0 end
+
+-- The ids of a batch's samples, from 0, where its loader knows them.
+local function samples_of(self)
+  local loader = self.train
+  if not loader.order or not loader.options then return "" end
+  local ok, order = pcall(loader.order, loader, self.epoch)
+  if not ok then return "" end
+  local batch = loader.options.batch
+  local ids = {}
+  for i = self.step_in_epoch * batch + 1, math.min(#order, (self.step_in_epoch + 1) * batch) do
+    ids[#ids + 1] = ("%.0f"):format(order[i] - 1)
+  end
+  local shown = table.concat(ids, " ", 1, math.min(#ids, 64))
+  return shown == "" and "" or "; samples " .. shown .. (#ids > 64 and " …" or "")
+end
+
+-- A loss or gradient that is no number: the update is not made.
+local function refuse(self, what, value)
+  local text = ("step %d: the %s is %s%s"):format(self.steps + 1, what, value, samples_of(self))
+  if self.run then self.run:log("%s", text) end
+  if self.nan == "stop" then return text end
+  self.skipped = self.skipped + 1
+  self.optimizer:zero_grad()
+end
+
+local function add_others(self, others, rows)
+  for name, value in pairs(others) do
+    if core.is_tensor(value) then value = value:item() end
+    self.others[name] = self.others[name] or meter.mean()
+    self.others[name]:add(value, rows)
+  end
+end
+
+-- Gradients gathered, clipped, applied. nil, or what is wrong.
+local function update_gathered(self)
+  local optimizer = self.optimizer
+  if self.clip_norm then
+    local norm = require "mlua.optim".clip_grad_norm(self.model, self.clip_norm)
+    if core.is_tensor(norm) then norm = norm:item() end
+    if not_finite(norm) then return refuse(self, "gradient's norm", norm) end
+  end
+  if self.clip_value then require "mlua.optim".clip_grad_value(self.model, self.clip_value) end
+  optimizer:step()
+  optimizer:zero_grad()
+  self.updates = self.updates + 1
+end
+
+-- One batch; its loss, and what is wrong, which ends it. Runs in a scope.
+local function step(self, batch)
+  local loss, others = self.loss_of(batch)
+  local value = loss:item()
+  local problem
+  if not_finite(value) then
+    problem = refuse(self, "loss", value)
+  elseif self.accumulate == 1 and not self.clip_norm and not self.clip_value then
+    self.optimizer:step(loss)
+    self.updates = self.updates + 1
+  else
+    local share = self.accumulate == 1 and loss or loss * (1 / self.accumulate)
+    share:backward()
+    if (self.steps + 1) % self.accumulate == 0 then problem = update_gathered(self) end
+  end
+  if others and not problem then add_others(self, others, batch.rows or 1) end
+  return value, problem
+end
+
+-- -- tests -------------------------------------------------------------------------------------
+
+--- Test: all metrics over the test loader, in one table.
+-- @treturn table
+function Engine:test()
+  local n = 0
+  local function add(batch)
+    local prediction, label = self.predict(batch)
+    for _, each in ipairs(self.metrics) do each:add(prediction, label) end
+  end
+  for _, each in ipairs(self.metrics) do each:clear() end
+  local model = self.model
+  local was = model.training
+  if model.eval then model:eval() end
+  require "mlua.tensor".no_grad(function()
+    for batch in self.test_loader:epoch(0) do
+      core.scope(add, batch)
+      n = n + 1
+      if n == self.test_batches then break end
+    end
+  end)
+  if was and model.train then model:train() end
+  local result = {}
+  for _, each in ipairs(self.metrics) do
+    for name, value in pairs(each:result()) do result[name] = value end
+  end
+  return result
+end
+
+local function better(a, b, mode)
+  if b == nil or b ~= b then return a == a end
+  if mode == "min" then return a < b end
+  return a > b
+end
+
+-- Whether training is to stop by a test's result.
+local function stops(self, result)
+  local rule = self.stop_rule
+  if not rule.metric then return false end
+  local value = result[rule.metric]
+  check.arg(value ~= nil, 1, "engine", "stop: metric: tests have no '%s'", rule.metric)
+  if rule.above and value > rule.above or rule.below and value < rule.below then
+    return ("%s is %.6g"):format(rule.metric, value)
+  end
+  if not rule.patience then return false end
+  local smooth = rule.smooth or 0
+  local before = self.stop_smooth
+  local now = before and smooth * before + (1 - smooth) * value or value
+  self.stop_smooth = now
+  if better(now, self.stop_best, rule.mode or "max") then
+    self.stop_best, self.stop_waited = now, 0
+    return false
+  end
+  self.stop_waited = (self.stop_waited or 0) + 1
+  return self.stop_waited >= rule.patience
+    and ("%s has not become better in %d tests"):format(rule.metric, rule.patience)
+end
+
+local function numbers_of(result)
+  local list = {}
+  for name, value in pairs(result) do
+    if type(value) == "number" then list[name] = value end
+  end
+  return list
+end
+
+local function run_test(self, line)
+  if tell then tell "t" end
+  local result = self:test()
+  if tell then tell "s" end
+  local words = {}
+  for _, name in ipairs { "auc", "accuracy", "log_loss", "mse", "mae" } do
+    if result[name] then
+      words[#words + 1] = ("%s %.4f"):format(name:gsub("_", " "), result[name])
+    end
+  end
+  if line then line:note(("step %d: test %s"):format(self.steps, table.concat(words, ", "))) end
+  if self.run then
+    self.run:report { kind = "test", step = self.steps, epoch = self.epoch,
+      values = numbers_of(result), seconds = self:seconds() }
+  end
+  if self.hooks.test then self.hooks.test(self, result) end
+  local best = self.checkpoint.best
+  if best and better(result[best], self.best, self.checkpoint.mode or "max") then
+    self.best, self.best_step = result[best], self.steps
+    self.is_best = true
+  end
+  self.last_test = result
+  return stops(self, result)
+end
+
+-- -- the loop ----------------------------------------------------------------------------------
+
+--- Seconds of training, those before an interruption among them.
+-- @treturn number
+function Engine:seconds() return self.seconds_before + C.ml_clock() - self.began end
+
+local function report(self)
+  if not self.run or self.recent.weight == 0 then return end
+  local values = { loss = self.recent:value() }
+  for name, each in pairs(self.others) do
+    values[name] = each:value()
+    each:clear()
+  end
+  self.run:report { kind = "train", step = self.steps, epoch = self.epoch, values = values,
+    lr = self.optimizer.lr, seconds = self:seconds(), bytes = tonumber(core.memory.live) }
+  self.recent:clear()
+end
+
+local function due(self)
+  local every, minutes = self.checkpoint.steps, self.checkpoint.minutes
+  if self.accumulate > 1 and self.steps % self.accumulate ~= 0 then return false end
+  return every and self.steps % every == 0
+    or minutes and C.ml_clock() - self.saved_at >= minutes * 60
+    or self.is_best
+end
+
+-- What a signal asked for: a checkpoint, then an end; nothing comes back.
+local function stop_by_signal(self, signal, line)
+  if line then line:finish "stopped" end
+  local where = ""
+  if self.run then
+    if self.accumulate > 1 and self.steps % self.accumulate ~= 0 then
+      where = "; the batches of an update that was not finished come again"
+    else
+      state.save(self)
+    end
+    local ok, why = self.run.checkpoints:wait(self.grace)
+    if ok == nil then fail.run("%s", why) end
+    if ok == false then where = ("; not durable after %g s"):format(self.grace) end
+    self.run:finish "stopped"
+  end
+  C.ml_stop_watch(false)
+  state.flush()
+  io.stderr:write(("mlua: stopped by %s at step %d%s%s\n"):format(signal == TERM and "SIGTERM"
+    or signal == INTERRUPT and "Ctrl-C" or "SIGUSR1", self.steps,
+    self.run and "; the same command goes on" or "", where))
+  io.stdout:flush()
+  os.exit(STOPPED, true)
+end
+
+-- Steps of one epoch from where it stands. What is wrong, or nil; and the progress line.
+local function run_epoch(self)
+  local per_epoch = self.train:steps()
+  if self.limit > 0 then per_epoch = math.min(per_epoch, self.limit) end
+  local scope, run = core.scope, self.run
+  local line = not self.quiet and require "mlua.ui.progress".new {
+    label = (self.label or "epoch %d/%d"):format(self.epoch + 1, self.epochs),
+    total = self.train.rows and self.train:rows() or nil, unit = "samples",
+  }
+  if self.step_in_epoch >= per_epoch then return nil, line end
+  for batch in self.train:epoch(self.epoch, self.step_in_epoch) do
+    local rows = batch.rows or 1
+    local loss, problem = scope(step, self, batch)
+    if problem then return problem, line end
+    self.steps, self.step_in_epoch = self.steps + 1, self.step_in_epoch + 1
+    self.samples = self.samples + rows
+    if loss - loss == 0 then
+      self.loss:add(loss, rows)
+      self.recent:add(loss, rows)
+      self.smooth:add(loss)
+    end
+    if self.schedule and self.schedule_every == "update"
+      and self.steps % self.accumulate == 0 then self.schedule:step() end
+    if self.ema and self.steps % self.accumulate == 0 then self.ema:update() end
+    if self.hooks.step then self.hooks.step(self, batch, loss) end
+    if line and line:tick(rows) then line:show(("loss %.4f"):format(self.smooth:value())) end
+    if self.test_every > 0 and self.steps % self.test_every == 0 and self.test_loader then
+      self.stopped = run_test(self, line) or nil
+    end
+    if self.max_steps > 0 and self.steps >= self.max_steps then
+      self.stopped = self.stopped or "max_steps"
+    end
+    if self.steps % self.report_every == 0 then report(self) end
+    if run then
+      if due(self) then
+        if tell then tell "c" end
+        state.save(self)
+        if tell then tell "s" end
+      end
+      state.poll(self)
+    end
+    local signal = C.ml_stop_signal()
+    if signal ~= 0 then stop_by_signal(self, signal, line) end
+    if self.stopped or self.step_in_epoch == per_epoch then break end
+  end
+  return nil, line
+end
+
+local function train(self)
+  while self.epoch < self.epochs and not self.stopped do
+    local problem, line = run_epoch(self)
+    if problem then
+      if line then line:finish "failed" end
+      if self.run then self.run:finish "failed" end
+      fail.run("%s", problem)
+    end
+    self.last_loss = self.loss:value()
+    if line then line:finish(("loss %.4f"):format(self.last_loss)) end
+    if not self.stopped then
+      report(self)
+      self.epoch, self.step_in_epoch = self.epoch + 1, 0
+      self.loss:clear()
+      if self.schedule and self.schedule_every == "epoch" then self.schedule:step() end
+      if self.hooks.epoch then self.hooks.epoch(self) end
+      if self.test_every == 0 and self.test_loader then self.stopped = run_test(self) or nil end
+    end
+  end
+end
+
+--- Train, or go on where the run stands.
+-- @treturn table  steps, updates, samples, skipped, loss (the last epoch's mean), seconds, stopped
+--   (why it ended before its last epoch), test (the last result), best and best_step
+function Engine:fit()
+  self.began, self.seconds_before, self.saved_at = C.ml_clock(), 0, C.ml_clock()
+  if self.run then state.resume(self) end
+  C.ml_stop_watch(true)
+  local ok, why = xpcall(train, function(e)
+    return type(e) == "table" and e or debug.traceback(e, 2)
+  end, self)
+  C.ml_stop_watch(false)
+  if not ok then error(why, 0) end
+  if self.run then
+    report(self)
+    state.save(self)
+    fail.assert(self.run.checkpoints:wait())
+    state.poll(self)
+    self.run:finish "done"
+  end
+  return {
+    steps = self.steps, updates = self.updates, samples = self.samples, skipped = self.skipped,
+    loss = self.stopped and self.loss:value() or self.last_loss, seconds = self:seconds(),
+    stopped = self.stopped, test = self.last_test, best = self.best, best_step = self.best_step,
+  }
+end
+
+--- Other weights to begin with: `ml.engine.init(model, path, options)` (mlua.engine.init, load).
+function M.init(model, path, options)
+  return require "mlua.engine.init".load(model, path, options)
+end
+
+--- Parameters that training leaves as they are, by patterns of their names; before the optimiser is
+-- made.
+function M.freeze(model, patterns) return require "mlua.engine.init".freeze(model, patterns) end
+
+return setmetatable(M, { __call = function(_, o) return M.new(o) end })

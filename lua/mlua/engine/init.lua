@@ -1,0 +1,103 @@
+--- Other weights to begin with: of a run, or of a safetensors file; some of them, under other
+-- names, and layers that stay as they are.
+-- @module mlua.engine.init
+local check = require "mlua.check"
+local fail = require "mlua.fail"
+local files = require "mlua.ffi.files"
+local text = require "mlua.text"
+
+local M = {}
+
+--- The file of weights that a path means: itself, or the newest whole checkpoint of a run's folder.
+-- @tparam string path
+-- @treturn ?string  nil and a message
+function M.find(path)
+  local kind, why = files.look(path)
+  if kind == "file" then return path end
+  if kind ~= "folder" then
+    return nil, kind == false and path .. ": no such file or run" or why
+  end
+  if files.look(path .. "/checkpoints") ~= "folder" then
+    return nil, path .. ": no run: it has no checkpoints"
+  end
+  local all
+  all, why = require "mlua.checkpoint".open(path .. "/checkpoints")
+  if not all then return nil, why end
+  local damage
+  local found = all:newest(function(line) damage = damage or line end)
+  if not found then return nil, damage or path .. ": it has no checkpoint yet" end
+  return found.path
+end
+
+-- Names without what checkpoints put before those of the model.
+local function of_model(tensors)
+  local state, any = {}, false
+  for name, t in pairs(tensors) do
+    local own = name:match "^model%.(.+)$"
+    if own then state[own], any = t, true end
+  end
+  return any and state or tensors
+end
+
+local function renamed(state, rename)
+  local list = {}
+  for name, t in pairs(state) do
+    local new = name
+    for _, pair in ipairs(rename or {}) do new = new:gsub(pair[1], pair[2]) end
+    if list[new] then return nil, ("two tensors are renamed to '%s'"):format(new) end
+    list[new] = t
+  end
+  return list
+end
+
+--- Copy weights into a model.
+-- @tparam Module model
+-- @tparam string path       of `find`
+-- @tparam ?table o          rename, a list of { pattern, replacement }, as string.gsub takes
+--   them; partial: those that fit, and at least one, are copied; else all have to be there; freeze,
+--   a list of patterns of names that training leaves as they are
+-- @treturn {string,...}     what was copied, sorted
+-- @raise a user's mistake
+function M.load(model, path, o)
+  o = check.options(o, { rename = "table", partial = "boolean", freeze = "table" }, 3, "init")
+  local tensors = fail.assert(require "mlua.safetensors".load(path))
+  local state = fail.assert(renamed(of_model(tensors), o.rename))
+  local own, copied = model:state(), {}
+  if o.partial then
+    local fitting = {}
+    for name, t in pairs(own) do
+      local given = state[name]
+      local fits = given
+        and table.concat(given:shape(), ",") == table.concat(t:shape(), ",")
+      fitting[name] = fits and given or t
+      if fits then copied[#copied + 1] = name end
+    end
+    if not copied[1] then fail.run("%s: none of its tensors fits the model", path) end
+    state = fitting
+  else
+    copied = text.keys(own)
+  end
+  local ok, why = model:load_state(state)
+  if not ok then fail.run("%s: %s", path, why) end
+  M.freeze(model, o.freeze)
+  table.sort(copied)
+  return copied
+end
+
+--- Leave parameters out of training: before the optimiser is made.
+-- @tparam Module model
+-- @tparam {string,...} patterns  of dotted names
+function M.freeze(model, patterns)
+  for _, pattern in ipairs(patterns or {}) do
+    local any = false
+    for _, p in ipairs(model:named_parameters()) do
+      if p.name:find(pattern) then
+        any = true
+        p.tensor:requires_grad(false)
+      end
+    end
+    if not any then fail.run("freeze: no parameter is called like '%s'", pattern) end
+  end
+end
+
+return M

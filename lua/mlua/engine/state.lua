@@ -1,0 +1,151 @@
+--- All that later steps of an engine depend on: into a checkpoint, and back.
+-- @module mlua.engine.state
+local core = require "mlua.ffi"
+local fail = require "mlua.fail"
+
+local M = {}
+
+local KEEP = 3 -- checkpoints, unless options say otherwise
+
+-- Numbers of an engine that are saved as they are.
+local PLAIN = {
+  "epoch", "step_in_epoch", "steps", "updates", "samples", "skipped", "best", "best_step",
+  "stop_best", "stop_smooth", "stop_waited", "stopped", "last_loss", "last_test",
+}
+local METERS = { "loss", "recent", "smooth" }
+
+-- -- runs --------------------------------------------------------------------------------------
+
+local function is_recorded(work)
+  local results = work.store:exists() and work.store:results()
+  return results and results:get(work.id) ~= nil or false
+end
+
+--- The run of a task that is at work: the interrupted one of its identity, or a new one.
+-- @tparam Node node
+-- @treturn Run
+function M.run_of(node)
+  local run = require "mlua.run"
+  local work = require "mlua.task.work".at_work_of(node)
+  local cli = package.loaded["mlua.flow.cli"] -- where a command line is carried out
+  local asked, config = cli and cli.asked or {}, {}
+  for name, value in pairs(node:params()) do config[name] = value end
+  config = require "mlua.config.diff".plain(config)
+  local opened = run.open {
+    task = node._task.name, identity = work.id, recorded = is_recorded(work), config = config,
+    root = work.store.dir .. "/runs", dir = asked.dir, new = asked.new or nil,
+    words = node:_words(false), command = asked.command, script = asked.script,
+    yaml = asked.yaml, files = asked.files,
+  }
+  asked.dir, asked.new = nil, nil -- of one run
+  node:note("run", opened.dir)
+  return opened
+end
+
+--- Make durable what tasks before this one gave, as the process is about to end.
+function M.flush()
+  local store = require "mlua.task.work".store_at_work()
+  if store then fail.assert(store:flush()) end
+end
+
+-- -- saving ------------------------------------------------------------------------------------
+
+local function add(into, prefix, tensors)
+  for name, t in pairs(tensors) do into[prefix .. name] = t end
+end
+
+local function tensors_of(engine)
+  local all = {}
+  add(all, "model.", engine.model:state())
+  add(all, "optimizer.", engine.optimizer:state())
+  if engine.ema then add(all, "ema.", engine.ema:state()) end
+  return all
+end
+
+local function facts_of(engine)
+  local facts = { meters = {}, others = {} }
+  for _, name in ipairs(PLAIN) do facts[name] = engine[name] end
+  for _, name in ipairs(METERS) do facts.meters[name] = engine[name]:state() end
+  for name, each in pairs(engine.others) do facts.others[name] = each:state() end
+  facts.schedule = engine.schedule and engine.schedule:state()
+  facts.seed = tonumber(core.C.ml_seed_set())
+  facts.stream = tonumber(core.C.ml_set_stream(0))
+  core.C.ml_set_stream(facts.stream)
+  facts.metrics = engine.run:position()
+  facts.seconds = engine:seconds()
+  return facts
+end
+
+--- Save a checkpoint of an engine's run in the background, unless there is one of this step.
+-- @tparam Engine engine
+function M.save(engine)
+  local run = engine.run
+  engine.saved_at, engine.is_best = core.C.ml_clock(), false
+  if engine.saved_step == engine.steps then return end -- what an epoch's end does is done again
+  engine.saved_step = engine.steps
+  local kept = engine.best_step and { [engine.best_step] = true }
+  local facts = facts_of(engine)
+  fail.assert(run.checkpoints:save(engine.steps, tensors_of(engine), facts, {
+    also = facts.metrics > 0 and run.metrics_path or nil,
+    after = function() run.checkpoints:prune(engine.checkpoint.keep or KEEP, kept) end,
+  }))
+end
+
+--- See whether a checkpoint is durable by now; a failure ends the run.
+-- @tparam Engine engine
+function M.poll(engine)
+  local ok, why = engine.run.checkpoints:poll()
+  if ok == nil then
+    engine.run:log("%s", why)
+    fail.run("%s; checkpoints before this one are whole", why)
+  end
+end
+
+-- -- going on ----------------------------------------------------------------------------------
+
+local function part(tensors, prefix)
+  local found = {}
+  for name, t in pairs(tensors) do
+    if name:sub(1, #prefix) == prefix then found[name:sub(#prefix + 1)] = t end
+  end
+  return found
+end
+
+local function load(engine, found)
+  local tensors, facts = found.tensors, found.facts
+  fail.assert(engine.model:load_state(part(tensors, "model.")))
+  fail.assert(engine.optimizer:load_state(part(tensors, "optimizer.")))
+  if engine.ema then fail.assert(engine.ema:load_state(part(tensors, "ema."))) end
+  for _, name in ipairs(PLAIN) do engine[name] = facts[name] end
+  for _, name in ipairs(METERS) do engine[name]:load(facts.meters[name]) end
+  for name, each in pairs(facts.others) do
+    engine.others[name] = require "mlua.engine.meter".mean()
+    engine.others[name]:load(each)
+  end
+  if engine.schedule and facts.schedule then engine.schedule:load(facts.schedule) end
+  core.C.ml_seed(facts.seed)
+  core.C.ml_set_stream(facts.stream)
+  engine.seconds_before = facts.seconds
+  engine.saved_step = engine.steps
+end
+
+--- Take up a run where its newest whole checkpoint stands; from the start, where there is none.
+-- @tparam Engine engine
+function M.resume(engine)
+  local run = engine.run
+  local found = run.continued and run.checkpoints:newest(function(why)
+    run:log("%s", why)
+    io.stderr:write("mlua: ", why, "; the checkpoint before it is taken\n")
+  end)
+  if found then load(engine, found) end
+  run:cut(found and found.facts.metrics or 0)
+  if run.continued then
+    local line = ("%s: goes on at step %d"):format(run.dir, engine.steps)
+    run:log("%s", line)
+    if not engine.quiet then io.stderr:write("mlua: ", line, "\n") end
+  else
+    fail.assert(engine.model:save(run.dir .. "/first.safetensors"))
+  end
+end
+
+return M

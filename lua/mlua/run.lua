@@ -1,0 +1,281 @@
+--- Runs: a folder for each training, which only mlua writes.
+--
+--     run.json          what it is: task, identity, configuration, command, versions, machine, git
+--     config.yaml       the configuration, with where each value came from
+--     config/           the files that it was read from, as they were
+--     diff.patch        what the recipe's repository had that was not committed
+--     log.txt           what was said
+--     metrics.jsonl     a line for each report: step, epoch, what was measured, seconds, bytes
+--     checkpoints/      mlua.checkpoint
+--     first.safetensors the weights that it began with
+--
+-- A run of a task belongs to its identity (parameters that count, code, inputs): the same command
+-- goes on with the one that was interrupted; another one makes another. `--run DIR` names the
+-- folder, `--new` begins anew. One process at a time has a run: a lock that dies with it.
+-- @module mlua.run
+local check = require "mlua.check"
+local checkpoint = require "mlua.checkpoint"
+local fail = require "mlua.fail"
+local files = require "mlua.ffi.files"
+local hash = require "mlua.ffi.hash"
+local json = require "mlua.json"
+local process = require "mlua.ffi.process"
+local store = require "mlua.ffi.store"
+
+local M = {}
+
+local FORMAT = 1
+local LARGEST_DIFF = 16 * 2 ^ 20
+
+local Run = {}
+Run.__index = Run
+
+local function now() return os.date("!%Y-%m-%dT%H:%M:%SZ") end
+
+local function write(path, text) fail.assert(store.put(path, text)) end
+
+-- -- what is recorded --------------------------------------------------------------------------
+
+local function machine()
+  local core = require "mlua.ffi"
+  local name = io.open "/proc/sys/kernel/hostname"
+  local host = name and name:read "*l"
+  if name then name:close() end
+  return { host = host, os = jit.os, arch = jit.arch, threads = core.C.ml_threads() }
+end
+
+-- What git says in a folder; nil where it is no repository's, or git is not there.
+local function git(folder, ...)
+  local ok, said = process.run { "git", "-C", folder, ... }
+  return ok and said or nil
+end
+
+local function repository(script, dir)
+  local folder = script and (script:match "^(.*)/[^/]*$" or ".") or "."
+  local commit = git(folder, "rev-parse", "HEAD")
+  if not commit then return nil end
+  local _, diff = process.run { "sh", "-c", 'git -C "$1" diff HEAD | head -c "$2" > "$3"', "sh",
+    folder, tostring(LARGEST_DIFF), dir .. "/diff.patch" }
+  local size = files.size(dir .. "/diff.patch")
+  if not size or size == 0 then os.remove(dir .. "/diff.patch") end
+  return { commit = commit:match "^%x+", changed = size ~= false and size > 0, problem = not size
+    and diff or nil }
+end
+
+-- -- folders -----------------------------------------------------------------------------------
+
+local function read_record(dir)
+  if files.look(dir .. "/run.json") ~= "file" then return nil end
+  local document, why = json.load(dir .. "/run.json")
+  if type(document) ~= "table" then fail.run("%s", why or dir .. "/run.json: damaged") end
+  return document
+end
+
+local function save_record(self) write(self.dir .. "/run.json", json.encode(self.record,
+  { indent = 2 }) .. "\n") end
+
+-- A name for a run's folder: when, and what is not as by default.
+local function new_folder(root, words)
+  local name = os.date "%Y-%m-%d-%H%M%S"
+  words = (words or ""):gsub("[^%w=.,_-]+", "-"):sub(1, 60):gsub("%-+$", "")
+  if words ~= "" then name = name .. "-" .. words end
+  local path, n = root .. "/" .. name, 1
+  while files.look(path) do
+    n = n + 1
+    path = ("%s/%s-%d"):format(root, name, n)
+  end
+  return path
+end
+
+-- Where runs of a task lie, and the file that knows the one of an identity.
+local function places(root, task, identity)
+  return root .. "/" .. task, ("%s/%s/.of/%s"):format(root, task, identity)
+end
+
+-- The folder of the run of an identity: where the index says, or wherever below it was moved to.
+local function find(folder, index, identity)
+  local file = io.open(index)
+  local name = file and file:read "*l"
+  if file then file:close() end
+  local record = name and read_record(folder .. "/" .. name)
+  if record and record.identity == identity then return folder .. "/" .. name, record end
+  if not name then return nil end
+  for _, each in ipairs(files.list(folder) or {}) do
+    record = read_record(folder .. "/" .. each)
+    if record and record.identity == identity then
+      return folder .. "/" .. each, record
+    end
+  end
+end
+
+-- That nobody else writes there while this process lives.
+local function lock(dir)
+  local locks = fail.assert(files.locks(dir .. "/.lock"))
+  local taken, why = locks:take(hash.sha256 "run")
+  if taken == nil then fail.run("%s", why) end
+  if not taken then fail.run("%s: another process has this run at work", dir) end
+  return locks
+end
+
+local function refuse(dir, record, config)
+  local diff = require "mlua.config.diff"
+  local d = diff.of(record.config or {}, config, { ignore = {} })
+  local what = diff.empty(d) and "its code or its inputs are others now\n" or diff.text(d)
+  fail.usage("%s is a run of another configuration:\n%s--new, or another folder, begins a new one",
+    dir, what)
+end
+
+-- What was left of runs whose making was broken off: folders without a record that nobody has.
+local function sweep(folder)
+  for _, name in ipairs(files.list(folder) or {}) do
+    local dir = folder .. "/" .. name
+    if not name:find "^%." and files.look(dir .. "/.lock")
+      and not files.look(dir .. "/run.json") then
+      local locks = files.locks(dir .. "/.lock")
+      if locks and locks:take(hash.sha256 "run") then files.remove(dir) end
+    end
+  end
+end
+
+-- The record is written last: until then the folder is no run.
+local function create(dir, o)
+  fail.assert(files.make_folders(dir))
+  local self = setmetatable({ dir = dir, lock = lock(dir), continued = false }, Run)
+  self.record = {
+    format = FORMAT, name = dir:match "([^/]+)/*$", task = o.task, identity = o.identity,
+    config = o.config, status = "running", started = now(), continued = json.array(),
+    command = o.command, folder = require "lfs".currentdir(), machine = machine(),
+    versions = { mlua = require "mlua.ffi".version(), lua = jit.version },
+    git = repository(o.script, dir),
+  }
+  if o.yaml then write(dir .. "/config.yaml", o.yaml) end
+  for _, path in ipairs(o.files or {}) do
+    fail.assert(files.make_folders(dir .. "/config"))
+    local file = fail.assert(io.open(path, "rb"))
+    write(dir .. "/config/" .. path:match "[^/]*$", file:read "*a")
+    file:close()
+  end
+  save_record(self)
+  return self
+end
+
+local function continue(dir, record)
+  local self = setmetatable({ dir = dir, lock = lock(dir), continued = true, record = record }, Run)
+  record.continued = record.continued or {}
+  table.insert(record.continued, now())
+  record.status = "running"
+  save_record(self)
+  return self
+end
+
+--- The run of an identity: one that was interrupted, or a new one.
+-- @tparam table o  task, a word; identity, text; config, a tree; root, the folder of all runs;
+--   dir, this one's own; new, whether to begin anew; recorded, whether its result is known, so that
+--   one that is done is not gone on with, but made again; words, for its name; command, a list;
+--   script, a path; yaml, the configuration as text; files, that it was read from
+-- @treturn Run  fields: dir, continued, checkpoints
+function M.open(o)
+  o = check.options(o, { task = "string", identity = "string", config = "table", root = "string",
+    dir = "string", new = "boolean", recorded = "boolean", words = "string", command = "table",
+    script = "string", yaml = "string", files = "table" }, 1, "open")
+  local folder, index = places(o.root or ".mlua/runs", o.task, o.identity)
+  local dir, record = o.dir, nil
+  if dir then
+    record = read_record(dir)
+    if record and o.new then
+      fail.usage("--new: %s is a run already, which is never overwritten; name another folder", dir)
+    end
+    if record and record.identity ~= o.identity then refuse(dir, record, o.config) end
+    if not record and #(files.list(dir) or {}) > 0 then
+      fail.usage("--run %s: has files already, and is no run", dir)
+    end
+  elseif not o.new then
+    dir, record = find(folder, index, o.identity)
+    if record and record.status == "done" and o.recorded then dir, record = nil, nil end
+  end
+  local self
+  if record then
+    self = continue(dir, record)
+  else
+    if not dir then
+      sweep(folder)
+      dir = new_folder(folder, o.words)
+      fail.assert(files.make_folders(folder .. "/.of"))
+      write(index, dir:match "[^/]*$" .. "\n")
+    end
+    self = create(dir, o)
+  end
+  self.checkpoints = fail.assert(checkpoint.open(dir .. "/checkpoints"))
+  self.log_file = fail.assert(io.open(dir .. "/log.txt", "a"))
+  self.metrics_path = dir .. "/metrics.jsonl"
+  self:log("%s", self.continued and "continued" or "started")
+  return self
+end
+
+-- -- while it runs -----------------------------------------------------------------------------
+
+--- A line of its log.
+-- @tparam string format
+-- @param ...
+function Run:log(format, ...)
+  self.log_file:write(now(), " ", format:format(...), "\n")
+  self.log_file:flush()
+end
+
+local function metrics_file(self)
+  if not self.metrics then
+    self.metrics = fail.assert(io.open(self.metrics_path, "a"))
+    self.written = files.size(self.metrics_path) or 0
+  end
+  return self.metrics
+end
+
+--- Add a line to the metrics.
+-- @tparam table values
+function Run:report(values)
+  local line = json.encode(values, { nonfinite = "string" }) .. "\n"
+  local file = metrics_file(self)
+  fail.assert(file:write(line))
+  fail.assert(file:flush())
+  self.written = self.written + #line
+end
+
+--- Bytes of metrics so far: what a checkpoint stands on.
+-- @treturn number
+function Run:position()
+  metrics_file(self)
+  return self.written
+end
+
+--- Drop what was reported after a position.
+-- @tparam number position
+function Run:cut(position)
+  if self.metrics then self.metrics:close() end
+  self.metrics = nil
+  local size = files.size(self.metrics_path) or 0
+  if size > position then fail.assert(files.truncate(self.metrics_path, position)) end
+  if size < position then
+    self:log("metrics.jsonl: %d bytes are missing", position - size)
+  end
+end
+
+--- Forget which runs belong to identities: their next is a new one.
+-- @tparam string root         the folder of all runs
+-- @tparam {string,...} ids
+function M.forget(root, ids)
+  for _, task in ipairs(files.list(root) or {}) do
+    for _, id in ipairs(ids) do os.remove(("%s/%s/.of/%s"):format(root, task, id)) end
+  end
+end
+
+--- Say how it ended: "done", "stopped" or "failed". It goes on no more.
+-- @tparam string status
+function Run:finish(status)
+  self.record.status, self.record.ended = status, now()
+  save_record(self)
+  self:log("%s", status)
+  self.log_file:close()
+  if self.metrics then self.metrics:close() end
+end
+
+return M

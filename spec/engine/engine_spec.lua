@@ -1,0 +1,198 @@
+-- Engines without a run: what a step, a test and an end are.
+local ml = require "mlua"
+local engine_module = require "mlua.engine"
+
+local nn, optim = ml.nn, ml.optim
+
+-- Rows as a loader gives them: batches of `size` of points around a line.
+local function points(n, size, change)
+  local x = ml.rand(n, 1, { seed = 1, stream = 0 })
+  local y = x * 3 + 1
+  local loader = { options = { batch = size } }
+  function loader.steps() return math.ceil(n / size) end
+  function loader.rows() return n end
+  function loader.order()
+    local list = {}
+    for i = 1, n do list[i] = i end
+    return list
+  end
+  function loader.epoch(_, epoch, step)
+    local at = (step or 0) * size
+    return function()
+      if at >= n then return nil end
+      local first, last = at + 1, math.min(at + size, n)
+      at = last
+      local batch = { x = x:narrow(1, first, last), y = y:narrow(1, first, last),
+                      rows = last - first + 1, epoch = epoch, first = first }
+      if change then change(batch) end
+      return batch
+    end
+  end
+  return loader
+end
+
+local function setting(o, change)
+  local model = nn.Linear.new { inputs = 1, outputs = 1, seed = 1, stream = 1 }
+  local all = {
+    model = model, optimizer = optim.sgd(model, { lr = 0.1 }), train = points(40, 8, change),
+    loss = function(b) return ml.mse(model(b.x), b.y) end, quiet = true,
+  }
+  for name, value in pairs(o or {}) do all[name] = value end
+  return all
+end
+
+local function weights(model)
+  local list = {}
+  for name, t in pairs(model:state()) do list[name] = t:totable() end
+  return list
+end
+
+-- What a bare loop makes of the same.
+local function bare(epochs)
+  local o = setting()
+  for epoch = 0, epochs - 1 do
+    for b in o.train:epoch(epoch) do
+      ml.scope(function() o.optimizer:step(o.loss(b)) end)
+    end
+  end
+  return weights(o.model)
+end
+
+describe("an engine", function()
+  it("trains as a bare loop does, bit for bit", function()
+    local o = setting { epochs = 3 }
+    local r = ml.engine(o):fit()
+    assert.same(bare(3), weights(o.model))
+    assert.same({ 15, 15, 120, 0 }, { r.steps, r.updates, r.samples, r.skipped })
+    assert.is_nil(r.stopped)
+  end)
+
+  it("makes one update of several batches: that of one large batch", function()
+    local one, four = setting { train = points(40, 40) }, setting { accumulate = 5 }
+    ml.engine(one):fit()
+    local r = ml.engine(four):fit()
+    assert.same({ 5, 1 }, { r.steps, r.updates })
+    local a, b = weights(one.model), weights(four.model)
+    assert.is_true(math.abs(a.weight[1][1] - b.weight[1][1]) < 1e-6)
+    assert.is_true(math.abs(a.bias[1] - b.bias[1]) < 1e-6)
+  end)
+
+  it("clips by norm", function()
+    local o = setting { clip_norm = 0.01, steps = 1 }
+    local before = weights(o.model)
+    ml.engine(o):fit()
+    local after = weights(o.model)
+    local dw, db = after.weight[1][1] - before.weight[1][1], after.bias[1] - before.bias[1]
+    assert.is_true(math.abs(math.sqrt(dw * dw + db * db) - 0.1 * 0.01) < 1e-6)
+  end)
+
+  it("goes by a schedule, of updates or of epochs", function()
+    for every, steps in pairs { update = 10, epoch = 2 } do
+      local o = setting { epochs = 2, schedule_every = every }
+      o.schedule = optim.schedule.step(o.optimizer, { size = steps / 2, gamma = 0.5 })
+      ml.engine(o):fit()
+      assert.is_true(math.abs(o.optimizer.lr - 0.025) < 1e-12, every)
+    end
+  end)
+
+  it("ends at max_steps, and has so many steps in an epoch", function()
+    assert.same({ 7, "max_steps" }, (function()
+      local r = ml.engine(setting { epochs = 9, max_steps = 7 }):fit()
+      return { r.steps, r.stopped }
+    end)())
+    assert.equal(6, ml.engine(setting { epochs = 3, steps = 2 }):fit().steps)
+  end)
+
+  it("averages what the loss gives besides, and calls hooks", function()
+    local o, seen = setting { epochs = 2 }, { step = 0, epoch = 0 }
+    o.hooks = { step = function() seen.step = seen.step + 1 end,
+                epoch = function() seen.epoch = seen.epoch + 1 end }
+    local loss = o.loss
+    o.loss = function(b) return loss(b), { rows = b.rows } end
+    local engine = ml.engine(o)
+    engine:fit()
+    assert.same({ 10, 2 }, { seen.step, seen.epoch })
+    assert.equal(8, engine.others.rows:value())
+  end)
+end)
+
+describe("a loss that is no number", function()
+  local function spoilt(b)
+    if b.first == 17 then b.y = b.y * (0 / 0) end
+  end
+
+  it("ends training with the step and its samples", function()
+    local ok, e = pcall(function() ml.engine(setting({}, spoilt)):fit() end)
+    assert.is_false(ok)
+    assert.matches("^step 3: the loss is %-?nan; samples 16 17 18 19 20 21 22 23$", tostring(e))
+  end)
+
+  it("is left out where that is asked for, and all else goes on", function()
+    local o = setting({ nan = "skip", epochs = 2 }, spoilt)
+    local r = ml.engine(o):fit()
+    assert.same({ 10, 8, 2 }, { r.steps, r.updates, r.skipped })
+    assert.is_true(o.model:state().weight:sum():item() == o.model:state().weight:sum():item())
+  end)
+
+  it("of a gradient is seen where gradients are clipped", function()
+    local o = setting { clip_norm = 1, nan = "skip" }
+    o.loss = function(b) return ml.sqrt(ml.mse(o.model(b.x) * 0, b.y * 0)) end -- 1 / sqrt(0) back
+    assert.equal(5, ml.engine(o):fit().skipped)
+  end)
+end)
+
+describe("tests", function()
+  local function tested(o)
+    local full = setting(o)
+    full.test = points(24, 8)
+    full.predict = function(b) return full.model(b.x), b.y end
+    full.metrics = { ml.registry.get("metrics"):find("mse").build({ column = "" }) }
+    return full
+  end
+
+  it("come after each epoch, or every so many steps, on so many batches", function()
+    local counts, o = {}, tested { epochs = 2 }
+    o.hooks = { test = function(_, result) counts[#counts + 1] = result.count end }
+    local r = ml.engine(o):fit()
+    assert.same({ 24, 24 }, counts)
+    assert.is_true(r.test.mse < 1)
+    counts, o = {}, tested { epochs = 2, test_every = 3, test_batches = 2 }
+    o.hooks = { test = function(_, result) counts[#counts + 1] = result.count end }
+    ml.engine(o):fit()
+    assert.same({ 16, 16, 16 }, counts)
+  end)
+
+  it("leave the model in training, and train nothing", function()
+    local o = tested { epochs = 1, test_every = 1 }
+    ml.engine(o):fit()
+    assert.same(bare(1), weights(o.model))
+    assert.is_true(o.model.training)
+  end)
+
+  it("end training by a metric: passed, or no longer better", function()
+    local r = ml.engine(tested { epochs = 99, stop = { metric = "mse", below = 0.2 } }):fit()
+    assert.matches("^mse is 0.1", r.stopped)
+    r = ml.engine(tested { epochs = 99, test_every = 1,
+      stop = { metric = "mse", mode = "max", patience = 3 } }):fit()
+    assert.same({ 4, "mse has not become better in 3 tests" }, { r.steps, r.stopped })
+  end)
+end)
+
+describe("an engine's options", function()
+  it("are checked, each by name", function()
+    for message, o in pairs {
+      ["bad argument #1 to 'engine' (model: required)"] = { model = false },
+      ["bad argument #1 to 'engine' (unknown option 'epoch', did you mean 'epochs'?)"]
+        = { epoch = 3 },
+      ["bad argument #1 to 'engine' (epochs: expected a whole number of at least 0, got 1.5)"]
+        = { epochs = 1.5 },
+      ["bad argument #1 to 'engine' (nan: expected stop or skip, got 'go')"] = { nan = "go" },
+    } do
+      local given = setting(o)
+      if given.model == false then given.model = nil end
+      local ok, e = pcall(engine_module.new, given)
+      assert.is_false(ok)
+      assert.equal(message, (tostring(e):gsub("^[^:]*:%d+: ", "")))
+    end
+  end)
+end)

@@ -1,0 +1,219 @@
+-- Runs of a training task: a fresh start, a restart and a fine-tuning, each with an empty, an
+-- existing and a moved folder; signals; what is refused. The training is spec/support/training.lua.
+local files = require "spec.support.files"
+local json = require "mlua.json"
+local lfs = require "lfs"
+local process = require "spec.support.process"
+
+local TRAINING = lfs.currentdir() .. "/spec/support/training.lua"
+local program = process.program()
+if program:sub(1, 1) ~= "/" then program = lfs.currentdir() .. "/" .. program end
+
+local folder
+before_each(function() folder = files.folder() end)
+after_each(function() files.remove(folder) end)
+
+-- { status, out, err, result } of the training with options.
+local function train(...)
+  local r = process.run({ program, TRAINING, "--json", ... },
+    { cwd = folder, env = { MLUA_STORE = folder .. "/store", MLUA_THREADS = "1" } })
+  local ok, document = pcall(json.decode, r.out:match "([^\n]*)\n*$" or "")
+  r.result = ok and type(document) == "table" and json.encode(document.outputs) or nil
+  return r
+end
+
+-- Names of the runs' folders.
+local function runs()
+  local list = {}
+  for name in lfs.dir(folder .. "/store/runs/Train") do
+    if not name:find "^%." then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return list
+end
+
+local function record(path) return json.load(path .. "/run.json") end
+
+-- Starts a training that is killed before it has renamed its `n`th file: some steps are done.
+local function interrupted(n, ...)
+  local r = process.run({ program, TRAINING, "--json", ... }, { cwd = folder, env = {
+    MLUA_STORE = folder .. "/store", MLUA_THREADS = "1",
+    MLUA_STORE_FAULT = ("rename:%d:KILL"):format(n or 9),
+  } })
+  assert.equal(137, r.status)
+end
+
+-- What an undisturbed training gives, in a store of its own.
+local function undisturbed(...)
+  local own = files.folder()
+  local before = folder
+  folder = own
+  local r = train(...)
+  folder = before
+  files.remove(own)
+  assert.equal(0, r.status, r.err)
+  return r.result
+end
+
+local function store(name) return folder .. "/store/runs/Train/" .. name end
+
+describe("a fresh start", function()
+  it("with no folder makes a run, and says in it all that it is", function()
+    local r = train("--epochs", "1")
+    assert.equal(0, r.status, r.err)
+    local run = store(runs()[1])
+    local about = record(run)
+    assert.same({ "done", "Train", 1 }, { about.status, about.task, about.config.epochs })
+    assert.truthy(about.name:find("-epochs=1", 1, true))
+    assert.same({ "mlua", TRAINING, "--json", "--epochs", "1" }, about.command)
+    for _, name in ipairs { "config.yaml", "log.txt", "metrics.jsonl", "first.safetensors" } do
+      assert.is_true(files.exists(run .. "/" .. name), name)
+    end
+    assert.matches("epochs: 1 +# command line", files.read(run .. "/config.yaml"))
+    local last = json.decode(files.read(run .. "/metrics.jsonl"):match "([^\n]*)\n$")
+    assert.same({ 81, 0 }, { last.step, last.epoch })
+    assert.is_number(last.bytes)
+  end)
+
+  it("beside an interrupted run of other parameters makes another", function()
+    interrupted(nil, "--lr", "0.01")
+    local r = train()
+    assert.equal(undisturbed(), r.result)
+    assert.equal(2, #runs())
+    assert.matches("running", record(store(runs()[1])).status .. record(store(runs()[2])).status)
+  end)
+
+  it("is asked for by --new, and where the interrupted run is gone", function()
+    interrupted()
+    local r = train "--new"
+    assert.equal(undisturbed(), r.result)
+    assert.equal(2, #runs())
+    files.remove(folder .. "/store/objects")
+    files.remove(folder .. "/store/results.db")
+    for _, name in ipairs(runs()) do files.remove(store(name)) end
+    assert.equal(r.result, train().result)
+    assert.equal(1, #runs())
+  end)
+end)
+
+describe("a restart", function()
+  it("in an empty folder that is named begins there", function()
+    lfs.mkdir(folder .. "/mine")
+    local r = train("--run", "mine")
+    assert.equal(undisturbed(), r.result)
+    assert.equal("done", record(folder .. "/mine").status)
+    assert.is_false(files.exists(folder .. "/store/runs"))
+  end)
+
+  it("goes on with the run that was interrupted, and says so", function()
+    interrupted()
+    local r = train()
+    assert.equal(undisturbed(), r.result)
+    assert.equal(1, #runs())
+    assert.equal(1, #record(store(runs()[1])).continued)
+    assert.matches("goes on at step [1-9]", files.read(store(runs()[1]) .. "/log.txt"))
+  end)
+
+  it("finds a run that was moved: renamed beside the others, or named", function()
+    interrupted()
+    os.rename(store(runs()[1]), store "another-name")
+    interrupted(4)
+    assert.same({ "another-name" }, runs())
+    os.rename(store "another-name", folder .. "/moved")
+    local r = train("--run", "moved")
+    assert.equal(undisturbed(), r.result)
+    assert.equal(2, #record(folder .. "/moved").continued)
+    assert.same({}, runs())
+  end)
+end)
+
+describe("a fine-tuning", function()
+  local function weights()
+    local path = folder .. "/weights.safetensors"
+    if not files.exists(path) then
+      local own, before = files.folder(), folder
+      folder = own
+      assert.equal(0, train("--epochs", "1").status)
+      os.rename(store(runs()[1]), before .. "/base")
+      folder = before
+      files.remove(own)
+      files.write(path, files.read(folder .. "/base/checkpoints/000000000081.safetensors"))
+    end
+    return path
+  end
+
+  it("from a file begins a run of its own", function()
+    local r = train("--init", weights())
+    assert.equal(0, r.status, r.err)
+    assert.not_equal(undisturbed(), r.result)
+    assert.equal(1, #runs())
+  end)
+
+  it("from a run is the same as from its weights, beside an interrupted run", function()
+    interrupted()
+    local from_file = undisturbed("--init", weights())
+    local r = train("--init", "base")
+    assert.equal(from_file, r.result)
+    assert.equal(2, #runs())
+    interrupted(9, "--init", "base", "--lr", "0.02")
+    r = train("--init", "base", "--lr", "0.02")
+    assert.equal(undisturbed("--init", weights(), "--lr", "0.02"), r.result)
+    assert.equal(3, #runs())
+  end)
+
+  it("from a run that has moved is the same result still", function()
+    weights()
+    local first = train("--init", "base")
+    os.rename(folder .. "/base", folder .. "/elsewhere")
+    local again = train("--init", "elsewhere")
+    assert.equal(first.result, again.result)
+    assert.equal(1, #runs())
+  end)
+end)
+
+describe("a run's folder", function()
+  it("of another configuration is refused, with what differs", function()
+    interrupted(nil, "--lr", "0.01", "--run", "mine")
+    local r = train("--run", "mine")
+    assert.equal(1, r.status)
+    assert.equal("mlua: Train: mine is a run of another configuration:\n~ lr: 0.01 → 0.05\n"
+      .. "--new, or another folder, begins a new one\n", r.err:match "mlua: Train.*")
+  end)
+
+  it("is never overwritten", function()
+    lfs.mkdir(folder .. "/mine")
+    files.write(folder .. "/mine/notes.txt", "mine\n")
+    assert.matches("mine: has files already, and is no run", train("--run", "mine").err, 1, true)
+    interrupted(nil, "--run", "other")
+    assert.matches("other is a run already, which is never overwritten",
+      train("--run", "other", "--new").err, 1, true)
+  end)
+
+  it("is written to by one process at a time", function()
+    interrupted(nil, "--run", "mine")
+    local lock = assert(require "mlua.ffi.files".locks(folder .. "/mine/.lock"))
+    assert.is_true(lock:take(require "mlua.ffi.hash".sha256 "run"))
+    assert.matches("mine: another process has this run at work", train("--run", "mine").err, 1,
+      true)
+    lock:give(require "mlua.ffi.hash".sha256 "run")
+  end)
+end)
+
+describe("a signal", function()
+  for name, words in pairs { TERM = "SIGTERM", USR1 = "SIGUSR1", INT = "Ctrl%-C" } do
+    it(name .. " ends training after a checkpoint, with status 75, and can go on", function()
+      local command = ([[cd '%s'; export MLUA_STORE='%s/store' MLUA_THREADS=1
+'%s' '%s' --json --rows 60000 >out 2>err & child=$!
+while ! [ -s store/runs/Train/2*/metrics.jsonl ]; do sleep 0.01; done
+kill -%s $child; wait $child; echo $?]]):format(folder, folder, program, TRAINING, name)
+      local r = process.run { "bash", "-c", command }
+      assert.equal("75\n", r.out)
+      assert.matches("stopped by " .. words .. " at step %d+; the same command goes on",
+        files.read(folder .. "/err"))
+      assert.equal("stopped", record(store(runs()[1])).status)
+      r = train("--rows", "60000")
+      assert.equal(undisturbed("--rows", "60000"), r.result)
+      assert.equal(1, #runs())
+    end)
+  end
+end)
