@@ -237,6 +237,12 @@ registry.register("loss", "wbce", WBCE, function(_, weights)
   return function(p, y) return ml.bce(p, y, ml.affine(y, one - zero, zero)) end
 end)
 
+-- Of an ensemble, the mean of its parts.
+local function prediction_of(model, b)
+  local p = model(b.dense, b.ids, b.offsets)
+  return (type(p) == "table" and p.mean or p):reshape(-1)
+end
+
 -- Predictions for all rows of a part, in order, beside their labels.
 local function predict(model, part, batch, loaders)
   local ml = require "mlua"
@@ -244,8 +250,7 @@ local function predict(model, part, batch, loaders)
   local loader = fail.assert(part:loader { batch = batch, workers = loaders })
   local function add(b)
     local first, last = at + 1, at + b.rows
-    local p = model(b.dense, b.ids, b.offsets)
-    found.prediction:narrow(1, first, last):copy((type(p) == "table" and p.mean or p):reshape(-1))
+    found.prediction:narrow(1, first, last):copy(prediction_of(model, b))
     found.label:narrow(1, first, last):copy(b.label:reshape(-1))
     at = last
   end
@@ -260,38 +265,6 @@ local function metrics_of(prediction, label)
   local meter = require "mlua.metric".binary()
   meter:add(prediction, label)
   return meter:result()
-end
-
--- One update per batch, or per `accumulate` batches: step(batch) → loss.
-local function stepper(model, loss_of, optimizer, schedule, accumulate)
-  local ml = require "mlua"
-  local gathered, updates = 0, 0
-  local function plain(b)
-    local loss = loss_of(model(b.dense, b.ids, b.offsets), b.label)
-    optimizer:step(loss)
-    return loss:item()
-  end
-  local function gathering(b)
-    local loss = loss_of(model(b.dense, b.ids, b.offsets), b.label)
-    local share = loss * (1 / accumulate)
-    share:backward()
-    return loss:item()
-  end
-  return function(b)
-    if schedule then optimizer:set_lr(schedule(updates + 1)) end
-    if accumulate == 1 then
-      updates = updates + 1
-      return ml.scope(plain, b)
-    end
-    local loss = ml.scope(gathering, b)
-    gathered = gathered + 1
-    if gathered % accumulate == 0 then
-      optimizer:step()
-      optimizer:zero_grad()
-      updates = updates + 1
-    end
-    return loss
-  end
 end
 
 -- Says how long each part of the start took, where that was asked for.
@@ -361,6 +334,9 @@ local Train = task("Train", {
         significant = false, alias = "num-workers" },
       deterministic = param.bool { significant = false,
         doc = "the same weights, bit for bit, for any --threads; the CPU always gives them" },
+      checkpoint_minutes = param.number { 5, above = 0, significant = false, unit = "minutes",
+        doc = "between checkpoints, from which an interrupted training goes on" },
+      keep = param.int { 3, min = 1, significant = false, doc = "checkpoints that are kept" },
       timing = param.bool { hidden = true, doc = "print how long each part of the start took",
         significant = false },
     },
@@ -376,54 +352,42 @@ local Train = task("Train", {
     mark "model"
     local test_batch = self.test_batch > 0 and self.test_batch or math.max(1024, self.batch)
     local optimizer = ml.optim[self.optimizer](model, { lr = self.lr })
-    local schedule = (self.warmup_steps > 0 or self.decay_steps > 0) and ml.optim.policy {
-      lr = self.lr, warmup = self.warmup_steps, decay_start = self.decay_start,
-      decay_steps = self.decay_steps }
-    local step = stepper(model, self.loss(self.loss_weights), optimizer, schedule,
-      self.accumulate)
-    local loader = fail.assert(data.train:loader { batch = self.batch,
-      shuffle = self.shuffle and self.data ~= "random", seed = self.seed, workers = self.loaders,
-      sub_sample = self.sub_sample > 0 and self.sub_sample or nil })
-    local per_epoch = self.steps > 0 and math.min(self.steps, loader:steps()) or loader:steps()
-    local training, seconds = { steps = 0, samples = 0 }, 0
-    local mean, weight = 0, 0 -- of the loss since the line was last shown, by samples
-    for epoch = 1, self.epochs do
-      local line = require "mlua.ui.progress".new { label = ("epoch %d/%d"):format(epoch,
-        self.epochs), total = math.min(per_epoch * self.batch, loader:rows()), unit = "samples" }
-      local done, stop, total = 0, false, 0
-      for batch in loader:epoch(epoch - 1) do
-        local loss, rows = step(batch), batch.rows
-        mean, weight, total, done = mean + loss * rows, weight + rows, total + loss * rows, done + 1
-        training.steps = training.steps + 1
-        if training.steps == 1 then mark "first step" end
-        local due = line:tick(rows)
-        if self.print_freq > 0 then due = done % self.print_freq == 0 end
-        if due then
-          line:show(("loss %.4f"):format(mean / weight))
-          mean, weight = 0, 0
-        end
-        if loss ~= loss then
-          line:finish()
-          fail.run("step %d: the loss is not a number; a smaller --lr may help", training.steps)
-        end
-        if self.test_freq > 0 and done % self.test_freq == 0 and data.test then
-          local found = predict(model, data.test, test_batch, self.loaders)
-          local r = metrics_of(found.prediction, found.label)
-          line:note(("step %d: test AUC %.4f, accuracy %.4f, log loss %.4f"):format(training.steps,
-            r.auc, r.accuracy, r.log_loss))
-          stop = self.stop_auc > 0 and r.auc > self.stop_auc
-            or self.stop_accuracy > 0 and r.accuracy > self.stop_accuracy
-        end
-        stop = stop or self.max_steps > 0 and training.steps >= self.max_steps
-        if stop or done == per_epoch then break end
-      end
-      training.loss = total / line.n
-      training.samples = training.samples + line.n
-      seconds = seconds + line:finish(("loss %.4f"):format(training.loss))
-      if stop then break end
+    local schedule = (self.warmup_steps > 0 or self.decay_steps > 0)
+      and registry.get("schedule"):find("policy").build({ warmup = self.warmup_steps,
+        decay_start = self.decay_start, decay_steps = self.decay_steps }, optimizer) or nil
+    local loss_of = self.loss(self.loss_weights)
+    local function loader(part, batch, more)
+      local options = { batch = batch, workers = self.loaders }
+      for name, value in pairs(more or {}) do options[name] = value end
+      return fail.assert(part:loader(options))
     end
-    loader:close()
+    local run -- the task's, unless there is to be no result
+    if self.max_steps > 0 then run = false end
+    local engine = ml.engine {
+      run = run, model = model, optimizer = optimizer, schedule = schedule,
+      train = loader(data.train, self.batch, { shuffle = self.shuffle and self.data ~= "random",
+        seed = self.seed, sub_sample = self.sub_sample > 0 and self.sub_sample or nil }),
+      loss = function(b) return loss_of(model(b.dense, b.ids, b.offsets), b.label) end,
+      test = self.test_freq > 0 and data.test and loader(data.test, test_batch) or nil,
+      predict = function(b) return prediction_of(model, b), b.label end,
+      metrics = { require "mlua.metric".binary() },
+      epochs = self.epochs, steps = self.steps, accumulate = self.accumulate,
+      test_every = math.max(0, self.test_freq), show_every = self.print_freq,
+      checkpoint = { minutes = self.checkpoint_minutes, keep = self.keep },
+      stop = {
+        { metric = "auc", above = self.stop_auc > 0 and self.stop_auc or nil },
+        { metric = "accuracy", above = self.stop_accuracy > 0 and self.stop_accuracy or nil },
+      },
+      hooks = { step = function(e)
+        if e.steps == 1 then mark "first step" end
+      end },
+      max_steps = self.max_steps,
+    }
+    local r = engine:fit()
+    engine.train:close()
     if self.max_steps > 0 then os.exit(0) end
+    local training = { steps = r.steps, samples = r.samples, loss = r.loss }
+    local seconds = r.seconds
     self:note("seconds", seconds) -- no output: the same weights stay the same
     return { model = model, training = training }
   end,

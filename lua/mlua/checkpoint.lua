@@ -78,7 +78,7 @@ local function finish(self, seconds)
   if ok == false then return false end
   self.pending = nil
   if not ok then return nil, why, code end
-  remember(self, pending.path)
+  if pending.path then remember(self, pending.path) end
   if pending.after then pending.after() end
   return true
 end
@@ -103,6 +103,20 @@ function Checkpoints:save(step, tensors, facts, options)
   ok, why, code = self.writer:write(pieces, path, record, head, '"}', options.also)
   if not ok then return nil, why, code end
   self.pending = { path = path, step = step, after = options.after }
+  return true
+end
+
+--- Write tensors to PATH.safetensors and a record of them, as a checkpoint, but not among them.
+-- @tparam string path
+-- @tparam table tensors
+-- @treturn boolean  true; or nil, message, code
+function Checkpoints:save_first(path, tensors)
+  local ok, why, code = finish(self, nil)
+  if not ok then return nil, why, code end
+  ok, why, code = self.writer:write(safetensors.pieces(tensors), path .. ".safetensors",
+    path .. ".json", ('{"format":%d,"sha256":"'):format(FORMAT), '"}')
+  if not ok then return nil, why, code end
+  self.pending = {}
   return true
 end
 
@@ -213,7 +227,7 @@ function Checkpoints:prune(keep, kept)
       named[path:match "[^/]*$"] = true
     end
   end
-  local writing = self.pending and self.pending.path:match "[^/]*$"
+  local writing = self.pending and self.pending.path and self.pending.path:match "[^/]*$"
   for _, name in ipairs(files.list(self.dir) or {}) do
     if name:find "^%d+%.safetensors$" and not named[name] and name ~= writing then
       files.remove(self.dir .. "/" .. name)

@@ -1,8 +1,7 @@
 --- Training and test loops that a recipe configures: meters, tests, schedules, checkpoints, resume.
 --
 --     local engine = ml.engine {
---       task = self,                                  -- within a task's run: its run is resumed
---       model = model, optimizer = optimizer,
+--       model = model, optimizer = optimizer,         -- in a task's run function: its run goes on
 --       train = loader, test = test_loader,
 --       loss = function(batch) return ml.bce(model(batch.dense, …), batch.label) end,
 --       predict = function(batch) return model(batch.dense, …), batch.label end,
@@ -40,13 +39,13 @@ local STOPPED = 75 -- the status of what may be started again
 local TERM, INTERRUPT = 15, 2
 
 local KNOWN = {
-  task = "table", run = "table", model = "table", optimizer = "table", schedule = "table",
+  run = "table|boolean", name = "string", model = "table", optimizer = "table", schedule = "table",
   schedule_every = "string", train = "table", test = "table", loss = "function",
   predict = "function", metrics = "table", epochs = "number", steps = "number",
   max_steps = "number", accumulate = "number", clip_norm = "number", clip_value = "number",
   nan = "string", test_every = "number", test_batches = "number", report_every = "number",
   checkpoint = "table", stop = "table", hooks = "table", label = "string", quiet = "boolean",
-  grace = "number", ema = "table",
+  grace = "number", ema = "table", show_every = "number",
 }
 local KNOWN_CHECKPOINT = {
   steps = "number", minutes = "number", keep = "number", best = "string", mode = "string",
@@ -77,6 +76,16 @@ local function choice(o, field, list)
     require "mlua.text".list(list), value)
 end
 
+-- A rule of when to stop, or several.
+local function rules_of(stop)
+  local list = {}
+  for i, rule in ipairs(stop and (stop[1] and stop or { stop }) or {}) do
+    list[i] = check.options(rule, KNOWN_STOP, 1, "engine")
+    check.arg_at(3, rule.metric, 1, "engine", "stop: metric: required")
+  end
+  return list
+end
+
 --- An engine.
 -- @tparam table o
 --   model, optimizer; train, a loader (mlua.data.loader, or what has its steps, epoch, rows);
@@ -88,11 +97,12 @@ end
 --   accumulate (1), batches of an update; clip_norm, clip_value;
 --   nan, what a loss or clipped gradient that is no number does: "stop" or "skip" the update;
 --   checkpoint { steps, minutes, keep (3), best, a metric's name, mode "max" or "min" };
---   stop { metric, mode, patience (tests without a better one), smooth (0: not), above, below };
+--   stop { metric, mode, patience (tests without a better one), smooth (0: not), above, below }, or
+--   a list of such; show_every, steps from one progress line to the next (0: by time);
 --   ema, an average of weights; report_every, steps of a line of metrics (100);
 --   hooks { step, test, epoch }, functions of the engine and what there is;
---   task, whose run function is at work, or run (mlua.run); grace, seconds (30) for a last
---   checkpoint
+--   run (mlua.run): unless given, that of the task whose run function is at work; false: none;
+--   name, of one of several trainings in a task; grace, seconds (30) for a last checkpoint
 -- @treturn Engine
 -- @raise bad argument #1
 function M.new(o)
@@ -109,13 +119,13 @@ function M.new(o)
     report_every = whole(o, "report_every", 100, 1), clip_norm = o.clip_norm,
     clip_value = o.clip_value, label = o.label, quiet = o.quiet or false, grace = o.grace or 30,
     checkpoint = check.options(o.checkpoint, KNOWN_CHECKPOINT, 1, "engine"),
-    stop_rule = check.options(o.stop, KNOWN_STOP, 1, "engine"),
+    stop_rules = rules_of(o.stop), patience = {}, show_every = whole(o, "show_every", 0, 0),
     epoch = 0, step_in_epoch = 0, steps = 0, updates = 0, samples = 0, skipped = 0,
     loss = meter.mean(), recent = meter.mean(), others = {}, smooth = meter.smooth(0.98),
   }, Engine)
   check.arg(not (self.test_loader and #self.metrics > 0) or self.predict, 1, "engine",
     "predict: required with test and metrics")
-  self.run = o.run or o.task and state.run_of(o.task) or nil
+  if o.run == nil then self.run = state.run_of_task(o.name) else self.run = o.run or nil end
   return self
 end
 
@@ -140,7 +150,8 @@ end
 
 -- A loss or gradient that is no number: the update is not made.
 local function refuse(self, what, value)
-  local text = ("step %d: the %s is %s%s"):format(self.steps + 1, what, value, samples_of(self))
+  local text = ("step %d: the %s is %s%s; a smaller learning rate may help"):format(self.steps + 1,
+    what, value ~= value and "not a number" or "infinite", samples_of(self))
   if self.run then self.run:log("%s", text) end
   if self.nan == "stop" then return text end
   self.skipped = self.skipped + 1
@@ -223,27 +234,32 @@ local function better(a, b, mode)
   return a > b
 end
 
--- Whether training is to stop by a test's result.
-local function stops(self, result)
-  local rule = self.stop_rule
-  if not rule.metric then return false end
+-- Whether training is to stop by a test's result and a rule.
+local function stops_by(self, i, rule, result)
   local value = result[rule.metric]
-  check.arg(value ~= nil, 1, "engine", "stop: metric: tests have no '%s'", rule.metric)
+  if value == nil then fail.run("stop: tests have no metric '%s'", rule.metric) end
   if rule.above and value > rule.above or rule.below and value < rule.below then
     return ("%s is %.6g"):format(rule.metric, value)
   end
   if not rule.patience then return false end
   local smooth = rule.smooth or 0
-  local before = self.stop_smooth
-  local now = before and smooth * before + (1 - smooth) * value or value
-  self.stop_smooth = now
-  if better(now, self.stop_best, rule.mode or "max") then
-    self.stop_best, self.stop_waited = now, 0
+  local name = "rule " .. i -- a word: checkpoints keep it as JSON
+  local of = self.patience[name] or {}
+  self.patience[name] = of
+  of.smooth = of.smooth and smooth * of.smooth + (1 - smooth) * value or value
+  if better(of.smooth, of.best, rule.mode or "max") then
+    of.best, of.waited = of.smooth, 0
     return false
   end
-  self.stop_waited = (self.stop_waited or 0) + 1
-  return self.stop_waited >= rule.patience
+  of.waited = (of.waited or 0) + 1
+  return of.waited >= rule.patience
     and ("%s has not become better in %d tests"):format(rule.metric, rule.patience)
+end
+
+local function stops(self, result)
+  local why = false
+  for i, rule in ipairs(self.stop_rules) do why = why or stops_by(self, i, rule, result) end
+  return why
 end
 
 local function numbers_of(result)
@@ -254,6 +270,8 @@ local function numbers_of(result)
   return list
 end
 
+local SHOWN = { auc = "AUC", log_loss = "log loss" }
+
 local function run_test(self, line)
   if tell then tell "t" end
   local result = self:test()
@@ -261,7 +279,7 @@ local function run_test(self, line)
   local words = {}
   for _, name in ipairs { "auc", "accuracy", "log_loss", "mse", "mae" } do
     if result[name] then
-      words[#words + 1] = ("%s %.4f"):format(name:gsub("_", " "), result[name])
+      words[#words + 1] = ("%s %.4f"):format(SHOWN[name] or name, result[name])
     end
   end
   if line then line:note(("step %d: test %s"):format(self.steps, table.concat(words, ", "))) end
@@ -329,6 +347,18 @@ local function stop_by_signal(self, signal, line)
   os.exit(STOPPED, true)
 end
 
+-- Whether an epoch's line would be one of many in a second: then it is left out.
+local function is_hasty(self)
+  local now, before = C.ml_clock(), self.epoch_began
+  self.epoch_began = now
+  if not before or self.epoch == self.epochs - 1 or now - before > 0.2 then return false end
+  if now - (self.line_shown or 0) > 1 then
+    self.line_shown = now
+    return false
+  end
+  return true
+end
+
 -- Steps of one epoch from where it stands. What is wrong, or nil; and the progress line.
 local function run_epoch(self)
   local per_epoch = self.train:steps()
@@ -336,6 +366,7 @@ local function run_epoch(self)
   local scope, run = core.scope, self.run
   local line = not self.quiet and require "mlua.ui.progress".new {
     label = (self.label or "epoch %d/%d"):format(self.epoch + 1, self.epochs),
+    quiet = is_hasty(self),
     total = self.train.rows and self.train:rows() or nil, unit = "samples",
   }
   if self.step_in_epoch >= per_epoch then return nil, line end
@@ -354,7 +385,11 @@ local function run_epoch(self)
       and self.steps % self.accumulate == 0 then self.schedule:step() end
     if self.ema and self.steps % self.accumulate == 0 then self.ema:update() end
     if self.hooks.step then self.hooks.step(self, batch, loss) end
-    if line and line:tick(rows) then line:show(("loss %.4f"):format(self.smooth:value())) end
+    if line then
+      local shows = line:tick(rows)
+      if self.show_every > 0 then shows = self.step_in_epoch % self.show_every == 0 end
+      if shows then line:show(("loss %.4f"):format(self.smooth:value())) end
+    end
     if self.test_every > 0 and self.steps % self.test_every == 0 and self.test_loader then
       self.stopped = run_test(self, line) or nil
     end

@@ -19,7 +19,6 @@ local fail = require "mlua.fail"
 local files = require "mlua.ffi.files"
 local hash = require "mlua.ffi.hash"
 local json = require "mlua.json"
-local process = require "mlua.ffi.process"
 local store = require "mlua.ffi.store"
 
 local M = {}
@@ -34,6 +33,14 @@ local function now() return os.date("!%Y-%m-%dT%H:%M:%SZ") end
 
 local function write(path, text) fail.assert(store.put(path, text)) end
 
+-- Whole or not there, but not durable: a training begins at once, and loses nothing to a crash of
+-- the machine until there is a checkpoint.
+local function write_soon(path, text)
+  local file = fail.assert(store.create(path))
+  fail.assert(file:write(text))
+  fail.assert(file:finish())
+end
+
 -- -- what is recorded --------------------------------------------------------------------------
 
 local function machine()
@@ -44,22 +51,23 @@ local function machine()
   return { host = host, os = jit.os, arch = jit.arch, threads = core.C.ml_threads() }
 end
 
--- What git says in a folder; nil where it is no repository's, or git is not there.
-local function git(folder, ...)
-  local ok, said = process.run { "git", "-C", folder, ... }
-  return ok and said or nil
+local function quoted(path) return "'" .. path:gsub("'", "'\\''") .. "'" end
+
+-- Asks git about a script's repository; it answers while training goes on.
+local function ask_git(script, dir)
+  local folder = quoted(script and (script:match "^(.*)/[^/]*$" or ".") or ".")
+  return io.popen(("exec 2>/dev/null; git -C %s rev-parse HEAD && git -C %s diff HEAD | "
+    .. "head -c %d >%s"):format(folder, folder, LARGEST_DIFF, quoted(dir .. "/diff.patch")))
 end
 
-local function repository(script, dir)
-  local folder = script and (script:match "^(.*)/[^/]*$" or ".") or "."
-  local commit = git(folder, "rev-parse", "HEAD")
-  if not commit then return nil end
-  local _, diff = process.run { "sh", "-c", 'git -C "$1" diff HEAD | head -c "$2" > "$3"', "sh",
-    folder, tostring(LARGEST_DIFF), dir .. "/diff.patch" }
+-- What it said; nil where there is no repository, or no git.
+local function answer_of(pipe, dir)
+  local commit = pipe:read "*l"
+  pipe:close()
   local size = files.size(dir .. "/diff.patch")
-  if not size or size == 0 then os.remove(dir .. "/diff.patch") end
-  return { commit = commit:match "^%x+", changed = size ~= false and size > 0, problem = not size
-    and diff or nil }
+  if size == 0 then os.remove(dir .. "/diff.patch") end
+  if not commit or not commit:find "^%x+$" then return nil end
+  return { commit = commit, changed = size ~= false and size > 0 }
 end
 
 -- -- folders -----------------------------------------------------------------------------------
@@ -71,8 +79,9 @@ local function read_record(dir)
   return document
 end
 
-local function save_record(self) write(self.dir .. "/run.json", json.encode(self.record,
-  { indent = 2 }) .. "\n") end
+local function text_of(record) return json.encode(record, { indent = 2 }) .. "\n" end
+
+local function save_record(self) write(self.dir .. "/run.json", text_of(self.record)) end
 
 -- A name for a run's folder: when, and what is not as by default.
 local function new_folder(root, words)
@@ -146,16 +155,17 @@ local function create(dir, o)
     config = o.config, status = "running", started = now(), continued = json.array(),
     command = o.command, folder = require "lfs".currentdir(), machine = machine(),
     versions = { mlua = require "mlua.ffi".version(), lua = jit.version },
-    git = repository(o.script, dir),
   }
-  if o.yaml then write(dir .. "/config.yaml", o.yaml) end
+  self.git = ask_git(o.script, dir)
+  self.parts = { { dir .. "/config.yaml", o.yaml } } -- made durable with the first checkpoint
+  if o.yaml then write_soon(dir .. "/config.yaml", o.yaml) end
   for _, path in ipairs(o.files or {}) do
     fail.assert(files.make_folders(dir .. "/config"))
     local file = fail.assert(io.open(path, "rb"))
-    write(dir .. "/config/" .. path:match "[^/]*$", file:read "*a")
+    write_soon(dir .. "/config/" .. path:match "[^/]*$", file:read "*a")
     file:close()
   end
-  save_record(self)
+  write_soon(dir .. "/run.json", text_of(self.record))
   return self
 end
 
@@ -201,9 +211,10 @@ function M.open(o)
       sweep(folder)
       dir = new_folder(folder, o.words)
       fail.assert(files.make_folders(folder .. "/.of"))
-      write(index, dir:match "[^/]*$" .. "\n")
+      write_soon(index, dir:match "[^/]*$" .. "\n")
     end
     self = create(dir, o)
+    if not o.dir then table.insert(self.parts, { index, dir:match "[^/]*$" .. "\n" }) end
   end
   self.checkpoints = fail.assert(checkpoint.open(dir .. "/checkpoints"))
   self.log_file = fail.assert(io.open(dir .. "/log.txt", "a"))
@@ -247,6 +258,17 @@ function Run:position()
   return self.written
 end
 
+--- Make durable what says that the folder is a run, as its first checkpoint is about to be.
+function Run:settle()
+  if not self.parts then return end
+  self.record.git = answer_of(self.git, self.dir)
+  for _, part in ipairs(self.parts) do
+    if part[2] then write(part[1], part[2]) end
+  end
+  save_record(self)
+  self.parts, self.git = nil, nil
+end
+
 --- Drop what was reported after a position.
 -- @tparam number position
 function Run:cut(position)
@@ -271,6 +293,7 @@ end
 --- Say how it ended: "done", "stopped" or "failed". It goes on no more.
 -- @tparam string status
 function Run:finish(status)
+  self:settle()
   self.record.status, self.record.ended = status, now()
   save_record(self)
   self:log("%s", status)

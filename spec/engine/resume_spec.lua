@@ -38,7 +38,7 @@ local function record(path) return json.load(path .. "/run.json") end
 local function interrupted(n, ...)
   local r = process.run({ program, TRAINING, "--json", ... }, { cwd = folder, env = {
     MLUA_STORE = folder .. "/store", MLUA_THREADS = "1",
-    MLUA_STORE_FAULT = ("rename:%d:KILL"):format(n or 9),
+    MLUA_STORE_FAULT = ("rename:%d:KILL"):format(n or 20),
   } })
   assert.equal(137, r.status)
 end
@@ -117,7 +117,7 @@ describe("a restart", function()
   it("finds a run that was moved: renamed beside the others, or named", function()
     interrupted()
     os.rename(store(runs()[1]), store "another-name")
-    interrupted(4)
+    interrupted(12)
     assert.same({ "another-name" }, runs())
     os.rename(store "another-name", folder .. "/moved")
     local r = train("--run", "moved")

@@ -40,7 +40,7 @@ local Train = ml.task("Train", {
         workers = self.workers })
     end
     local engine = ml.engine {
-      task = self, model = model, optimizer = optimizer, quiet = true,
+      model = model, optimizer = optimizer, quiet = true,
       schedule = optim.schedule.cosine(optimizer, { steps = 400 }), clip_norm = 1,
       ema = optim.ema(model, { decay = 0.99 }),
       train = loader(set.train, true), test = loader(set.test, false),

@@ -1,6 +1,6 @@
---- Data: clicks, random rows, and loaders over them and over tensors in memory.
+--- Data: clicks, random rows, samples of one's own, and loaders over them.
 -- @module mlua.data
-local modules = { clicks = true, loader = true, random = true }
+local modules = { clicks = true, loader = true, random = true, samples = true }
 
 return setmetatable({}, {
   __index = function(self, name)

@@ -10,7 +10,7 @@ local KEEP = 3 -- checkpoints, unless options say otherwise
 -- Numbers of an engine that are saved as they are.
 local PLAIN = {
   "epoch", "step_in_epoch", "steps", "updates", "samples", "skipped", "best", "best_step",
-  "stop_best", "stop_smooth", "stop_waited", "stopped", "last_loss", "last_test",
+  "patience", "stopped", "last_loss", "last_test",
 }
 local METERS = { "loss", "recent", "smooth" }
 
@@ -21,31 +21,33 @@ local function is_recorded(work)
   return results and results:get(work.id) ~= nil or false
 end
 
---- The run of a task that is at work: the interrupted one of its identity, or a new one.
--- @tparam Node node
--- @treturn Run
-function M.run_of(node)
-  local run = require "mlua.run"
-  local work = require "mlua.task.work".at_work_of(node)
+--- The run of the task that is at work: the interrupted one of its identity, or a new one.
+-- @tparam ?string name  of one of several trainings in a task
+-- @treturn ?Run  nil where no task is at work
+function M.run_of_task(name)
+  local work = package.loaded["mlua.task.work"] and package.loaded["mlua.task.work"].current()
+  if not work then return nil end
+  local run, node = require "mlua.run", work.node
+  local identity = name and require "mlua.ffi.hash".sha256(work.id .. "\n" .. name) or work.id
   local cli = package.loaded["mlua.flow.cli"] -- where a command line is carried out
   local asked, config = cli and cli.asked or {}, {}
-  for name, value in pairs(node:params()) do config[name] = value end
+  for key, value in pairs(node:params()) do config[key] = value end
   config = require "mlua.config.diff".plain(config)
   local opened = run.open {
-    task = node._task.name, identity = work.id, recorded = is_recorded(work), config = config,
+    task = node._task.name, identity = identity, recorded = is_recorded(work), config = config,
     root = work.store.dir .. "/runs", dir = asked.dir, new = asked.new or nil,
-    words = node:_words(false), command = asked.command, script = asked.script,
-    yaml = asked.yaml, files = asked.files,
+    words = (name and name .. " " or "") .. node:_words(false), command = asked.command,
+    script = asked.script, yaml = asked.yaml, files = asked.files,
   }
   asked.dir, asked.new = nil, nil -- of one run
-  node:note("run", opened.dir)
+  node:note(name and "run " .. name or "run", opened.dir)
   return opened
 end
 
 --- Make durable what tasks before this one gave, as the process is about to end.
 function M.flush()
-  local store = require "mlua.task.work".store_at_work()
-  if store then fail.assert(store:flush()) end
+  local work = package.loaded["mlua.task.work"] and package.loaded["mlua.task.work"].current()
+  if work then fail.assert(work.store:flush()) end
 end
 
 -- -- saving ------------------------------------------------------------------------------------
@@ -83,6 +85,7 @@ function M.save(engine)
   engine.saved_at, engine.is_best = core.C.ml_clock(), false
   if engine.saved_step == engine.steps then return end -- what an epoch's end does is done again
   engine.saved_step = engine.steps
+  run:settle()
   local kept = engine.best_step and { [engine.best_step] = true }
   local facts = facts_of(engine)
   fail.assert(run.checkpoints:save(engine.steps, tensors_of(engine), facts, {
@@ -144,7 +147,7 @@ function M.resume(engine)
     run:log("%s", line)
     if not engine.quiet then io.stderr:write("mlua: ", line, "\n") end
   else
-    fail.assert(engine.model:save(run.dir .. "/first.safetensors"))
+    fail.assert(run.checkpoints:save_first(run.dir .. "/first", engine.model:state()))
   end
 end
 

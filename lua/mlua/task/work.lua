@@ -319,20 +319,9 @@ end
 -- @treturn boolean
 function M.at_work() return running ~= nil end
 
---- What the run function of a node that is at work knows: id, store.
--- @tparam Node node
--- @treturn table
--- @raise where it is not at work
-function M.at_work_of(node)
-  if not running or running.node ~= node then
-    error(("%s: only within its own run"):format(tostring(node)), 3)
-  end
-  return running
-end
-
---- The store of the task that is at work; nil where none is.
--- @treturn ?Store
-function M.store_at_work() return running and running.store end
+--- What the run function that is at work knows: node, id, store; nil where none is.
+-- @treturn ?table
+function M.current() return running end
 
 local function at_work(self, name)
   if not running or running.node ~= self then
