@@ -1,0 +1,113 @@
+--- tools/regress: whether recipes train as they did.
+--
+--     tools/regress                    each spec/regress/NAME.json: trains its recipe and compares
+--                                      the metrics at its steps; the short ones
+--     tools/regress --long             the long ones: 100,000 steps
+--     tools/regress --update [NAME …]  writes what the metrics are now
+--
+-- A file has the recipe, its options, and what is expected: { kind ("train" or "test"), step, name,
+-- value, tolerance (relative), better ("lower" or "higher") }. What is outside its tolerance fails,
+-- be it better or worse: better results are looked at, too, and then written down with --update.
+-- Its last line is the verdict; status 1: something differs.
+local fail = require "mlua.fail"
+local files = require "mlua.ffi.files"
+local json = require "mlua.json"
+local param = require "mlua.param"
+local process = require "mlua.ffi.process"
+local store = require "mlua.ffi.store"
+
+local spec = param.spec({
+  long = param.bool { doc = "the long ones" },
+  update = param.bool { doc = "write what the metrics are now" },
+}, {
+  config = false, name = "tools/regress", arguments = { "[NAME …]", min = 0 },
+  doc = "Trains recipes and compares their metrics with what they were.",
+})
+local options, names = spec:main(arg)
+
+local function interpreter()
+  local i = 0
+  while arg[i - 1] do i = i - 1 end
+  return arg[i]
+end
+
+local root = arg[0]:match "^(.*)/[^/]*$" .. "/.."
+local folder = root .. "/spec/regress"
+
+local function path_of(name) -- a name of spec/regress, or a path of one's own
+  return name:find "%.json$" and name or ("%s/%s.json"):format(folder, name)
+end
+
+local function load(name)
+  local document, why = json.load(path_of(name))
+  if type(document) ~= "table" then fail.run("%s", why or name .. ": damaged") end
+  return document
+end
+
+local function chosen()
+  if names[1] then return names end
+  local list = {}
+  for _, file in ipairs(assert(files.list(folder))) do
+    local name = file:match "^(.+)%.json$"
+    if name and (load(name).long or false) == options.long then list[#list + 1] = name end
+  end
+  return list
+end
+
+-- The metrics of a training: kind, step → values.
+local function train(name, about)
+  local pipe = assert(io.popen "mktemp -d")
+  local at = pipe:read "*l"
+  pipe:close()
+  local words = { "env", "MLUA_STORE=" .. at .. "/store", "MLUA_CACHE=" .. at .. "/cache",
+                  interpreter(), root .. "/" .. about.recipe }
+  for _, word in ipairs(about.options) do words[#words + 1] = word end
+  local ok, said = process.run(words)
+  if not ok then fail.run("%s: %s", name, said) end
+  local found = { train = {}, test = {} }
+  local runs = at .. "/store/runs/Train"
+  for _, run in ipairs(assert(files.list(runs))) do
+    local path = ("%s/%s/metrics.jsonl"):format(runs, run)
+    for line in (files.look(path) and io.lines(path) or function() end) do
+      local row = json.decode(line)
+      found[row.kind][row.step] = row.values
+    end
+  end
+  files.remove(at)
+  return found
+end
+
+local function compare(name, about, found)
+  local wrong = 0
+  for _, expected in ipairs(about.expected) do
+    local values = found[expected.kind][expected.step]
+    local value = values and values[expected.name]
+    local label = ("%s: %s %s at step %d"):format(name, expected.kind, expected.name,
+      expected.step)
+    if type(value) ~= "number" then
+      wrong = wrong + 1
+      print(label .. ": was not measured")
+    else
+      local off = (value - expected.value) / math.abs(expected.value)
+      local good = math.abs(off) <= expected.tolerance
+      local better = (off < 0) == (expected.better == "lower")
+      if not good then wrong = wrong + 1 end
+      print(("%s: %.6g, expected %.6g: %s"):format(label, value, expected.value, good and "equal"
+        or better and "better" or "WORSE"))
+      expected.value = options.update and value or expected.value
+    end
+  end
+  return wrong
+end
+
+local total, wrong = 0, 0
+for _, name in ipairs(chosen()) do
+  local about = load(name)
+  wrong = wrong + compare(name, about, train(name, about))
+  total = total + #about.expected
+  if options.update then
+    fail.assert(store.put(path_of(name), json.encode(about, { indent = 2 }) .. "\n"))
+  end
+end
+print(("%d figures, %d differ%s"):format(total, wrong, options.update and ", written" or ""))
+if wrong > 0 and not options.update then os.exit(1) end
