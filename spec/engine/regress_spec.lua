@@ -18,7 +18,8 @@ describe("tools/regress", function()
     local path = os.tmpname() .. ".json"
     local about = json.load "spec/regress/mlp.json"
     about.expected = {
-      { kind = "train", step = 100, name = "loss", value = 0.2, tolerance = 0.01, better = "lower" },
+      { kind = "train", step = 100, name = "loss", value = 0.2, tolerance = 0.01,
+        better = "lower" },
       { kind = "test", step = 500, name = "accuracy", value = 0.9, tolerance = 0.01,
         better = "higher" },
       { kind = "test", step = 7, name = "accuracy", value = 0.9, tolerance = 0.01,
