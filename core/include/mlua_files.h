@@ -18,11 +18,6 @@ extern "C" {
 /* -- SHA-256, as 64 hexadecimal digits without a zero at the end -- */
 
 void ml_sha256(char *hex, const void *data, int64_t n);
-/* Of several parts in turn: ml_sha256_begin, _add for each, _end, which frees it. */
-typedef struct ml_hash ml_hash;
-ml_hash *ml_sha256_begin(void); /* NULL: no memory */
-void ml_sha256_add(ml_hash *h, const void *data, int64_t n);
-void ml_sha256_end(ml_hash *h, char *hex);
 /* Of a regular file's bytes; *size, their number, may be NULL. */
 ml_err ml_sha256_file(char *hex, int64_t *size, const char *path);
 

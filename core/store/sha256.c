@@ -28,25 +28,6 @@ void ml_sha256(char *hex, const void *data, int64_t n) {
   finish(hex, &c);
 }
 
-struct ml_hash {
-  struct sha256_ctx c;
-};
-
-ml_hash *ml_sha256_begin(void) {
-  ml_hash *h = malloc(sizeof *h);
-  if (h) sha256_init(&h->c);
-  return h;
-}
-
-void ml_sha256_add(ml_hash *h, const void *data, int64_t n) {
-  sha256_update(&h->c, (size_t)n, data);
-}
-
-void ml_sha256_end(ml_hash *h, char *hex) {
-  finish(hex, &h->c);
-  free(h);
-}
-
 double ml_digest_key(const char *hex) {
   uint64_t key = 0;
   for (int i = 0; i < 13; i++)

@@ -2,8 +2,8 @@
  * snapshot: memory copied at once, hashed and written by a thread of its own.
  *
  * The copy is what training waits for; the buffer stays, so that later ones touch no new pages. The
- * thread hands each chunk to the kernel and asks it to begin with the disk before it hashes the
- * next: the two overlap. Order makes the record the commit: the pieces are durable before it is.
+ * thread asks the kernel to begin with the disk at each chunk, and another one hashes meanwhile.
+ * Order makes the record the commit: the pieces are durable before it is.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -73,21 +73,36 @@ static void tell(char stage) {
   if (told >= 0 && pwrite(told, &stage, 1, told_at) < 0) told = -1;
 }
 
+typedef struct digest {
+  const ml_snapshot *s;
+  char hex[64];
+} digest;
+
+static void *hash_pieces(void *ctx) {
+  digest *d = ctx;
+  ml_sha256(d->hex, d->s->data, d->s->size);
+  return NULL;
+}
+
+/* The digest is computed beside the writing: by this thread, where there is none more. */
 static ml_err write_pieces(const ml_snapshot *s, char *hex) {
   ml_file *f;
   ML_TRY(ml_file_create(&f, s->path));
-  ml_hash *h = ml_sha256_begin();
-  ml_err e = h ? ml_file_resize(f, s->size) : ml_fail(ML_ENOMEM, "out of memory: snapshot");
+  digest d = {.s = s};
+  pthread_t thread;
+  bool beside = s->size > CHUNK && !pthread_create(&thread, NULL, hash_pieces, &d);
+  ml_err e = ml_file_resize(f, s->size);
   for (int64_t at = 0; e == ML_OK && at < s->size; at += CHUNK) {
     int64_t n = ML_MIN(CHUNK, s->size - at);
     e = ml_file_pwrite(f, s->data + at, n, at);
     ml__file_push(f, at, n);
-    ml_sha256_add(h, s->data + at, n);
   }
-  if (h) ml_sha256_end(h, hex);
   tell('n');
-  if (e == ML_OK) return ml_file_commit(f);
-  ml_file_abort(f);
+  if (e == ML_OK) e = ml_file_commit(f);
+  else ml_file_abort(f);
+  if (beside) pthread_join(thread, NULL);
+  else if (e == ML_OK) hash_pieces(&d);
+  memcpy(hex, d.hex, sizeof d.hex);
   return e;
 }
 

@@ -136,6 +136,14 @@ function Registry:names()
   return text.keys(self.all)
 end
 
+--- A part by name, or nil.
+-- @tparam string name
+-- @treturn ?Component
+function Registry:known(name)
+  fill(self)
+  return self.all[name]
+end
+
 --- A part by name; nil and the end of a message where there is none.
 -- @tparam string name
 -- @treturn ?Component

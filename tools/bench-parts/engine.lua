@@ -49,7 +49,8 @@ end
 local function run(bench)
   bench:measure {
     name = "engine/step of a small model, and beside it a bare loop's", unit = "µs", steps = STEPS,
-    ours = through_engine, always = true, peer_version = "a bare loop", peer_run = bare,
+    ours = through_engine, always = true, peer_version = "a bare loop",
+    peer_run = function() return bare(nil, STEPS) end,
   }
   local folder = bench:folder()
   local all = assert(checkpoint.open(folder .. "/checkpoints"))

@@ -242,7 +242,7 @@ end
 
 -- Notes where a key of a file stands, and all keys below it; tells of one that was there already.
 local function note_key(seen, name, at, node)
-  name = name:gsub("_", "-")
+  name = spec_module.flag(name)
   if seen[name] then
     at:mistake(at.line, at.path, ("the same as %s in line %d"):format(unpack(seen[name])))
     return false
@@ -290,10 +290,11 @@ function Reading:walk(spec, values, map, how)
   local function go(node, prefix)
     for _, key in ipairs(node.keys) do
       local name = prefix .. key.name
-      local entry = spec.flags[name:gsub("_", "-")]
+      local flagged = spec_module.flag(name)
+      local entry = spec.flags[flagged]
       local at = self:place(file, head .. name, key.line, use .. name,
         how.lenient or how.of_project)
-      local section = spec.folded[(name:gsub("_", "-"))]
+      local section = spec.folded[flagged]
       local read = prefix == "" and (how.part and key.name == "type" or key.reserved)
       if not read and entry and spec.of_line[entry.name] then
         at:mistake(key.line, at.path, "an option of the command line alone")
@@ -355,7 +356,7 @@ function Reading:define(root, file, lenient)
   for _, registry in ipairs(require "mlua.registry".list()) do
     local section = root.by[registry.plural] and self:reserved(root, file, registry.plural, "map")
     for _, key in ipairs(section and section.keys or {}) do
-      local component = registry:find(key.name)
+      local component = registry:known(key.name)
       if component then
         self:place(file, registry.plural .. "." .. key.name, key.line):mistake(nil,
           registry.plural .. "." .. key.name, ("a %s of this name is registered at %s"):format(

@@ -274,6 +274,21 @@ end
 -- @treturn string
 function process.cause() return ffi.string(C.strerror(ffi.errno())) end
 
+ffi.cdef "extern char **environ;"
+
+--- Variables of the environment whose names begin so.
+-- @tparam string prefix
+-- @treturn table  name → value
+function process.variables(prefix)
+  local found, i, list = {}, 0, C.environ
+  while list ~= nil and list[i] ~= nil do
+    local name, value = ffi.string(list[i]):match "^([^=]*)=(.*)$"
+    if name and name:sub(1, #prefix) == prefix then found[name] = value end
+    i = i + 1
+  end
+  return found
+end
+
 --- This process's number.
 -- @treturn number
 function process.id() return C.getpid() end

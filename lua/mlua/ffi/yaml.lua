@@ -19,12 +19,15 @@ typedef struct {
   mlua_yaml_mark context_mark;
   char rest[1024]; /* of libyaml's own, which takes 392 bytes */
 } mlua_yaml_parser;
+/* Numbers of 64 bits as two halves, and no structs within: what Lua reads of a struct or of 64 bits
+ * is an object. */
 typedef struct {
-  int type;
-  const char *anchor, *tag, *value; /* of an alias, scalar, sequence or mapping */
-  size_t length;
-  int plain, quoted, style;
-  mlua_yaml_mark start, end;
+  int type, pad;
+  uint32_t anchor, anchor_high, tag, tag_high; /* of an alias, scalar, sequence or mapping */
+  const char *value;
+  uint32_t length, length_high;
+  int plain, quoted, style, pad2;
+  uint32_t index, index_high, line, line_high, column, column_high, end[6];
   char rest[64];
 } mlua_yaml_event;
 int yaml_parser_initialize(mlua_yaml_parser *parser);
@@ -41,6 +44,7 @@ local KINDS = {
   [9] = "map", [10] = "map end",
 }
 local ALIAS, SCALAR, SEQUENCE, MAPPING = 5, 6, 7, 9
+local ANCHOR, TAG = 8, 16 -- where their pointers stand in an event
 local PLAIN = 1
 local MEMORY, READER = 1, 2
 
@@ -95,6 +99,10 @@ function Parser:text_of(line)
   return ""
 end
 
+local function text_at(event, offset)
+  return ffi.string(ffi.cast("const char **", ffi.cast("char *", event) + offset)[0])
+end
+
 --- The next event: "scalar", "list", "list end", "map", "map end", "alias", "document" or "end".
 -- `line` says where it begins; `text` and `quoted` are a scalar's; `anchor` and `tag` are names.
 -- @treturn ?string  nil where the text is no YAML
@@ -107,11 +115,13 @@ function Parser:next()
     if lib.yaml_parser_parse(self.handle, event) == 0 then return nil, problem(self) end
     local type = event.type
     kind = KINDS[type]
-    self.line = tonumber(event.start.line) + 1
+    self.line = event.line + 1
     self.anchor, self.tag = nil, nil
     if type == ALIAS or type == SCALAR or type == SEQUENCE or type == MAPPING then
-      if event.anchor ~= nil then self.anchor = ffi.string(event.anchor) end
-      if type ~= ALIAS and event.tag ~= nil then self.tag = ffi.string(event.tag) end
+      if event.anchor ~= 0 or event.anchor_high ~= 0 then self.anchor = text_at(event, ANCHOR) end
+      if type ~= ALIAS and (event.tag ~= 0 or event.tag_high ~= 0) then
+        self.tag = text_at(event, TAG)
+      end
       if type == SCALAR then
         self.text = ffi.string(event.value, event.length)
         self.quoted = event.style ~= PLAIN

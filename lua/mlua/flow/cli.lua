@@ -230,7 +230,7 @@ end
 -- Runs what a plan says has to run.
 local function complete(plan, o, store)
   if plan:finished() then return end
-  require "jit.opt".start("hotloop=56", "hotexit=10") -- tasks are compiled as ever
+  require "mlua.compiler".usual() -- for tasks
   local outcome = require "mlua.flow.run".run(plan, {
     jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
     resources = o.resources,
@@ -349,8 +349,7 @@ M.asked = nil
 -- @tparam {string,...} args
 function M.main(flow, args)
   collectgarbage "stop" -- a graph is large and stays: until it is there, nothing is garbage
-  -- Of what a start runs, most runs once or a few times: compiling it would take longer.
-  require "jit.opt".start("hotloop=1000", "hotexit=200")
+  require "mlua.compiler".rarely()
   local grid = require "mlua.config.grid"
   local rest, grids = grid.take(args)
   local spec = spec_of(flow, is_single(args))

@@ -88,11 +88,11 @@ end
 local function variable_of(name) return "MLUA_" .. name:upper():gsub("[.-]", "_") end
 
 -- Sets what variables say, for values of a spec and for parts below; the mistakes.
-local function read_variables(spec, values, prefix, put, mistakes)
+local function read_variables(spec, values, prefix, put, mistakes, given)
   for _, entry in ipairs(spec.list) do
     local name = prefix .. entry.name
     local variable = variable_of(name)
-    local written = os.getenv(variable)
+    local written = given[variable]
     if written and written ~= "" then
       local value, problem, ok = nil, "of the command line alone", nil
       if not spec.of_line[name] then
@@ -107,7 +107,7 @@ local function read_variables(spec, values, prefix, put, mistakes)
       read_variables(part.component.spec, part.options, name .. ".", function(e, value, from, word)
         spec_module.mark(values, entry.name, from, word)
         return spec_module.take(part.options, e, value, from, word)
-      end, mistakes)
+      end, mistakes, given)
     end
   end
 end
@@ -131,7 +131,10 @@ local function read_around(spec, values, paths, args, implied)
     reading:settle_parts()
   end
   local mistakes = reading and reading.mistakes or {}
-  read_variables(spec, values, "", alias.setter(values, implied), mistakes)
+  local given = require "mlua.ffi.process".variables "MLUA_"
+  if next(given) then
+    read_variables(spec, values, "", alias.setter(values, implied), mistakes, given)
+  end
   return reading, mistakes
 end
 
@@ -303,7 +306,9 @@ function M.read(spec, args, incomplete)
     local others, paths = take_around(args, spec)
     if not others then return nil, paths end
     args = others
+    require "mlua.compiler".rarely()
     reading, mistakes = read_around(spec, values, paths, args, implied)
+    require "mlua.compiler".usual()
   end
   take_parts(spec, values, args, said, wrong)
   local rest, help = take_line(spec, values, args, said, implied, wrong)

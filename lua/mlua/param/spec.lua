@@ -13,8 +13,13 @@ local Spec = {}
 Spec.__index = Spec
 
 local function flag(name)
-  return (name:gsub("_", "-"))
+  return name:find("_", 1, true) and (name:gsub("_", "-")) or name
 end
+
+--- A name as it is on the command line, where `_` and `-` are one letter.
+-- @tparam string name
+-- @treturn string
+function M.flag(name) return flag(name) end
 
 -- -- building ----------------------------------------------------------------------------------
 
