@@ -120,9 +120,12 @@ function M.new(o)
     clip_value = o.clip_value, label = o.label, quiet = o.quiet or false, grace = o.grace or 30,
     checkpoint = check.options(o.checkpoint, KNOWN_CHECKPOINT, 1, "engine"),
     stop_rules = rules_of(o.stop), patience = {}, show_every = whole(o, "show_every", 0, 0),
-    epoch = 0, step_in_epoch = 0, steps = 0, updates = 0, samples = 0, skipped = 0,
+    epoch = 0, step_in_epoch = 0, gathered = 0, steps = 0, updates = 0, samples = 0, skipped = 0,
     loss = meter.mean(), recent = meter.mean(), others = {}, smooth = meter.smooth(0.98),
   }, Engine)
+  check.arg(not self.checkpoint.best or self.test_every % self.accumulate == 0, 1, "engine",
+    "test_every: expected a multiple of accumulate, %d, with checkpoint.best, got %d",
+    self.accumulate, self.test_every)
   check.arg(not (self.test_loader and #self.metrics > 0) or self.predict, 1, "engine",
     "predict: required with test and metrics")
   if o.run == nil then self.run = state.run_of_task(o.name) else self.run = o.run or nil end
@@ -155,7 +158,6 @@ local function refuse(self, what, value)
   if self.run then self.run:log("%s", text) end
   if self.nan == "stop" then return text end
   self.skipped = self.skipped + 1
-  self.optimizer:zero_grad()
 end
 
 local function add_others(self, others, rows)
@@ -169,10 +171,13 @@ end
 -- Gradients gathered, clipped, applied. nil, or what is wrong.
 local function update_gathered(self)
   local optimizer = self.optimizer
+  self.gathered = 0
   if self.clip_norm then
     local norm = require "mlua.optim".clip_grad_norm(self.model, self.clip_norm)
-    if core.is_tensor(norm) then norm = norm:item() end
-    if not_finite(norm) then return refuse(self, "gradient's norm", norm) end
+    if not_finite(norm) then
+      optimizer:zero_grad()
+      return refuse(self, "gradient's norm", norm)
+    end
   end
   if self.clip_value then require "mlua.optim".clip_grad_value(self.model, self.clip_value) end
   optimizer:step()
@@ -184,16 +189,20 @@ end
 local function step(self, batch)
   local loss, others = self.loss_of(batch)
   local value = loss:item()
+  local at_once = self.accumulate == 1 and not self.clip_norm and not self.clip_value
   local problem
   if not_finite(value) then
-    problem = refuse(self, "loss", value)
-  elseif self.accumulate == 1 and not self.clip_norm and not self.clip_value then
+    problem = refuse(self, "loss", value) -- its gradients are never made
+  elseif at_once then
     self.optimizer:step(loss)
     self.updates = self.updates + 1
   else
     local share = self.accumulate == 1 and loss or loss * (1 / self.accumulate)
     share:backward()
-    if (self.steps + 1) % self.accumulate == 0 then problem = update_gathered(self) end
+    self.gathered = self.gathered + 1
+  end
+  if self.gathered > 0 and not problem and (self.steps + 1) % self.accumulate == 0 then
+    problem = update_gathered(self)
   end
   if others and not problem then add_others(self, others, batch.rows or 1) end
   return value, problem
@@ -202,8 +211,9 @@ end
 -- -- tests -------------------------------------------------------------------------------------
 
 --- Test: all metrics over the test loader, in one table.
--- @treturn table
-function Engine:test()
+-- @tparam ?boolean stoppable  whether a signal ends it, without a result
+-- @treturn ?table
+function Engine:test(stoppable)
   local n = 0
   local function add(batch)
     local prediction, label = self.predict(batch)
@@ -217,10 +227,11 @@ function Engine:test()
     for batch in self.test_loader:epoch(0) do
       core.scope(add, batch)
       n = n + 1
-      if n == self.test_batches then break end
+      if n == self.test_batches or stoppable and C.ml_stop_signal() ~= 0 then break end
     end
   end)
   if was and model.train then model:train() end
+  if stoppable and C.ml_stop_signal() ~= 0 then return nil end
   local result = {}
   for _, each in ipairs(self.metrics) do
     for name, value in pairs(each:result()) do result[name] = value end
@@ -272,10 +283,14 @@ end
 
 local SHOWN = { auc = "AUC", log_loss = "log loss" }
 
+-- A test, and what it is for. A signal leaves `pending`: then it is done after the resume.
 local function run_test(self, line)
   if tell then tell "t" end
-  local result = self:test()
+  self.pending = true
+  local result = self:test(true)
   if tell then tell "s" end
+  if not result then return end
+  self.pending = false
   local words = {}
   for _, name in ipairs { "auc", "accuracy", "log_loss", "mse", "mae" } do
     if result[name] then
@@ -294,7 +309,7 @@ local function run_test(self, line)
     self.is_best = true
   end
   self.last_test = result
-  return stops(self, result)
+  self.stopped = stops(self, result) or nil
 end
 
 -- -- the loop ----------------------------------------------------------------------------------
@@ -359,17 +374,48 @@ local function is_hasty(self)
   return true
 end
 
+-- Samples of an epoch of so many steps; nil where the loader does not know.
+local function samples_in(self, steps)
+  local loader = self.train
+  local rows = loader.rows and loader:rows()
+  return rows and self.limit > 0 and loader.options
+    and math.min(rows, steps * loader.options.batch) or rows or nil
+end
+
+-- What comes after a step: a test, a report, a checkpoint, an end that a signal asks for.
+local function after_step(self, line)
+  local due_now = self.test_every > 0 and self.steps % self.test_every == 0 and self.test_loader
+  if due_now or self.pending then run_test(self, line) end
+  if not self.pending then
+    if self.max_steps > 0 and self.steps >= self.max_steps then
+      self.stopped = self.stopped or "max_steps"
+    end
+    if self.steps % self.report_every == 0 then report(self) end
+    if self.run then
+      if due(self) then
+        if tell then tell "c" end
+        state.save(self)
+        if tell then tell "s" end
+      end
+      state.poll(self)
+    end
+  end
+  local signal = C.ml_stop_signal()
+  if signal ~= 0 then stop_by_signal(self, signal, line) end
+end
+
 -- Steps of one epoch from where it stands. What is wrong, or nil; and the progress line.
 local function run_epoch(self)
   local per_epoch = self.train:steps()
   if self.limit > 0 then per_epoch = math.min(per_epoch, self.limit) end
-  local scope, run = core.scope, self.run
+  local scope = core.scope
   local line = not self.quiet and require "mlua.ui.progress".new {
     label = (self.label or "epoch %d/%d"):format(self.epoch + 1, self.epochs),
     quiet = is_hasty(self),
-    total = self.train.rows and self.train:rows() or nil, unit = "samples",
+    total = samples_in(self, per_epoch), unit = "samples",
   }
-  if self.step_in_epoch >= per_epoch then return nil, line end
+  if self.pending then after_step(self, line) end -- of the step before a signal
+  if self.stopped or self.step_in_epoch >= per_epoch then return nil, line end
   for batch in self.train:epoch(self.epoch, self.step_in_epoch) do
     local rows = batch.rows or 1
     local loss, problem = scope(step, self, batch)
@@ -390,29 +436,14 @@ local function run_epoch(self)
       if self.show_every > 0 then shows = self.step_in_epoch % self.show_every == 0 end
       if shows then line:show(("loss %.4f"):format(self.smooth:value())) end
     end
-    if self.test_every > 0 and self.steps % self.test_every == 0 and self.test_loader then
-      self.stopped = run_test(self, line) or nil
-    end
-    if self.max_steps > 0 and self.steps >= self.max_steps then
-      self.stopped = self.stopped or "max_steps"
-    end
-    if self.steps % self.report_every == 0 then report(self) end
-    if run then
-      if due(self) then
-        if tell then tell "c" end
-        state.save(self)
-        if tell then tell "s" end
-      end
-      state.poll(self)
-    end
-    local signal = C.ml_stop_signal()
-    if signal ~= 0 then stop_by_signal(self, signal, line) end
+    after_step(self, line)
     if self.stopped or self.step_in_epoch == per_epoch then break end
   end
   return nil, line
 end
 
 local function train(self)
+  if self.pending and self.epoch >= self.epochs then after_step(self) end -- of the last epoch's end
   while self.epoch < self.epochs and not self.stopped do
     local problem, line = run_epoch(self)
     if problem then
@@ -428,7 +459,10 @@ local function train(self)
       self.loss:clear()
       if self.schedule and self.schedule_every == "epoch" then self.schedule:step() end
       if self.hooks.epoch then self.hooks.epoch(self) end
-      if self.test_every == 0 and self.test_loader then self.stopped = run_test(self) or nil end
+      if self.test_every == 0 and self.test_loader then run_test(self) end
+      if self.is_best and self.run then state.save(self) end
+      local signal = C.ml_stop_signal()
+      if signal ~= 0 then stop_by_signal(self, signal) end
     end
   end
 end

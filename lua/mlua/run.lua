@@ -246,8 +246,9 @@ end
 function Run:report(values)
   local line = json.encode(values, { nonfinite = "string" }) .. "\n"
   local file = metrics_file(self)
-  fail.assert(file:write(line))
-  fail.assert(file:flush())
+  local ok, why = file:write(line)
+  if ok then ok, why = file:flush() end
+  if not ok then fail.run("%s: %s", self.metrics_path, why) end
   self.written = self.written + #line
 end
 

@@ -197,3 +197,14 @@ describe("an engine's options", function()
     end
   end)
 end)
+
+describe("gathering with losses that are no numbers", function()
+  it("leaves out those batches alone", function()
+    local o = setting({ nan = "skip", accumulate = 5 }, function(b)
+      if b.first == 33 then b.y = b.y * (0 / 0) end -- the fifth, which would make the update
+    end)
+    local r = ml.engine(o):fit()
+    assert.same({ 5, 1, 1 }, { r.steps, r.updates, r.skipped })
+    assert.not_same(weights(setting().model), weights(o.model))
+  end)
+end)

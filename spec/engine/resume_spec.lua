@@ -217,3 +217,16 @@ kill -%s $child; wait $child; echo $?]]):format(folder, folder, program, TRAININ
     end)
   end
 end)
+
+describe("a signal within a test", function()
+  it("ends it, and it is done when the training goes on", function()
+    local command = ([[cd '%s'; export MLUA_STORE='%s/store' MLUA_THREADS=1 MLUA_TRAIN_STAGE=stage
+'%s' '%s' --json --rows 120000 >out 2>err & child=$!
+while ! [ "$(head -c 1 stage 2>/dev/null)" = t ]; do :; done
+kill -TERM $child; wait $child; echo $?]]):format(folder, folder, program, TRAINING)
+    local r = process.run { "bash", "-c", command }
+    assert.equal("75\n", r.out)
+    r = train("--rows", "120000")
+    assert.equal(undisturbed("--rows", "120000"), r.result)
+  end)
+end)

@@ -10,7 +10,7 @@ local KEEP = 3 -- checkpoints, unless options say otherwise
 -- Numbers of an engine that are saved as they are.
 local PLAIN = {
   "epoch", "step_in_epoch", "steps", "updates", "samples", "skipped", "best", "best_step",
-  "patience", "stopped", "last_loss", "last_test",
+  "patience", "stopped", "pending", "last_loss", "last_test",
 }
 local METERS = { "loss", "recent", "smooth" }
 
