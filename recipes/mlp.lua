@@ -236,9 +236,13 @@ local Train = task("Train", {
     local model, output, loss_of, metric = build(rows.about, self.widths, self.dropout, self.seed)
     if self.init then ml.engine.init(model, self.init) end
     local optimizer = self.optimizer(model)
+    local plateau = self.schedule and self.schedule.name == "plateau"
+    local figure, way = "mse", "min" -- of tests
+    if rows.about.classes then figure, way = "accuracy", "max" end
     local engine = ml.engine {
       model = model, optimizer = optimizer,
       schedule = self.schedule and self.schedule(optimizer) or nil,
+      schedule_every = plateau and "test" or nil, schedule_metric = plateau and figure or nil,
       train = loader(rows.tensors, "train", { batch = self.batch, shuffle = true,
         seed = self.seed }),
       test = loader(rows.tensors, "test", { batch = 1024 }),
@@ -247,10 +251,7 @@ local Train = task("Train", {
       metrics = { metric }, epochs = self.epochs, nan = self.nan,
       clip_norm = self.clip_norm > 0 and self.clip_norm or nil,
       checkpoint = { minutes = self.checkpoint_minutes },
-      stop = self.patience > 0 and {
-        metric = rows.about.classes and "accuracy" or "mse", patience = self.patience,
-        mode = rows.about.classes and "max" or "min",
-      } or nil,
+      stop = self.patience > 0 and { metric = figure, patience = self.patience, mode = way } or nil,
     }
     local r = engine:fit()
     self:note("seconds", r.seconds)

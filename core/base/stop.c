@@ -24,7 +24,10 @@ void ml_stop_watch(bool on) {
     struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
     seen = interrupts = 0;
-    for (int i = 0; i < N; i++) sigaction(watched[i], &action, &before[i]);
+    for (int i = 0; i < N; i++) {
+      sigaction(watched[i], NULL, &before[i]);
+      if (before[i].sa_handler != SIG_IGN) sigaction(watched[i], &action, NULL);
+    }
   } else if (!on && depth > 0 && --depth == 0) {
     for (int i = 0; i < N; i++) sigaction(watched[i], &before[i], NULL);
   }

@@ -146,16 +146,19 @@ function Checkpoints:steps()
   return list
 end
 
--- The record of a step; nil and what is wrong with it.
+local GONE = 2 -- ENOENT
+
+-- The record of a step; nil and what is wrong with it, and whether that is damage.
 local function read_record(path)
-  local file, why = io.open(path, "rb")
-  if not file then return nil, why end
-  local text = file:read "*a"
+  local file, why, code = io.open(path, "rb")
+  if not file then return nil, why, code == GONE end
+  local text, cause = file:read "*a"
   file:close()
+  if not text then return nil, ("%s: %s"):format(path, cause) end
   local body, digest = text:match "^(.*\n)(%x+)\n$"
-  if not body or hash.sha256(body) ~= digest then return nil, path .. ": damaged" end
+  if not body or hash.sha256(body) ~= digest then return nil, path .. ": damaged", true end
   local document, problem = json.decode(body)
-  if type(document) ~= "table" then return nil, ("%s: %s"):format(path, tostring(problem)) end
+  if type(document) ~= "table" then return nil, ("%s: %s"):format(path, tostring(problem)), true end
   if document.format ~= FORMAT then
     return nil, ("%s: of a later mlua (format %s)"):format(path, tostring(document.format))
   end
@@ -177,17 +180,20 @@ end
 -- @treturn ?table   step, path, tensors (name → Tensor, on the file's pages), facts; nil where it
 --   is not whole
 -- @treturn ?string  what is wrong
+-- @treturn ?boolean whether it is damaged; else it could not be read now
 function Checkpoints:read(step)
   local path, record = paths_of(self, step)
-  local document, why = read_record(record)
-  if not document then return nil, why end
+  local document, why, damaged = read_record(record)
+  if not document then return nil, why, damaged end
   local kind, _, stamp = files.look(path)
-  if kind ~= "file" then return nil, path .. ": not there" end
+  if kind == nil then return nil, _ end
+  if kind ~= "file" then return nil, path .. ": not there", true end
   if known(self)[path:match "[^/]*$"] ~= stamp then
     local digest, size = hash.file(path)
     if not digest then return nil, size end
     if digest ~= document.sha256 then
-      return nil, ("%s: damaged: its %d bytes have not the digest of its record"):format(path, size)
+      return nil, ("%s: damaged: its %d bytes have not the digest of its record"):format(path,
+        size), true
     end
     remember(self, path)
   end
@@ -201,12 +207,26 @@ end
 
 --- The newest that is whole.
 -- @tparam ?function tell  called with a line for each that is damaged
--- @treturn ?table  as `read` gives it; nil where there is none
+-- @treturn ?table   as `read` gives it; nil where there is none
+-- @treturn ?string  why it cannot be known: one could not be read, and nothing says it is damaged
 function Checkpoints:newest(tell)
   for _, step in ipairs(self:steps()) do
-    local found, why = self:read(step)
+    local found, why, damaged = self:read(step)
     if found then return found end
+    if not damaged then return nil, why end
     if tell then tell(why) end
+  end
+end
+
+--- Remove those after a step: damaged ones, whose place others are to take.
+-- @tparam number step
+function Checkpoints:drop_after(step)
+  for _, each in ipairs(self:steps()) do
+    if each > step then
+      local path, record = paths_of(self, each)
+      files.remove(record)
+      files.remove(path)
+    end
   end
 end
 

@@ -35,12 +35,14 @@ Engine.__index = Engine
 local watched = os.getenv "MLUA_TRAIN_STAGE"
 local tell = watched and watched ~= "" and require "mlua.engine.stage".teller(watched)
 
+local MOST_SKIPPED = 100 -- updates in a row
 local STOPPED = 75 -- the status of what may be started again
 local TERM, INTERRUPT = 15, 2
 
 local KNOWN = {
   run = "table|boolean", name = "string", model = "table", optimizer = "table", schedule = "table",
-  schedule_every = "string", train = "table", test = "table", loss = "function",
+  schedule_every = "string", schedule_metric = "string", train = "table", test = "table",
+  loss = "function",
   predict = "function", metrics = "table", epochs = "number", steps = "number",
   max_steps = "number", accumulate = "number", clip_norm = "number", clip_value = "number",
   nan = "string", test_every = "number", test_batches = "number", report_every = "number",
@@ -93,7 +95,8 @@ end
 --   test, a loader, with predict(batch) → predictions, labels, and metrics, a list of what has add,
 --   result and clear; test_every, steps (0: after each epoch); test_batches, of a test (0: all);
 --   epochs (1); steps, of an epoch at most (0: all); max_steps (0: none);
---   schedule, of mlua.optim.schedule; schedule_every "update" or "epoch";
+--   schedule, of mlua.optim.schedule; schedule_every "update", "epoch" or "test", which takes
+--   schedule_metric's result, as plateau wants it;
 --   accumulate (1), batches of an update; clip_norm, clip_value;
 --   nan, what a loss or clipped gradient that is no number does: "stop" or "skip" the update;
 --   checkpoint { steps, minutes, keep (3), best, a metric's name, mode "max" or "min" };
@@ -111,7 +114,8 @@ function M.new(o)
     model = needed(o, "model"), optimizer = needed(o, "optimizer"), train = needed(o, "train"),
     loss_of = needed(o, "loss"), test_loader = o.test, predict = o.predict,
     metrics = o.metrics or {}, schedule = o.schedule, ema = o.ema, hooks = o.hooks or {},
-    schedule_every = choice(o, "schedule_every", { "update", "epoch" }),
+    schedule_metric = o.schedule_metric,
+    schedule_every = choice(o, "schedule_every", { "update", "epoch", "test" }),
     nan = choice(o, "nan", { "stop", "skip" }),
     epochs = whole(o, "epochs", 1, 0), limit = whole(o, "steps", 0, 0),
     max_steps = whole(o, "max_steps", 0, 0), accumulate = whole(o, "accumulate", 1, 1),
@@ -120,9 +124,22 @@ function M.new(o)
     clip_value = o.clip_value, label = o.label, quiet = o.quiet or false, grace = o.grace or 30,
     checkpoint = check.options(o.checkpoint, KNOWN_CHECKPOINT, 1, "engine"),
     stop_rules = rules_of(o.stop), patience = {}, show_every = whole(o, "show_every", 0, 0),
-    epoch = 0, step_in_epoch = 0, gathered = 0, steps = 0, updates = 0, samples = 0, skipped = 0,
+    epoch = 0, step_in_epoch = 0, gathered = 0, in_a_row = 0,
+    steps = 0, updates = 0, samples = 0, skipped = 0,
     loss = meter.mean(), recent = meter.mean(), others = {}, smooth = meter.smooth(0.98),
   }, Engine)
+  check.arg((self.schedule_every == "test") == (self.schedule_metric ~= nil), 1, "engine",
+    "schedule_metric: goes with schedule_every = 'test'")
+  for _, field in ipairs { "steps", "keep" } do
+    if self.checkpoint[field] then whole(self.checkpoint, field, nil, 1) end
+  end
+  choice(self.checkpoint, "mode", { "max", "min" })
+  for _, rule in ipairs(self.stop_rules) do choice(rule, "mode", { "max", "min" }) end
+  for _, field in ipairs { "clip_norm", "clip_value" } do
+    local v = self[field]
+    check.arg(v == nil or v >= 0, 1, "engine", "%s: expected a number of at least 0, got %s",
+      field, tostring(v))
+  end
   check.arg(not self.checkpoint.best or self.test_every % self.accumulate == 0, 1, "engine",
     "test_every: expected a multiple of accumulate, %d, with checkpoint.best, got %d",
     self.accumulate, self.test_every)
@@ -157,7 +174,8 @@ local function refuse(self, what, value)
     what, value ~= value and "not a number" or "infinite", samples_of(self))
   if self.run then self.run:log("%s", text) end
   if self.nan == "stop" then return text end
-  self.skipped = self.skipped + 1
+  self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
+  if self.in_a_row >= MOST_SKIPPED then return ("%s; %d in a row"):format(text, MOST_SKIPPED) end
 end
 
 local function add_others(self, others, rows)
@@ -172,8 +190,8 @@ end
 local function update_gathered(self)
   local optimizer = self.optimizer
   self.gathered = 0
-  if self.clip_norm then
-    local norm = require "mlua.optim".clip_grad_norm(self.model, self.clip_norm)
+  if self.clip_norm or self.nan == "skip" then
+    local norm = require "mlua.optim".clip_grad_norm(self.model, self.clip_norm or math.huge)
     if not_finite(norm) then
       optimizer:zero_grad()
       return refuse(self, "gradient's norm", norm)
@@ -188,8 +206,9 @@ end
 -- One batch; its loss, and what is wrong, which ends it. Runs in a scope.
 local function step(self, batch)
   local loss, others = self.loss_of(batch)
-  local value = loss:item()
+  local value, updates = loss:item(), self.updates
   local at_once = self.accumulate == 1 and not self.clip_norm and not self.clip_value
+    and self.nan == "stop" -- to skip an update, its gradient has to be looked at
   local problem
   if not_finite(value) then
     problem = refuse(self, "loss", value) -- its gradients are never made
@@ -204,6 +223,7 @@ local function step(self, batch)
   if self.gathered > 0 and not problem and (self.steps + 1) % self.accumulate == 0 then
     problem = update_gathered(self)
   end
+  if not problem and self.gathered == 0 and self.updates > updates then self.in_a_row = 0 end
   if others and not problem then add_others(self, others, batch.rows or 1) end
   return value, problem
 end
@@ -220,18 +240,24 @@ function Engine:test(stoppable)
     for _, each in ipairs(self.metrics) do each:add(prediction, label) end
   end
   for _, each in ipairs(self.metrics) do each:clear() end
-  local model = self.model
-  local was = model.training
-  if model.eval then model:eval() end
-  require "mlua.tensor".no_grad(function()
-    for batch in self.test_loader:epoch(0) do
-      core.scope(add, batch)
-      n = n + 1
-      if n == self.test_batches or stoppable and C.ml_stop_signal() ~= 0 then break end
-    end
+  local stopped = false
+  local seed, stream = C.ml_seed_set(), C.ml_set_stream(0)
+  C.ml_set_stream(stream)
+  self.model:evaluating(function()
+    require "mlua.tensor".no_grad(function()
+      for batch in self.test_loader:epoch(0) do
+        core.scope(add, batch)
+        n = n + 1
+        stopped = stoppable and C.ml_stop_signal() ~= 0
+        if n == self.test_batches or stopped then break end
+      end
+    end)
   end)
-  if was and model.train then model:train() end
-  if stoppable and C.ml_stop_signal() ~= 0 then return nil end
+  if stopped then -- as if it had not begun
+    C.ml_seed(seed)
+    C.ml_set_stream(stream)
+    return nil
+  end
   local result = {}
   for _, each in ipairs(self.metrics) do
     for name, value in pairs(each:result()) do result[name] = value end
@@ -257,8 +283,10 @@ local function stops_by(self, i, rule, result)
   local name = "rule " .. i -- a word: checkpoints keep it as JSON
   local of = self.patience[name] or {}
   self.patience[name] = of
-  of.smooth = of.smooth and smooth * of.smooth + (1 - smooth) * value or value
-  if better(of.smooth, of.best, rule.mode or "max") then
+  if value == value then
+    of.smooth = smooth > 0 and of.smooth and smooth * of.smooth + (1 - smooth) * value or value
+  end
+  if value == value and better(of.smooth, of.best, rule.mode or "max") then
     of.best, of.waited = of.smooth, 0
     return false
   end
@@ -303,8 +331,13 @@ local function run_test(self, line)
       values = numbers_of(result), seconds = self:seconds() }
   end
   if self.hooks.test then self.hooks.test(self, result) end
+  if self.schedule and self.schedule_every == "test" then
+    self.schedule:step(result[self.schedule_metric])
+  end
   local best = self.checkpoint.best
-  if best and better(result[best], self.best, self.checkpoint.mode or "max") then
+  if best and result[best] == nil then fail.run("checkpoint.best: tests have no '%s'", best) end
+  if best and self.gathered == 0
+    and better(result[best], self.best, self.checkpoint.mode or "max") then
     self.best, self.best_step = result[best], self.steps
     self.is_best = true
   end
@@ -332,7 +365,6 @@ end
 
 local function due(self)
   local every, minutes = self.checkpoint.steps, self.checkpoint.minutes
-  if self.accumulate > 1 and self.steps % self.accumulate ~= 0 then return false end
   return every and self.steps % every == 0
     or minutes and C.ml_clock() - self.saved_at >= minutes * 60
     or self.is_best
@@ -359,6 +391,7 @@ local function stop_by_signal(self, signal, line)
     or signal == INTERRUPT and "Ctrl-C" or "SIGUSR1", self.steps,
     self.run and "; the same command goes on" or "", where))
   io.stdout:flush()
+  if where:find "not durable" then require "mlua.ffi.process".quit(STOPPED) end
   os.exit(STOPPED, true)
 end
 
@@ -377,7 +410,7 @@ end
 -- Samples of an epoch of so many steps; nil where the loader does not know.
 local function samples_in(self, steps)
   local loader = self.train
-  local rows = loader.rows and loader:rows()
+  local rows = loader.rows and loader:rows(self.epoch)
   return rows and self.limit > 0 and loader.options
     and math.min(rows, steps * loader.options.batch) or rows or nil
 end
@@ -406,7 +439,7 @@ end
 
 -- Steps of one epoch from where it stands. What is wrong, or nil; and the progress line.
 local function run_epoch(self)
-  local per_epoch = self.train:steps()
+  local per_epoch = self.train:steps(self.epoch)
   if self.limit > 0 then per_epoch = math.min(per_epoch, self.limit) end
   local scope = core.scope
   local line = not self.quiet and require "mlua.ui.progress".new {
@@ -451,8 +484,8 @@ local function train(self)
       if self.run then self.run:finish "failed" end
       fail.run("%s", problem)
     end
-    self.last_loss = self.loss:value()
-    if line then line:finish(("loss %.4f"):format(self.last_loss)) end
+    if self.loss.weight > 0 then self.last_loss = self.loss:value() end
+    if line then line:finish(("loss %.4f"):format(self.last_loss or 0 / 0)) end
     if not self.stopped then
       report(self)
       self.epoch, self.step_in_epoch = self.epoch + 1, 0
@@ -472,23 +505,22 @@ end
 --   (why it ended before its last epoch), test (the last result), best and best_step
 function Engine:fit()
   self.began, self.seconds_before, self.saved_at = C.ml_clock(), 0, C.ml_clock()
-  if self.run then state.resume(self) end
   C.ml_stop_watch(true)
+  if self.run then state.resume(self) end
   local ok, why = xpcall(train, function(e)
     return type(e) == "table" and e or debug.traceback(e, 2)
   end, self)
+  if ok and self.run then
+    report(self)
+    state.save(self, true)
+    ok, why = self.run.checkpoints:wait()
+    if ok then self.run:finish "done" else why = fail.value(why) end
+  end
   C.ml_stop_watch(false)
   if not ok then error(why, 0) end
-  if self.run then
-    report(self)
-    state.save(self)
-    fail.assert(self.run.checkpoints:wait())
-    state.poll(self)
-    self.run:finish "done"
-  end
   return {
     steps = self.steps, updates = self.updates, samples = self.samples, skipped = self.skipped,
-    loss = self.stopped and self.loss:value() or self.last_loss, seconds = self:seconds(),
+    loss = self.loss.weight > 0 and self.loss:value() or self.last_loss, seconds = self:seconds(),
     stopped = self.stopped, test = self.last_test, best = self.best, best_step = self.best_step,
   }
 end

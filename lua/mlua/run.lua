@@ -23,7 +23,7 @@ local store = require "mlua.ffi.store"
 
 local M = {}
 
-local FORMAT = 1
+local FORMAT, EXISTS = 1, 17
 local LARGEST_DIFF = 16 * 2 ^ 20
 
 local Run = {}
@@ -84,16 +84,20 @@ local function text_of(record) return json.encode(record, { indent = 2 }) .. "\n
 local function save_record(self) write(self.dir .. "/run.json", text_of(self.record)) end
 
 -- A name for a run's folder: when, and what is not as by default.
+-- It is made here, so that nobody else has it.
 local function new_folder(root, words)
   local name = os.date "%Y-%m-%d-%H%M%S"
   words = (words or ""):gsub("[^%w=.,_-]+", "-"):sub(1, 60):gsub("%-+$", "")
   if words ~= "" then name = name .. "-" .. words end
+  fail.assert(files.make_folders(root))
   local path, n = root .. "/" .. name, 1
-  while files.look(path) do
+  while true do
+    local made, why, code = require "lfs".mkdir(path)
+    if made then return path end
+    if code ~= EXISTS then fail.run("%s: %s", path, tostring(why)) end
     n = n + 1
     path = ("%s/%s-%d"):format(root, name, n)
   end
-  return path
 end
 
 -- Where runs of a task lie, and the file that knows the one of an identity.
@@ -101,16 +105,33 @@ local function places(root, task, identity)
   return root .. "/" .. task, ("%s/%s/.of/%s"):format(root, task, identity)
 end
 
+-- The record of one of many folders: nil, too, where it is torn.
+local function try_record(dir)
+  local document = files.look(dir .. "/run.json") == "file" and json.load(dir .. "/run.json")
+  return type(document) == "table" and document or nil
+end
+
+-- Whether a folder is what the making of a run left that was broken off: nobody has it, and there
+-- is nothing in it to lose. A crash of the machine may have torn its record.
+local function is_left_over(dir)
+  if not files.look(dir .. "/.lock") or try_record(dir) then return false end
+  for _, name in ipairs(files.list(dir .. "/checkpoints") or {}) do
+    if name:find "%.json$" then return false end
+  end
+  local locks = files.locks(dir .. "/.lock")
+  return locks and locks:take(hash.sha256 "run") and locks or false
+end
+
 -- The folder of the run of an identity: where the index says, or wherever below it was moved to.
 local function find(folder, index, identity)
   local file = io.open(index)
   local name = file and file:read "*l"
   if file then file:close() end
-  local record = name and read_record(folder .. "/" .. name)
+  local record = name and try_record(folder .. "/" .. name)
   if record and record.identity == identity then return folder .. "/" .. name, record end
   if not name then return nil end
   for _, each in ipairs(files.list(folder) or {}) do
-    record = read_record(folder .. "/" .. each)
+    record = try_record(folder .. "/" .. each)
     if record and record.identity == identity then
       return folder .. "/" .. each, record
     end
@@ -138,11 +159,7 @@ end
 local function sweep(folder)
   for _, name in ipairs(files.list(folder) or {}) do
     local dir = folder .. "/" .. name
-    if not name:find "^%." and files.look(dir .. "/.lock")
-      and not files.look(dir .. "/run.json") then
-      local locks = files.locks(dir .. "/.lock")
-      if locks and locks:take(hash.sha256 "run") then files.remove(dir) end
-    end
+    if not name:find "^%." and is_left_over(dir) then files.remove(dir) end
   end
 end
 
@@ -170,7 +187,9 @@ local function create(dir, o)
 end
 
 local function continue(dir, record)
-  local self = setmetatable({ dir = dir, lock = lock(dir), continued = true, record = record }, Run)
+  local self = setmetatable({ dir = dir, lock = lock(dir), continued = true }, Run)
+  record = read_record(dir) or record -- as it is now that nobody else writes it
+  self.record = record
   record.continued = record.continued or {}
   table.insert(record.continued, now())
   record.status = "running"
@@ -191,6 +210,7 @@ function M.open(o)
   local folder, index = places(o.root or ".mlua/runs", o.task, o.identity)
   local dir, record = o.dir, nil
   if dir then
+    if is_left_over(dir) then files.remove(dir) end
     record = read_record(dir)
     if record and o.new then
       fail.usage("--new: %s is a run already, which is never overwritten; name another folder", dir)

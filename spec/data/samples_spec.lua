@@ -54,6 +54,16 @@ describe("a loader of samples", function()
     assert.equal(1, #ids_of(loader, 0))
   end)
 
+  it("has as many batches in an epoch as its sampler says, wherever it begins", function()
+    local function loader()
+      return samples.loader(counting(9), { batch = 2, sampler = function(_, epoch)
+        return epoch == 0 and { 1, 2 } or { 1, 2, 3, 4, 5, 6 }
+      end })
+    end
+    assert.same({ 1, 3 }, { loader():steps(0), loader():steps(1) })
+    assert.equal(3, #ids_of(loader(), 2))
+  end)
+
   it("says which sample failed, and what is no data set", function()
     local loader = samples.loader({ n = 3, get = function(i)
       if i == 2 then error("cannot be read", 0) end

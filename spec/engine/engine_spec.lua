@@ -208,3 +208,61 @@ describe("gathering with losses that are no numbers", function()
     assert.not_same(weights(setting().model), weights(o.model))
   end)
 end)
+
+describe("what is wrong", function()
+  it("with a gradient alone leaves its update out, too, and not for ever", function()
+    local o = setting { nan = "skip", epochs = 30 }
+    o.loss = function(b) return ml.sqrt(ml.mse(o.model(b.x) * 0, b.y * 0)) end
+    local before = weights(o.model)
+    local ok, e = pcall(function() ml.engine(o):fit() end)
+    assert.is_false(ok)
+    assert.matches("step 100: the gradient's norm is .*; 100 in a row", tostring(e))
+    assert.same(before, weights(o.model))
+  end)
+
+  it("with options is told before anything runs", function()
+    for message, o in pairs {
+      ["keep: expected a whole number of at least 1, got 0"] = { checkpoint = { keep = 0 } },
+      ["mode: expected max or min, got 'most'"] = { stop = { metric = "a", mode = "most" } },
+      ["clip_norm: expected a number of at least 0, got -1"] = { clip_norm = -1 },
+      ["schedule_metric: goes with schedule_every = 'test'"] = { schedule_every = "test" },
+    } do
+      local ok, e = pcall(ml.engine, setting(o))
+      assert.is_false(ok)
+      assert.truthy(tostring(e):find(message, 1, true), tostring(e))
+    end
+  end)
+end)
+
+describe("an end by an epoch's test", function()
+  it("has the loss of that epoch", function()
+    local o = setting { epochs = 99, stop = { metric = "mse", below = 9 } }
+    o.test, o.predict = points(24, 8), function(b) return o.model(b.x), b.y end
+    o.metrics = { ml.registry.get("metrics"):find("mse").build({ column = "" }) }
+    local r = ml.engine(o):fit()
+    assert.same({ 5, true }, { r.steps, r.loss > 0 })
+  end)
+end)
+
+describe("a schedule by tests", function()
+  it("goes down where a metric is no longer better", function()
+    local o = setting { epochs = 6, schedule_every = "test", schedule_metric = "mse" }
+    o.test, o.predict = points(24, 8), function(b) return o.model(b.x) * 0, b.y end
+    o.metrics = { ml.registry.get("metrics"):find("mse").build({ column = "" }) }
+    o.schedule = optim.schedule.plateau(o.optimizer, { patience = 1, factor = 0.5 })
+    ml.engine(o):fit()
+    assert.is_true(o.optimizer.lr < 0.1)
+  end)
+end)
+
+describe("parts of a model", function()
+  it("that are in evaluation stay so", function()
+    local model = nn.Sequential.new { nn.Linear.new { inputs = 1, outputs = 1 },
+      nn.Dropout.new { p = 0.5 } }
+    local list = {}
+    for i, c in ipairs(model._children) do list[i] = c.value end
+    list[2]:eval()
+    model:evaluating(function() assert.is_false(list[1].training) end)
+    assert.same({ true, false }, { list[1].training, list[2].training })
+  end)
+end)

@@ -189,6 +189,28 @@ describe("a run's folder", function()
       train("--run", "other", "--new").err, 1, true)
   end)
 
+  it("whose making was broken off is made again", function()
+    lfs.mkdir(folder .. "/mine")
+    for _, name in ipairs { ".lock", "config.yaml" } do
+      files.write(folder .. "/mine/" .. name, "")
+    end
+    assert.equal(undisturbed(), train("--run", "mine").result)
+    interrupted(2, "--lr", "0.02")
+    assert.equal(undisturbed("--lr", "0.02"), train("--lr", "0.02").result)
+    assert.equal(1, #runs())
+  end)
+
+  it("with none but damaged checkpoints is left as it is", function()
+    interrupted(nil, "--run", "mine")
+    local checkpoints = folder .. "/mine/checkpoints"
+    for name in lfs.dir(checkpoints) do
+      if name:find "json$" then files.write(checkpoints .. "/" .. name, "{}") end
+    end
+    local r = train("--run", "mine")
+    assert.equal(1, r.status)
+    assert.matches("mine: none of its checkpoints is whole; --new begins a new run", r.err, 1, true)
+  end)
+
   it("is written to by one process at a time", function()
     interrupted(nil, "--run", "mine")
     local lock = assert(require "mlua.ffi.files".locks(folder .. "/mine/.lock"))

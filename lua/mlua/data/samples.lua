@@ -131,13 +131,15 @@ function Loader:order(epoch)
 end
 
 --- Samples of an epoch.
+-- @tparam[opt=0] number epoch  a sampler may give each another number
 -- @treturn number
-function Loader:rows() return self.sampler and #self:order(self.ordered or 0) or self.n end
+function Loader:rows(epoch) return self.sampler and #self:order(epoch or 0) or self.n end
 
 --- Batches of an epoch.
+-- @tparam[opt=0] number epoch
 -- @treturn number
-function Loader:steps()
-  local exact = self:rows() / self.options.batch
+function Loader:steps(epoch)
+  local exact = self:rows(epoch) / self.options.batch
   return self.drop_last and math.floor(exact) or math.ceil(exact)
 end
 
@@ -148,7 +150,7 @@ end
 function Loader:epoch(epoch, step)
   check.int(epoch, 1, "epoch", "epoch", 0, 2 ^ 53)
   local order, size, at = self:order(epoch), self.options.batch, step or 0
-  local last = self:steps()
+  local last = self:steps(epoch)
   return function()
     if at >= last then return nil end
     local ids = {}

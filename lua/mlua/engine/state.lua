@@ -64,12 +64,22 @@ local function tensors_of(engine)
   return all
 end
 
+local function momentum_of(optimizer, g)
+  if not optimizer:has_momentum(g) then return nil end
+  local group = optimizer.groups[g]
+  return group.betas and group.betas[1] or group.momentum
+end
+
 local function facts_of(engine)
   local facts = { meters = {}, others = {} }
   for _, name in ipairs(PLAIN) do facts[name] = engine[name] end
   for _, name in ipairs(METERS) do facts.meters[name] = engine[name]:state() end
   for name, each in pairs(engine.others) do facts.others[name] = each:state() end
   facts.schedule = engine.schedule and engine.schedule:state()
+  facts.groups = {}
+  for g, group in ipairs(engine.optimizer.groups) do
+    facts.groups[g] = { lr = group.lr, momentum = momentum_of(engine.optimizer, g) }
+  end
   facts.seed = tonumber(core.C.ml_seed_set())
   facts.stream = tonumber(core.C.ml_set_stream(0))
   core.C.ml_set_stream(facts.stream)
@@ -78,15 +88,19 @@ local function facts_of(engine)
   return facts
 end
 
---- Save a checkpoint of an engine's run in the background, unless there is one of this step.
+--- Save a checkpoint of an engine's run in the background, unless there is one of this step, or
+-- gradients have been gathered that no checkpoint holds.
 -- @tparam Engine engine
-function M.save(engine)
+-- @tparam ?boolean last  training is over
+function M.save(engine, last)
+  if not last and (engine.gathered > 0 or engine.steps % engine.accumulate ~= 0) then return end
   local run = engine.run
   engine.saved_at, engine.is_best = core.C.ml_clock(), false
   if engine.saved_step == engine.steps then return end -- what an epoch's end does is done again
   engine.saved_step = engine.steps
   run:settle()
-  local kept = engine.best_step and { [engine.best_step] = true }
+  local kept = { [engine.steps] = true }
+  if engine.best_step then kept[engine.best_step] = true end
   local facts = facts_of(engine)
   fail.assert(run.checkpoints:save(engine.steps, tensors_of(engine), facts, {
     also = facts.metrics > 0 and run.metrics_path or nil,
@@ -125,7 +139,13 @@ local function load(engine, found)
     engine.others[name] = require "mlua.engine.meter".mean()
     engine.others[name]:load(each)
   end
-  if engine.schedule and facts.schedule then engine.schedule:load(facts.schedule) end
+  if engine.schedule and facts.schedule then
+    fail.assert(engine.schedule:load(facts.schedule))
+  end
+  for g, group in ipairs(facts.groups) do
+    engine.optimizer:set_lr(group.lr, g)
+    if group.momentum then engine.optimizer:set_momentum(group.momentum, g) end
+  end
   core.C.ml_seed(facts.seed)
   core.C.ml_set_stream(facts.stream)
   engine.seconds_before = facts.seconds
@@ -136,10 +156,18 @@ end
 -- @tparam Engine engine
 function M.resume(engine)
   local run = engine.run
-  local found = run.continued and run.checkpoints:newest(function(why)
-    run:log("%s", why)
-    io.stderr:write("mlua: ", why, "; the checkpoint before it is taken\n")
-  end)
+  local found, why
+  if run.continued then
+    found, why = run.checkpoints:newest(function(damage)
+      run:log("%s", damage)
+      io.stderr:write("mlua: ", damage, "; the checkpoint before it is taken\n")
+    end)
+    if not found and why then fail.run("%s", why) end
+    if not found and run.checkpoints:steps()[1] then
+      fail.run("%s: none of its checkpoints is whole; --new begins a new run", run.dir)
+    end
+    run.checkpoints:drop_after(found and found.step or -1)
+  end
   if found then load(engine, found) end
   run:cut(found and found.facts.metrics or 0)
   if run.continued then

@@ -183,6 +183,24 @@ function Module:to(dtype)
   return self
 end
 
+local function modes(m, list)
+  list[#list + 1] = { m, m.training }
+  for _, c in ipairs(m._children) do modes(c.value, list) end
+  return list
+end
+
+--- Call f with the module in evaluation; afterwards each of its parts is as it was.
+-- @tparam function f
+-- @return what f returns first
+function Module:evaluating(f)
+  local before = modes(self, {})
+  self:eval()
+  local ok, result = pcall(f)
+  for _, each in ipairs(before) do each[1].training = each[2] end
+  if not ok then error(result, 0) end
+  return result
+end
+
 --- All parameters, as optimisers take them.
 -- @treturn table  list of tensors
 function Module:parameters()
