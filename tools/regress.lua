@@ -1,6 +1,6 @@
 --- tools/regress: whether recipes train as they did.
 --
---     tools/regress                    each spec/regress/NAME.json: trains its recipe and compares
+--     tools/regress                    each spec/support/regress/NAME.json: trains its recipe and compares
 --                                      the metrics at its steps; the short ones
 --     tools/regress --long             the long ones: 100,000 steps
 --     tools/regress --update [NAME …]  writes what the metrics are now
@@ -32,9 +32,9 @@ local function interpreter()
 end
 
 local root = arg[0]:match "^(.*)/[^/]*$" .. "/.."
-local folder = root .. "/spec/regress"
+local folder = root .. "/spec/support/regress"
 
-local function path_of(name) -- a name of spec/regress, or a path of one's own
+local function path_of(name) -- a name of spec/support/regress, or a path of one's own
   return name:find "%.json$" and name or ("%s/%s.json"):format(folder, name)
 end
 

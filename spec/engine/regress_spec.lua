@@ -16,7 +16,7 @@ describe("tools/regress", function()
 
   it("tells what is better and what is worse, and what was not measured", function()
     local path = os.tmpname() .. ".json"
-    local about = json.load "spec/regress/mlp.json"
+    local about = json.load "spec/support/regress/mlp.json"
     about.expected = {
       { kind = "train", step = 100, name = "loss", value = 0.2, tolerance = 0.01,
         better = "lower" },
