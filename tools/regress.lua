@@ -1,7 +1,7 @@
 --- tools/regress: whether recipes train as they did.
 --
---     tools/regress                    each spec/support/regress/NAME.json: trains its recipe and compares
---                                      the metrics at its steps; the short ones
+--     tools/regress                    each spec/support/regress/NAME.json: trains its recipe and
+--                                      compares the metrics at its steps; the short ones
 --     tools/regress --long             the long ones: 100,000 steps
 --     tools/regress --update [NAME …]  writes what the metrics are now
 --
