@@ -111,10 +111,21 @@ local function try_record(dir)
   return type(document) == "table" and document or nil
 end
 
+-- What the making of a run writes.
+local OWN = {
+  [".lock"] = true, ["config.yaml"] = true, config = true, ["diff.patch"] = true,
+  ["run.json"] = true, checkpoints = true, ["log.txt"] = true, ["metrics.jsonl"] = true,
+  ["first.safetensors"] = true, ["first.json"] = true,
+}
+
 -- Whether a folder is what the making of a run left that was broken off: nobody has it, and there
--- is nothing in it to lose. A crash of the machine may have torn its record.
+-- is nothing in it to lose, nothing of anybody else's above all. A crash of the machine may have
+-- torn its record.
 local function is_left_over(dir)
   if not files.look(dir .. "/.lock") or try_record(dir) then return false end
+  for _, name in ipairs(files.list(dir) or {}) do
+    if not OWN[name] and not name:find "%.mlua%-%d+%-%d+%.tmp$" then return false end
+  end
   for _, name in ipairs(files.list(dir .. "/checkpoints") or {}) do
     if name:find "%.json$" then return false end
   end

@@ -184,6 +184,9 @@ describe("a run's folder", function()
     lfs.mkdir(folder .. "/mine")
     files.write(folder .. "/mine/notes.txt", "mine\n")
     assert.matches("mine: has files already, and is no run", train("--run", "mine").err, 1, true)
+    files.write(folder .. "/mine/.lock", "") -- another program's
+    assert.matches("mine: has files already, and is no run", train("--run", "mine").err, 1, true)
+    assert.equal("mine\n", files.read(folder .. "/mine/notes.txt"))
     interrupted(nil, "--run", "other")
     assert.matches("other is a run already, which is never overwritten",
       train("--run", "other", "--new").err, 1, true)
