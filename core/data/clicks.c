@@ -1,15 +1,14 @@
 /* clicks: data sets of clicks: opened from the cache or made, and written out as text. */
 #define _GNU_SOURCE
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "clicks.h"
+#include "mlua_files.h"
 
 /* -- options -- */
 
@@ -26,22 +25,6 @@ static ml_err check_options(const ml_clicks_options *o) {
   if (o->threads < 0 || o->threads > 1024)
     return ml_fail(ML_EARG, "threads: expected 0 to 1024, got %d", o->threads);
   return ML_OK;
-}
-
-/* mkdir -p */
-static ml_err make_folders(const char *path) {
-  char part[PATH_MAX];
-  if (snprintf(part, sizeof part, "%s", path) >= (int)sizeof part)
-    return ml_fail(ML_EIO, "%s: %s", path, strerror(ENAMETOOLONG));
-  for (char *p = part + 1;; p++) {
-    if (*p && *p != '/') continue;
-    char was = *p;
-    *p = 0;
-    if (mkdir(part, 0777) && errno != EEXIST)
-      return ml_fail(ML_EIO, "%s: %s", part, strerror(errno));
-    if (!was) return ML_OK;
-    *p = was;
-  }
 }
 
 /* A handle with its cache file named, by what the data are made from and how: c->cache, key. */
@@ -67,7 +50,7 @@ static ml_err clicks_new(ml_clicks **out, uint64_t key[2], const char *name, con
 /* The cache's folder and its left-overs. Without a folder the data stay in memory. */
 static void prepare_cache(ml_clicks *c, const ml_clicks_options *o) {
   if (!*c->cache) return;
-  if (make_folders(o->cache)) {
+  if (ml_make_folders(o->cache)) {
     snprintf(c->note, sizeof c->note, "%s; kept in memory", ml_error());
     *c->cache = 0;
   } else {

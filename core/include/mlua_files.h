@@ -39,7 +39,7 @@ typedef struct ml_file_facts {
 
 /* Links are followed; `kind` is ML_FILE_NONE, and this no failure, where there is nothing. */
 ml_err ml_file_look(ml_file_facts *out, const char *path);
-/* A folder and those above it, where they are missing. */
+/* A folder and those above it, where they are missing; for their owner alone (0700). */
 ml_err ml_make_folders(const char *path);
 
 /*

@@ -43,7 +43,7 @@ ml_err ml_make_folders(const char *path) {
     if (part[i] != '/' && part[i]) continue;
     char end = part[i];
     part[i] = 0;
-    if (mkdir(part, 0777) && errno != EEXIST) return os_error(part, errno);
+    if (mkdir(part, 0700) && errno != EEXIST) return os_error(part, errno);
     part[i] = end;
   }
   struct stat st;

@@ -23,7 +23,8 @@ local store = require "mlua.ffi.store"
 
 local M = {}
 
-local FORMAT, EXISTS = 1, 17
+local FORMAT = 1
+local EXISTS = 17 -- EEXIST
 local LARGEST_DIFF = 16 * 2 ^ 20
 
 local Run = {}
@@ -83,18 +84,37 @@ local function text_of(record) return json.encode(record, { indent = 2 }) .. "\n
 
 local function save_record(self) write(self.dir .. "/run.json", text_of(self.record)) end
 
--- A name for a run's folder: when, and what is not as by default.
--- It is made here, so that nobody else has it.
+-- That nobody else writes there while this process lives. nil, message where it has no lock.
+local function lock(dir)
+  local locks, why = files.locks(dir .. "/.lock")
+  if not locks then return nil, why end
+  local taken
+  taken, why = locks:take(hash.sha256 "run")
+  if taken == nil then return nil, why end
+  if not taken then return nil, ("%s: another process has this run at work"):format(dir) end
+  return locks
+end
+
+-- A new folder, locked, whose name says when, and what is not as by default. It is made here, so
+-- that nobody else has it; until it is locked, another process may sweep it, being empty.
 local function new_folder(root, words)
+  local lfs = require "lfs"
   local name = os.date "%Y-%m-%d-%H%M%S"
   words = (words or ""):gsub("[^%w=.,_-]+", "-"):sub(1, 60):gsub("%-+$", "")
   if words ~= "" then name = name .. "-" .. words end
   fail.assert(files.make_folders(root))
   local path, n = root .. "/" .. name, 1
   while true do
-    local made, why, code = require "lfs".mkdir(path)
-    if made then return path end
-    if code ~= EXISTS then fail.run("%s: %s", path, tostring(why)) end
+    local made, why, code = lfs.mkdir(path)
+    if made then
+      local locks
+      locks, why = lock(path)
+      if locks then return path, locks end
+      lfs.rmdir(path)
+      if files.look(path) then fail.run("%s", why) end
+    elseif code ~= EXISTS then
+      fail.run("%s: %s", path, tostring(why))
+    end
     n = n + 1
     path = ("%s/%s-%d"):format(root, name, n)
   end
@@ -149,15 +169,6 @@ local function find(folder, index, identity)
   end
 end
 
--- That nobody else writes there while this process lives.
-local function lock(dir)
-  local locks = fail.assert(files.locks(dir .. "/.lock"))
-  local taken, why = locks:take(hash.sha256 "run")
-  if taken == nil then fail.run("%s", why) end
-  if not taken then fail.run("%s: another process has this run at work", dir) end
-  return locks
-end
-
 local function refuse(dir, record, config)
   local diff = require "mlua.config.diff"
   local d = diff.of(record.config or {}, config, { ignore = {} })
@@ -170,14 +181,16 @@ end
 local function sweep(folder)
   for _, name in ipairs(files.list(folder) or {}) do
     local dir = folder .. "/" .. name
-    if not name:find "^%." and is_left_over(dir) then files.remove(dir) end
+    if not name:find "^%." then
+      require "lfs".rmdir(dir) -- where it is empty
+      if is_left_over(dir) then files.remove(dir) end
+    end
   end
 end
 
 -- The record is written last: until then the folder is no run.
-local function create(dir, o)
-  fail.assert(files.make_folders(dir))
-  local self = setmetatable({ dir = dir, lock = lock(dir), continued = false }, Run)
+local function create(dir, locks, o)
+  local self = setmetatable({ dir = dir, lock = locks, continued = false }, Run)
   self.record = {
     format = FORMAT, name = dir:match "([^/]+)/*$", task = o.task, identity = o.identity,
     config = o.config, status = "running", started = now(), continued = json.array(),
@@ -198,7 +211,7 @@ local function create(dir, o)
 end
 
 local function continue(dir, record)
-  local self = setmetatable({ dir = dir, lock = lock(dir), continued = true }, Run)
+  local self = setmetatable({ dir = dir, lock = fail.assert(lock(dir)), continued = true }, Run)
   record = read_record(dir) or record -- as it is now that nobody else writes it
   self.record = record
   record.continued = record.continued or {}
@@ -238,13 +251,17 @@ function M.open(o)
   if record then
     self = continue(dir, record)
   else
-    if not dir then
+    local locks
+    if dir then
+      fail.assert(files.make_folders(dir))
+      locks = fail.assert(lock(dir))
+    else
       sweep(folder)
-      dir = new_folder(folder, o.words)
       fail.assert(files.make_folders(folder .. "/.of"))
+      dir, locks = new_folder(folder, o.words)
       write_soon(index, dir:match "[^/]*$" .. "\n")
     end
-    self = create(dir, o)
+    self = create(dir, locks, o)
     if not o.dir then table.insert(self.parts, { index, dir:match "[^/]*$" .. "\n" }) end
   end
   self.checkpoints = fail.assert(checkpoint.open(dir .. "/checkpoints"))

@@ -7,7 +7,6 @@ local process = require "spec.support.process"
 
 local folder
 local program = process.program()
-if program:sub(1, 1) ~= "/" then program = lfs.currentdir() .. "/" .. program end
 
 -- What a shell's command wrote, and its status.
 local function shell(command)

@@ -50,7 +50,6 @@ describe("the guide from a script to a flow", function()
     assert(require "lfs".mkdir(folder .. "/circle"))
     assert(require "lfs".mkdir(folder .. "/circle/.mlua")) -- whatever folders above have
     local program = process.program()
-    if program:sub(1, 1) ~= "/" then program = require "lfs".currentdir() .. "/" .. program end
     assert(require "lfs".link(program, folder .. "/bin/mlua", true))
     path = folder .. "/bin:" .. os.getenv "PATH"
   end)

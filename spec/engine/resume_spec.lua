@@ -7,7 +7,6 @@ local process = require "spec.support.process"
 
 local TRAINING = lfs.currentdir() .. "/spec/support/training.lua"
 local program = process.program()
-if program:sub(1, 1) ~= "/" then program = lfs.currentdir() .. "/" .. program end
 
 local folder
 before_each(function() folder = files.folder() end)
@@ -93,6 +92,31 @@ describe("a fresh start", function()
     for _, name in ipairs(runs()) do files.remove(store(name)) end
     assert.equal(r.result, train().result)
     assert.equal(1, #runs())
+  end)
+end)
+
+describe("a run's folder", function()
+  it("is its owner's alone", function()
+    train("--epochs", "1")
+    for _, path in ipairs { folder .. "/store", store(runs()[1]) .. "/checkpoints" } do
+      assert.equal("rwx------", lfs.attributes(path, "permissions"))
+    end
+  end)
+
+  it("is not left behind where it could not be made", function()
+    local refused = 0
+    for n = 3, 5 do -- those of the lock, the index, the record
+      files.remove(folder .. "/store")
+      local r = process.run({ program, TRAINING, "--epochs", "1" }, { cwd = folder, env = {
+        MLUA_STORE = folder .. "/store", MLUA_STORE_FAULT = ("open:%d:5"):format(n) } })
+      if r.status ~= 0 then
+        refused = refused + 1
+        assert.matches("/.*: Input/output error", r.err)
+      end
+      assert.equal(0, train("--epochs", "1").status)
+      assert.equal(1, #runs())
+    end
+    assert.is_true(refused >= 2)
   end)
 end)
 

@@ -4,7 +4,6 @@ local files = require "spec.support.files"
 local process = require "spec.support.process"
 
 local dir, mlua = nil, process.program()
-if mlua:sub(1, 1) ~= "/" then mlua = require "lfs".currentdir() .. "/" .. mlua end
 
 before_each(function() dir = files.folder() end)
 after_each(function() files.remove(dir) end)

@@ -6,7 +6,6 @@ local process = require "spec.support.process"
 
 local RECIPE = lfs.currentdir() .. "/recipes/mlp.lua"
 local program = process.program()
-if program:sub(1, 1) ~= "/" then program = lfs.currentdir() .. "/" .. program end
 
 local folder
 setup(function() folder = files.folder() end)

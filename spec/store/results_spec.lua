@@ -29,7 +29,6 @@ end
 describe("the store's folder", function()
   local function found(folder, home)
     local mlua = require "spec.support.process".program()
-    if mlua:sub(1, 1) ~= "/" then mlua = lfs.currentdir() .. "/" .. mlua end
     return require "spec.support.process".run({ mlua, "-e",
       'io.write(require "mlua.store".find())' },
       { cwd = folder, env = { HOME = home or "/none", MLUA_STORE = false } }).out

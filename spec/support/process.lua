@@ -1,13 +1,13 @@
 --- Running programs from specs: what they wrote, and their exit status.
 local process = {}
 
---- The built program: MLUA in the environment, or the interpreter that runs the specs.
+--- The built program: MLUA in the environment, or the interpreter that runs the specs. Its path is
+-- whole, for runs in other folders.
 function process.program()
-  local named = os.getenv("MLUA")
-  if named then return named end
   local lowest = 0
   while arg and arg[lowest - 1] do lowest = lowest - 1 end
-  return lowest < 0 and arg[lowest] or "build/mlua"
+  local named = os.getenv "MLUA" or lowest < 0 and arg[lowest] or "build/mlua"
+  return named:find "^[^/].*/" and require "lfs".currentdir() .. "/" .. named or named
 end
 
 function process.quote(text)
@@ -57,11 +57,6 @@ end
 -- @usage local got = process.mlua({ "-e", "print(1)" }, { stdin = "" })
 function process.mlua(arguments, options)
   local argv = { process.program() }
-  if argv[1]:match("^[^/].*/") then -- relative, and options.cwd may be elsewhere
-    local pipe = assert(io.popen("pwd"))
-    argv[1] = pipe:read("*l") .. "/" .. argv[1]
-    pipe:close()
-  end
   for _, word in ipairs(arguments) do argv[#argv + 1] = word end
   return process.run(argv, options)
 end
