@@ -45,8 +45,8 @@ ml_err ml_fail(ml_err code, const char *fmt, ...) __attribute__((format(printf, 
 /* The next operation on a tensor fails with "interrupted!"; or it does not, after all. A signal
  * handler may call it. An operation that runs goes on to its end. */
 void ml_interrupt(bool on);
-/* What SIGINT and SIGTERM write to standard error before they end the process, at most 255 bytes;
- * NULL: they are the system's business again. */
+/* What SIGINT, SIGTERM and SIGUSR1 write to standard error before they end the process, at most 255
+ * bytes; the latter two with status 75. NULL: they are the system's business again. */
 void ml_last_words(const char *text);
 
 /* Signals that ask for an end in good order: from `on` until `off`, SIGTERM, SIGUSR1 and SIGINT are

@@ -370,7 +370,8 @@ local function due(self)
     or self.is_best
 end
 
--- What a signal asked for: a checkpoint, then an end; nothing comes back.
+-- What a signal asked for: a checkpoint, then an end; nothing comes back. Outside any task an error
+-- ends the script, or leads back to the prompt.
 local function stop_by_signal(self, signal, line)
   if line then line:finish "stopped" end
   local where = ""
@@ -385,14 +386,14 @@ local function stop_by_signal(self, signal, line)
     if ok == false then where = ("; not durable after %g s"):format(self.grace) end
     self.run:finish "stopped"
   end
+  local text = ("stopped by %s at step %d%s%s"):format(signal == TERM and "SIGTERM"
+    or signal == INTERRUPT and "Ctrl-C" or "SIGUSR1", self.steps,
+    self.run and "; the same command goes on" or "", where)
+  if not state.in_task() then error(fail.value(text, STOPPED), 0) end
   C.ml_stop_watch(false)
   state.flush()
-  io.stderr:write(("mlua: stopped by %s at step %d%s%s\n"):format(signal == TERM and "SIGTERM"
-    or signal == INTERRUPT and "Ctrl-C" or "SIGUSR1", self.steps,
-    self.run and "; the same command goes on" or "", where))
-  io.stdout:flush()
-  if where:find "not durable" then require "mlua.ffi.process".quit(STOPPED) end
-  os.exit(STOPPED, true)
+  io.stderr:write("mlua: ", text, "\n")
+  require "mlua.ffi.process".quit(STOPPED)
 end
 
 -- Whether an epoch's line would be one of many in a second: then it is left out.

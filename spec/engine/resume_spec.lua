@@ -279,3 +279,63 @@ kill -TERM $child; wait $child; echo $?]]):format(folder, folder, program, TRAIN
     assert.equal(undisturbed("--rows", "120000"), r.result)
   end)
 end)
+
+describe("a signal to a flow", function()
+  it("of several jobs has each training make its checkpoint, and all go on", function()
+    local words = "--json --rows 60000 --grid lr=0.05,0.01 --jobs 2"
+    local command = ([[cd '%s'; export MLUA_STORE='%s/store' MLUA_THREADS=1
+'%s' '%s' %s >out 2>err & child=$!
+until [ $(cat store/runs/Train/2*/metrics.jsonl 2>/dev/null | grep -c '"step":5,') = 2 ]
+do sleep 0.01; done
+kill -TERM $child; wait $child; echo $?]]):format(folder, folder, program, TRAINING, words)
+    local r = process.run { "bash", "-c", command }
+    assert.equal("75\n", r.out)
+    local said = files.read(folder .. "/err")
+    for _, name in ipairs { "%(rows=60000%)", "lr=0.01%)" } do
+      assert.matches(name .. ": mlua: stopped by SIGTERM at step %d+;", said)
+    end
+    assert.matches("interrupted with 0 of 2 tasks done; the next call goes on from there", said)
+    for _, name in ipairs(runs()) do assert.equal("stopped", record(store(name)).status) end
+    for _, lr in ipairs { "0.05", "0.01" } do
+      assert.equal(undisturbed("--rows", "60000", "--lr", lr),
+        train("--rows", "60000", "--lr", lr).result)
+    end
+    assert.equal(2, #runs())
+  end)
+
+  it("whose task makes no checkpoints ends it at once, to be started again", function()
+    files.write(folder .. "/slow.lua", [[
+      local ml = require "mlua"
+      return ml.flow(ml.task("Slow", { run = function() while true do end end }))]])
+    for _, jobs in ipairs { 1, 2 } do
+      local command = ([[cd '%s'; export MLUA_STORE='%s/store'
+'%s' slow.lua --jobs %d >out 2>err & child=$!
+until grep -q Slow err 2>/dev/null; do sleep 0.01; done
+sleep 0.1; kill -USR1 $child; wait $child; echo $?]]):format(folder, folder, program, jobs)
+      local r = process.run({ "bash", "-c", command }, { timeout = 20 })
+      assert.equal("75\n", r.out)
+      assert.matches("interrupted with 0 of 1 tasks done", files.read(folder .. "/err"))
+    end
+  end)
+end)
+
+describe("a signal outside any task", function()
+  it("ends a training that no run keeps, and the script with it", function()
+    local script = [[
+      local ml = require "mlua"
+      local m = ml.nn.Linear.new { inputs = 1, outputs = 1 }
+      print "begun"
+      io.stdout:flush()
+      ml.engine { model = m, optimizer = ml.optim.sgd(m, { lr = 0 }), quiet = true, epochs = 1e9,
+        train = ml.data.samples.loader({ x = ml.zeros(1, 1) }, {}),
+        loss = function(b) return m(b.x):sum() end }:fit()
+      print "not reached"]]
+    files.write(folder .. "/s.lua", script)
+    local r = process.run({ "bash", "-c", ([[cd '%s'; '%s' s.lua >out 2>err & child=$!
+until grep -q begun out 2>/dev/null; do sleep 0.01; done
+sleep 0.1; kill -TERM $child; wait $child; echo $?]]):format(folder, program) }, { timeout = 20 })
+    assert.equal("75\n", r.out)
+    assert.equal("begun\n", files.read(folder .. "/out"))
+    assert.matches("^mlua: stopped by SIGTERM at step %d+\n$", files.read(folder .. "/err"))
+  end)
+end)

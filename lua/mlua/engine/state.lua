@@ -16,6 +16,14 @@ local METERS = { "loss", "recent", "smooth" }
 
 -- -- runs --------------------------------------------------------------------------------------
 
+local function work_now()
+  return package.loaded["mlua.task.work"] and package.loaded["mlua.task.work"].current()
+end
+
+--- Whether a task is at work.
+-- @treturn boolean
+function M.in_task() return work_now() ~= nil end
+
 local function is_recorded(work)
   local results = work.store:exists() and work.store:results()
   return results and results:get(work.id) ~= nil or false
@@ -25,7 +33,7 @@ end
 -- @tparam ?string name  of one of several trainings in a task
 -- @treturn ?Run  nil where no task is at work
 function M.run_of_task(name)
-  local work = package.loaded["mlua.task.work"] and package.loaded["mlua.task.work"].current()
+  local work = work_now()
   if not work then return nil end
   local run, node = require "mlua.run", work.node
   local identity = name and require "mlua.ffi.hash".sha256(work.id .. "\n" .. name) or work.id
@@ -46,8 +54,8 @@ end
 
 --- Make durable what tasks before this one gave, as the process is about to end.
 function M.flush()
-  local work = package.loaded["mlua.task.work"] and package.loaded["mlua.task.work"].current()
-  if work then fail.assert(work.store:flush()) end
+  local work = work_now()
+  if work and not work.store.child then fail.assert(work.store:flush()) end
 end
 
 -- -- saving ------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ local process = {}
 
 local C = ffi.C
 local CLOSE_ON_EXEC = 0x80000 -- what a child starts does not keep its pipes open
-local NO_HANG, DEATH_SIGNAL, KILL, READABLE, INTERRUPTED = 1, 1, 9, 1, 4
+local NO_HANG, DEATH_SIGNAL, KILL, TERM, READABLE, INTERRUPTED = 1, 1, 9, 15, 1, 4
 
 local function failed(what)
   return nil, what .. ": " .. ffi.string(C.strerror(ffi.errno()))
@@ -100,7 +100,9 @@ function process.start(f, group)
     C.prctl(DEATH_SIGNAL, ffi.cast("unsigned long", KILL))
     if C.getppid() ~= parent then C._exit(1) end -- it ended before that was asked for
     if group then C.setpgid(0, 0) end
+    lib.C.ml_stop_watch(false)
     lib.C.ml_last_words(nil)
+    if lib.C.ml_stop_signal() ~= 0 then C._exit(1) end -- it came while this began
     C.close(answer)
     C.close(said)
     C.dup2(said_end, 1)
@@ -189,6 +191,7 @@ end
 --- How it ended: nil while it runs; true for well, false and why otherwise.
 -- @treturn ?boolean
 -- @treturn ?string
+-- @treturn ?number  its status
 function Child:ended()
   if self.fds.answer then return nil end -- it has more to say
   local status = ffi.new "int[1]"
@@ -199,8 +202,11 @@ function Child:ended()
   local signal = status[0] % 128
   if signal ~= 0 then return false, "its process was ended by signal " .. signal end
   local code = math.floor(status[0] / 256) % 256
-  return code == 0, code ~= 0 and "its process ended with status " .. code or nil
+  return code == 0, code ~= 0 and "its process ended with status " .. code or nil, code
 end
+
+--- Ask it to come to an end.
+function Child:stop() C.kill(self.pid, TERM) end
 
 --- End it at once.
 function Child:kill()
@@ -302,7 +308,11 @@ end
 function process.id() return C.getpid() end
 
 --- End as by Ctrl-C.
-function process.interrupt() C.kill(C.getpid(), 2) end
+function process.interrupt() process.stop(2) end
+
+--- End as by a signal.
+-- @tparam number signal
+function process.stop(signal) C.kill(C.getpid(), signal) end
 
 --- The line that Ctrl-C leaves before it ends the program; nil: none.
 -- @tparam ?string text

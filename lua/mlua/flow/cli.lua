@@ -231,12 +231,15 @@ end
 local function complete(plan, o, store)
   if plan:finished() then return end
   require "mlua.compiler".usual() -- for tasks
+  local process = require "mlua.ffi.process"
+  process.last_words "" -- until there are some: before a run of several jobs watches signals
   local outcome = require "mlua.flow.run".run(plan, {
     jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
     resources = o.resources,
     on_event = require "mlua.flow.report".events(o, plan, store),
   })
-  require "mlua.ffi.process".last_words(nil)
+  if outcome.stopped then process.stop(outcome.stopped) end -- with the last words of a run
+  process.last_words(nil)
   if #outcome.failed > 0 then
     fail.run("%s", require "mlua.flow.report".mistake(outcome.failed)
       or ("%d of %d tasks failed; what is done is kept"):format(#outcome.failed, outcome.total))

@@ -288,12 +288,16 @@ local function in_a_child(run, node, id)
   run.children[#run.children + 1] = child
 end
 
-local function child_ended(run, child, ok, why)
+local function drop_child(run, child)
   use(run, child.node, -1)
   run.n_children = run.n_children - 1
   for i, other in ipairs(run.children) do
     if other == child then table.remove(run.children, i) break end
   end
+end
+
+local function child_ended(run, child, ok, why)
+  drop_child(run, child)
   local said = child:said()
   if said == "" then said = nil end
   if ok and child:answer() == "" then ok, why = false, "it ended the program by itself" end
@@ -379,13 +383,23 @@ end
 
 -- -- the loop ----------------------------------------------------------------------------------
 
+-- A signal asked for an end: trainings make a checkpoint, other tasks are broken off.
+local function stop_children(run, signal)
+  run.stopping, run.stopped = true, signal
+  for _, child in ipairs(run.children) do child:stop() end
+end
+
 local function look_after_children(run, seconds)
   process.wait(run.children, seconds)
+  local signal = core.C.ml_stop_signal()
+  if signal ~= 0 and not run.stopped then stop_children(run, signal) end
   local copy = { unpack(run.children) }
   for _, child in ipairs(copy) do
     local limit = child.node._task.timeout
     local ok, why = child:ended()
-    if ok ~= nil then
+    if ok == false and run.stopped then
+      drop_child(run, child)
+    elseif ok ~= nil then
       child_ended(run, child, ok, why)
     elseif limit and clock() - child.began > limit then
       child:kill()
@@ -403,7 +417,8 @@ end
 -- @tparam Plan plan
 -- @tparam ?table options  jobs (1), keep_going, only (a set of names), resources (amounts by name),
 --   on_event(what, node, detail, run), echo
--- @treturn table  ran, same (found unchanged), failed: a list of { node, failure }; seconds
+-- @treturn table  ran, same (found unchanged), failed: a list of { node, failure }; seconds;
+--   stopped, the number of a signal that ended it: with several jobs alone, one ends the process
 function M.run(plan, options)
   options = options or {}
   options.jobs = options.jobs or 1
@@ -415,12 +430,14 @@ function M.run(plan, options)
     on_event = options.on_event, made = {}, began = clock(),
   }, Run)
   prepare(run)
+  local several = options.jobs > 1
+  if several then core.C.ml_stop_watch(true) end
   while true do
     while not run.stopping and run.n_children < options.jobs do
       local node = take_next(run)
       if not node then break end
       start(run, node)
-      if options.jobs > 1 then look_after_children(run, 0) end
+      if several then look_after_children(run, 0) end
     end
     if run.n_children == 0 and (not queued(run) or run.stopping) then break end
     if run.store.since and (run.n_children == 0 or run.store:due()) then run.store:flush() end
@@ -428,6 +445,7 @@ function M.run(plan, options)
     elseif queued(run) then process.sleep(0.005) end
   end
   run.store:flush()
+  if several then core.C.ml_stop_watch(false) end
   for id in pairs(run.held) do give_lock(run, id) end
   run.ran, run.same = run.counts.ran or 0, run.counts.same or 0
   run.seconds = clock() - run.began
