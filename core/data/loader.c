@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/log.h"
 #include "feed.h"
 #include "order.h"
 
@@ -50,6 +51,7 @@ struct ml_loader {
   pthread_cond_t space, filled;
   pthread_t *thread;
   int threads, active; /* started; now gathering */
+  int named;           /* threads that have a number */
   bool stop, paused;
   slot *slot;
   int64_t slots, claimed, taken; /* blocks: first not claimed, first not yet given out whole */
@@ -119,18 +121,39 @@ static bool may_claim(const ml_loader *l) {
   return !l->paused && l->claimed < l->taken + l->slots && l->claimed * l->per_block < l->steps;
 }
 
+/* What a worker did in an epoch, for the log. */
+typedef struct work_done {
+  int64_t blocks;
+  double seconds;
+} work_done;
+
+static void say(const ml_loader *l, work_done *d) {
+  if (d->blocks)
+    ml__log(ML_LOG_DEBUG, "data.loader", "epoch %lld: %lld blocks of %lld batches in %.3f s",
+            (long long)l->epoch, (long long)d->blocks, (long long)l->per_block, d->seconds);
+  *d = (work_done){0};
+}
+
 static void *worker(void *arg) {
   ml_loader *l = arg;
+  work_done d = {0};
   pthread_mutex_lock(&l->lock);
+  ml__log_name("worker", ++l->named);
   for (;;) {
-    while (!l->stop && !may_claim(l)) pthread_cond_wait(&l->space, &l->lock);
+    while (!l->stop && !may_claim(l)) {
+      if (l->claimed * l->per_block >= l->steps) say(l, &d);
+      pthread_cond_wait(&l->space, &l->lock);
+    }
     if (l->stop) break;
     int64_t block = l->claimed++;
     slot *s = &l->slot[block % l->slots];
     s->filled = -1;
     l->active++;
     pthread_mutex_unlock(&l->lock);
+    double began = ml_clock();
     fill_slot(l, s, block);
+    d.blocks++;
+    d.seconds += ml_clock() - began;
     pthread_mutex_lock(&l->lock);
     s->filled = block;
     l->active--;
@@ -154,10 +177,10 @@ ml_err ml_loader_seek(ml_loader *l, int64_t epoch, int64_t step) {
   if (l->options.shuffle) ml__order_epoch(&l->order, l->options.seed, epoch);
   for (int64_t i = 0; i < l->slots; i++) l->slot[i].filled = -1;
   l->claimed = l->taken = step / l->per_block;
+  l->epoch = epoch;
   l->paused = false;
   pthread_cond_broadcast(&l->space);
   pthread_mutex_unlock(&l->lock);
-  l->epoch = epoch;
   l->step = step;
   l->sought = true;
   l->out.rows = l->out.lookups = 0;

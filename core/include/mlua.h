@@ -54,6 +54,20 @@ void ml_last_words(const char *text);
  * came, or 0. `off` puts back what was there before. Calls nest. */
 void ml_stop_watch(bool on);
 int ml_stop_signal(void);
+
+/* Lines that C says, from any thread: kept, some hundred, until they are taken. */
+enum { ML_LOG_ERROR = 1, ML_LOG_WARN, ML_LOG_INFO, ML_LOG_DEBUG, ML_LOG_TRACE };
+typedef struct ml_log_line {
+  double time; /* seconds since 1970 */
+  int32_t level;
+  char module[32], origin[32]; /* "data.loader"; the thread: "worker 2", "" for the program's own */
+  char text[440];
+  int64_t lost; /* lines that found no room since the one taken before */
+} ml_log_line;
+void ml_log_level(int most);        /* those of higher levels are not made; at first ML_LOG_WARN */
+int64_t ml_log_waiting(void);       /* lines to be taken */
+bool ml_log_take(ml_log_line *out); /* the oldest; false: there is none */
+
 const char *ml_version(void);
 int ml_abi(void);
 /* "oneDNN 2.6.3, AVX2": what this build and machine have; for the banner. */

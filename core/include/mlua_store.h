@@ -48,6 +48,16 @@ ml_err ml_store_put(const char *path, const void *data, int64_t n);
 ml_err ml_store_sweep(const char *dir, int64_t *removed);
 
 /*
+ * -- files that grow by lines: one writer, each line whole or not there; nothing is synced --
+ */
+typedef struct ml_append ml_append;
+
+ml_err ml_append_open(ml_append **out, const char *path); /* made where it is missing */
+ml_err ml_append_write(ml_append *a, const char *data, int64_t n);
+int64_t ml_append_size(const ml_append *a);
+void ml_append_close(ml_append *a); /* NULL is fine */
+
+/*
  * -- mapped files --
  *
  * The whole file, never empty-handed: data is not NULL even if size is 0. Counted: made with one

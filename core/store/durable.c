@@ -46,13 +46,16 @@ struct ml_file {
 
 /* -- errors -- */
 
-/* "path: cause (what)"; a full disk also gives bytes needed and free. */
-static ml_err os_error(const ml_file *f, int err, const char *what, int64_t needed) {
+ml_err ml__failed_at(const char *path, int fd, int err, const char *what, int64_t needed) {
   struct statvfs fs;
-  if ((err == ENOSPC || err == EDQUOT) && needed > 0 && !fstatvfs(f->dir, &fs))
-    return ml_fail(ML_EIO, "%s: %s (%s; %lld bytes needed, %lld free)", f->path, strerror(err),
-                   what, (long long)needed, (long long)fs.f_bavail * (long long)fs.f_frsize);
-  return ml_fail(ML_EIO, "%s: %s (%s)", f->path, strerror(err), what);
+  if ((err == ENOSPC || err == EDQUOT) && needed > 0 && !fstatvfs(fd, &fs))
+    return ml_fail(ML_EIO, "%s: %s (%s; %lld bytes needed, %lld free)", path, strerror(err), what,
+                   (long long)needed, (long long)fs.f_bavail * (long long)fs.f_frsize);
+  return ml_fail(ML_EIO, "%s: %s (%s)", path, strerror(err), what);
+}
+
+static ml_err os_error(const ml_file *f, int err, const char *what, int64_t needed) {
+  return ml__failed_at(f->path, f->dir, err, what, needed);
 }
 
 /* Remembers the first failure, with its message, for the commit. Holds no lock. */
@@ -74,7 +77,7 @@ static ml_err recall(ml_file *f) {
 
 /* -- writing -- */
 
-static int write_all(int fd, const char *data, int64_t n, int64_t at, int64_t *left) {
+int ml__write_all(int fd, const char *data, int64_t n, int64_t at, int64_t *left) {
   while (n > 0) {
     *left = n;
     int fault = ml__fault(ML_FAULT_WRITE);
@@ -97,7 +100,7 @@ static int64_t needed(const ml_file *f, int64_t at, int64_t n, int64_t left) {
 
 static ml_err write_at(ml_file *f, const void *data, int64_t n, int64_t at) {
   int64_t left;
-  int err = write_all(f->fd, data, n, at, &left);
+  int err = ml__write_all(f->fd, data, n, at, &left);
   return err ? os_error(f, err, "write", needed(f, at, n, left)) : ML_OK;
 }
 

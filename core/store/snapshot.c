@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../base/base.h"
+#include "../base/log.h"
 #include "mlua_files.h"
 #include "writing.h"
 
@@ -132,8 +132,13 @@ static ml_err write_all(const ml_snapshot *s) {
 
 static void *run(void *ctx) {
   ml_snapshot *s = ctx;
+  double began = ml_clock();
+  ml__log_name("writer", 1);
   ml_err e = write_all(s);
   tell('-');
+  if (e == ML_OK)
+    ml__log(ML_LOG_DEBUG, "checkpoint", "%s: %lld bytes durable in %.3f s", s->path,
+            (long long)s->size, ml_clock() - began);
   pthread_mutex_lock(&s->lock);
   s->code = e;
   snprintf(s->cause, sizeof s->cause, "%s", e == ML_OK ? "" : ml_error());

@@ -21,10 +21,12 @@
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
+local log = require "mlua.log"
 local meter = require "mlua.engine.meter"
 local state = require "mlua.engine.state"
 
 local C = core.C
+local say = log.of "engine"
 
 local M = {}
 
@@ -172,8 +174,8 @@ end
 local function refuse(self, what, value)
   local text = ("step %d: the %s is %s%s; a smaller learning rate may help"):format(self.steps + 1,
     what, value ~= value and "not a number" or "infinite", samples_of(self))
-  if self.run then self.run:log("%s", text) end
   if self.nan == "stop" then return text end
+  say.warn("%s; the update is left out", text)
   self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
   if self.in_a_row >= MOST_SKIPPED then return ("%s; %d in a row"):format(text, MOST_SKIPPED) end
 end
@@ -325,8 +327,10 @@ local function run_test(self, line)
       words[#words + 1] = ("%s %.4f"):format(SHOWN[name] or name, result[name])
     end
   end
-  if line then line:note(("step %d: test %s"):format(self.steps, table.concat(words, ", "))) end
+  local text = ("step %d: test %s"):format(self.steps, table.concat(words, ", "))
+  if line then line:note(text) end
   if self.run then
+    log.of "run".info("%s", text)
     self.run:report { kind = "test", step = self.steps, epoch = self.epoch,
       values = numbers_of(result), seconds = self:seconds() }
   end
@@ -373,6 +377,7 @@ end
 -- What a signal asked for: a checkpoint, then an end; nothing comes back. Outside any task an error
 -- ends the script, or leads back to the prompt.
 local function stop_by_signal(self, signal, line)
+  log.through(nil)
   if line then line:finish "stopped" end
   local where = ""
   if self.run then
@@ -448,6 +453,7 @@ local function run_epoch(self)
     quiet = is_hasty(self),
     total = samples_in(self, per_epoch), unit = "samples",
   }
+  if line then log.through(function(text) line:note(text) end) end
   if self.pending then after_step(self, line) end -- of the step before a signal
   if self.stopped or self.step_in_epoch >= per_epoch then return nil, line end
   for batch in self.train:epoch(self.epoch, self.step_in_epoch) do
@@ -480,9 +486,9 @@ local function train(self)
   if self.pending and self.epoch >= self.epochs then after_step(self) end -- of the last epoch's end
   while self.epoch < self.epochs and not self.stopped do
     local problem, line = run_epoch(self)
+    log.through(nil)
     if problem then
       if line then line:finish "failed" end
-      if self.run then self.run:finish "failed" end
       fail.run("%s", problem)
     end
     if self.loss.weight > 0 then self.last_loss = self.loss:value() end
@@ -518,7 +524,11 @@ function Engine:fit()
     if ok then self.run:finish "done" else why = fail.value(why) end
   end
   C.ml_stop_watch(false)
-  if not ok then error(why, 0) end
+  log.through(nil)
+  if not ok then
+    if self.run then self.run:fail(tostring(why)) end
+    error(why, 0)
+  end
   return {
     steps = self.steps, updates = self.updates, samples = self.samples, skipped = self.skipped,
     loss = self.loss.weight > 0 and self.loss:value() or self.last_loss, seconds = self:seconds(),

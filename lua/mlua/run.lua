@@ -19,10 +19,12 @@ local fail = require "mlua.fail"
 local files = require "mlua.ffi.files"
 local hash = require "mlua.ffi.hash"
 local json = require "mlua.json"
+local log = require "mlua.log"
 local store = require "mlua.ffi.store"
 
 local M = {}
 
+local say, warn = log.of "run", log.of "engine".warn
 local FORMAT = 1
 local EXISTS = 17 -- EEXIST
 local LARGEST_DIFF = 16 * 2 ^ 20
@@ -221,6 +223,20 @@ local function continue(dir, record)
   return self
 end
 
+-- A disk that takes no more lines ends no training: what counts, says so by itself.
+local function open_log(self)
+  local file = fail.assert(store.append(self.dir .. "/log.txt"))
+  local told = false
+  self.log = function(line)
+    local ok, why = file:write(line)
+    if ok or told then return end
+    told = true -- first: the line that follows comes here, too
+    warn("%s; lines of the log are lost", why)
+  end
+  self.log_file = file
+  log.open(self.log)
+end
+
 --- The run of an identity: one that was interrupted, or a new one.
 -- @tparam table o  task, a word; identity, text; config, a tree; root, the folder of all runs;
 --   dir, this one's own; new, whether to begin anew; recorded, whether its result is known, so that
@@ -265,47 +281,28 @@ function M.open(o)
     if not o.dir then table.insert(self.parts, { index, dir:match "[^/]*$" .. "\n" }) end
   end
   self.checkpoints = fail.assert(checkpoint.open(dir .. "/checkpoints"))
-  self.log_file = fail.assert(io.open(dir .. "/log.txt", "a"))
   self.metrics_path = dir .. "/metrics.jsonl"
-  self:log("%s", self.continued and "continued" or "started")
+  open_log(self)
+  say.info(self.continued and "continued" or "started")
   return self
 end
 
 -- -- while it runs -----------------------------------------------------------------------------
 
---- A line of its log.
--- @tparam string format
--- @param ...
-function Run:log(format, ...)
-  self.log_file:write(now(), " ", format:format(...), "\n")
-  self.log_file:flush()
-end
-
 local function metrics_file(self)
-  if not self.metrics then
-    self.metrics = fail.assert(io.open(self.metrics_path, "a"))
-    self.written = files.size(self.metrics_path) or 0
-  end
+  self.metrics = self.metrics or fail.assert(store.append(self.metrics_path))
   return self.metrics
 end
 
 --- Add a line to the metrics.
 -- @tparam table values
 function Run:report(values)
-  local line = json.encode(values, { nonfinite = "string" }) .. "\n"
-  local file = metrics_file(self)
-  local ok, why = file:write(line)
-  if ok then ok, why = file:flush() end
-  if not ok then fail.run("%s: %s", self.metrics_path, why) end
-  self.written = self.written + #line
+  fail.assert(metrics_file(self):write(json.encode(values, { nonfinite = "string" }) .. "\n"))
 end
 
 --- Bytes of metrics so far: what a checkpoint stands on.
 -- @treturn number
-function Run:position()
-  metrics_file(self)
-  return self.written
-end
+function Run:position() return metrics_file(self):size() end
 
 --- Make durable what says that the folder is a run, as its first checkpoint is about to be.
 function Run:settle()
@@ -326,7 +323,7 @@ function Run:cut(position)
   local size = files.size(self.metrics_path) or 0
   if size > position then fail.assert(files.truncate(self.metrics_path, position)) end
   if size < position then
-    self:log("metrics.jsonl: %d bytes are missing", position - size)
+    warn("%s: %d bytes are missing", self.metrics_path, position - size)
   end
 end
 
@@ -345,9 +342,21 @@ function Run:finish(status)
   self:settle()
   self.record.status, self.record.ended = status, now()
   save_record(self)
-  self:log("%s", status)
+  say.info(status)
+  log.close(self.log)
   self.log_file:close()
   if self.metrics then self.metrics:close() end
+  self.finished = true
+end
+
+--- Say that it failed, unless it has ended. What stands in the way of that is not told: there is a
+-- failure to tell of.
+-- @tparam string why
+function Run:fail(why)
+  if self.finished then return end
+  say.error("%s", why)
+  pcall(self.finish, self, "failed")
+  log.close(self.log)
 end
 
 return M

@@ -3,6 +3,10 @@ local ml = require "mlua"
 local engine_module = require "mlua.engine"
 
 local nn, optim = ml.nn, ml.optim
+local log = require "mlua.log"
+
+setup(function() log.configure { "off" } end) -- updates that are left out are told
+teardown(function() log.configure { "info" } end)
 
 -- Rows as a loader gives them: batches of `size` of points around a line.
 local function points(n, size, change)

@@ -120,6 +120,45 @@ describe("a run's folder", function()
   end)
 end)
 
+describe("a run's log", function()
+  it("has what was asked for of each module, threads among them", function()
+    files.write(folder .. "/log.yaml", "log: [warn, 'file:data=debug']\n")
+    local r = train("--workers", "2", "--config", "log.yaml")
+    assert.equal(0, r.status, r.err)
+    local log = files.read(store(runs()[1]) .. "/log.txt")
+    assert.matches("info  run: started\n", log)
+    assert.matches("debug data%.loader %[worker %d%]: epoch 0: %d+ blocks of 8 batches", log)
+    assert.matches("info  run: step 25: test AUC 0%.%d+", log)
+    assert.is_nil(log:find("checkpoint", 1, true))
+    assert.matches("info  run: done\n$", log)
+  end)
+
+  it("tells how a training failed", function()
+    files.write(folder .. "/f.lua", [[
+      local ml = require "mlua"
+      return ml.flow(ml.task("Train", { outputs = "json", run = function()
+        local m = ml.nn.Linear.new { inputs = 1, outputs = 1 }
+        ml.engine { model = m, optimizer = ml.optim.sgd(m, { lr = 0 }), quiet = true,
+          train = ml.data.samples.loader({ x = ml.zeros(1, 1) }, {}),
+          loss = function() print "computing"; error "no loss" end }:fit()
+      end }))]])
+    assert.equal(1, process.run({ program, "f.lua" },
+      { cwd = folder, env = { MLUA_STORE = folder .. "/store" } }).status)
+    local log = files.read(store(runs()[1]) .. "/log.txt")
+    assert.matches("info  output: computing\n[^\n]*error run: f%.lua:6: no loss\n  stack traceback",
+      log)
+    assert.matches("info  run: failed\n$", log)
+    assert.equal("failed", record(store(runs()[1])).status)
+  end)
+
+  it("is not asked for levels that there are not", function()
+    local r = train("--log", "engine=inof")
+    assert.equal(2, r.status)
+    assert.equal("mlua: --log: 'engine=inof': expected a level, one of off, error, warn, info, "
+      .. "debug or trace, did you mean 'info'?\n", r.err)
+  end)
+end)
+
 describe("a restart", function()
   it("in an empty folder that is named begins there", function()
     lfs.mkdir(folder .. "/mine")

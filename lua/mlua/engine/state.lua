@@ -2,9 +2,11 @@
 -- @module mlua.engine.state
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
+local log_module = require "mlua.log"
 
 local M = {}
 
+local log = log_module.of "engine"
 local KEEP = 3 -- checkpoints, unless options say otherwise
 
 -- Numbers of an engine that are saved as they are.
@@ -119,9 +121,9 @@ end
 --- See whether a checkpoint is durable by now; a failure ends the run.
 -- @tparam Engine engine
 function M.poll(engine)
+  log_module.drain()
   local ok, why = engine.run.checkpoints:poll()
   if ok == nil then
-    engine.run:log("%s", why)
     fail.run("%s; checkpoints before this one are whole", why)
   end
 end
@@ -167,8 +169,7 @@ function M.resume(engine)
   local found, why
   if run.continued then
     found, why = run.checkpoints:newest(function(damage)
-      run:log("%s", damage)
-      io.stderr:write("mlua: ", damage, "; the checkpoint before it is taken\n")
+      log.warn("%s; the checkpoint before it is taken", damage)
     end)
     if not found and why then fail.run("%s", why) end
     if not found and run.checkpoints:steps()[1] then
@@ -179,9 +180,7 @@ function M.resume(engine)
   if found then load(engine, found) end
   run:cut(found and found.facts.metrics or 0)
   if run.continued then
-    local line = ("%s: goes on at step %d"):format(run.dir, engine.steps)
-    run:log("%s", line)
-    if not engine.quiet then io.stderr:write("mlua: ", line, "\n") end
+    log.info("%s: goes on at step %d", run.dir, engine.steps)
   else
     fail.assert(run.checkpoints:save_first(run.dir .. "/first", engine.model:state()))
   end

@@ -133,6 +133,41 @@ function store.sweep(dir)
   return tonumber(count[0])
 end
 
+-- -- files that grow by lines --
+
+local Lines = {}
+Lines.__index = Lines
+
+--- A file that lines are added to, made where it is missing. One writer at a time.
+-- @tparam string path
+-- @treturn Lines
+function store.append(path)
+  check.type(path, 1, "append", "path", "string")
+  local out = new("ml_append *[1]")
+  local code = C.ml_append_open(out, path)
+  if code ~= 0 then return failure(code) end
+  return setmetatable({ handle = gc(out[0], C.ml_append_close) }, Lines)
+end
+
+--- Add text: all of it, or none where that fails.
+-- @tparam string text
+-- @treturn boolean  true
+function Lines:write(text)
+  local code = C.ml_append_write(self.handle, text, #text)
+  if code ~= 0 then return failure(code) end
+  return true
+end
+
+--- Its bytes.
+-- @treturn number
+function Lines:size() return tonumber(C.ml_append_size(self.handle)) end
+
+--- No more is added. Fine if it is closed already.
+function Lines:close()
+  if self.handle then C.ml_append_close(gc(self.handle, nil)) end
+  self.handle = nil
+end
+
 -- -- mapped files --
 
 local Map = {}

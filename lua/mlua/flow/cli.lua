@@ -37,6 +37,9 @@ local OPTIONS = param.group "Flow" {
   run = param.path { meta = "DIR", doc = "folder of the training's run: a new one, or one to go on "
     .. "with; unless set, it is found by what the task is" },
   new = param.bool { doc = "begin a new run, though one was interrupted" },
+  log = param.strings { {}, meta = "[DEST:][MODULE=]LEVEL,…",
+    doc = "what is said: error, warn, info, debug or trace, of all or of a module (engine, data, "
+      .. "…); console: or file:, the runs' logs" },
   store = param.path { doc = "folder of results; unless set, $MLUA_STORE or the nearest .mlua" },
   json = param.bool { doc = "one line of JSON on standard output; the rest to standard error" },
 }
@@ -44,7 +47,7 @@ local OPTIONS = param.group "Flow" {
 local ALONE = { help = true } -- their names, which no parameter of a task may have
 local OF_LINE = {} -- and those that no file or variable may give
 for name in pairs(OPTIONS.entries) do ALONE[name], OF_LINE[name] = true, true end
-for _, name in ipairs { "jobs", "keep_going", "verify", "resources", "store" } do
+for _, name in ipairs { "jobs", "keep_going", "verify", "resources", "log", "store" } do
   OF_LINE[name] = nil
 end
 
@@ -361,6 +364,7 @@ function M.main(flow, args)
   check_together(o, #runs > 1 and #runs or #grids, flow.task)
   o.resources = resources_of(o.resources)
   if o.json then print_to_standard_error() end
+  if o.log[1] then require "mlua.log".set(o.log, "--log") end
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end
   if o.run and #runs > 1 then fail.usage "--run: one folder for several runs" end

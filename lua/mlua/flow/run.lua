@@ -269,7 +269,8 @@ local function in_a_child(run, node, id)
       core.C.ml_set_threads(math.max(1, math.floor(core.C.ml_threads() / run.options.jobs)))
       own, why = store:forked()
       if not own then error(why, 0) end
-      local row, failure = work.run(node, id, states, store)
+      local row, failure
+      log.of(function() row, failure = work.run(node, id, states, store) end)
       if not row then
         return json.encode { message = failure.message, trace = failure.trace, user = failure.user,
           damaged = work.is_damaged(failure) and failure.node._key or nil, what = failure.what,

@@ -9,7 +9,10 @@ local MOST = 65536 -- bytes that are kept
 
 local kept, size -- nil: it is off
 
-local function keep(text)
+-- What is written on standard output goes to the log of a run, too (mlua.log).
+local function keep(text, to_log)
+  local of_runs = to_log and package.loaded["mlua.log"]
+  if of_runs then of_runs.output(text) end
   kept[#kept + 1], size = text, size + #text
   if size > 2 * MOST then
     local whole = table.concat(kept):sub(-MOST)
@@ -37,11 +40,11 @@ function log.of(f)
   local execute_before = os.execute
   kept, size = {}, 0
   print = function(...) -- luacheck: ignore
-    keep(joined("\t", ...) .. "\n")
+    keep(joined("\t", ...) .. "\n", true)
     print_before(...)
   end
   io.write = function(...) -- luacheck: ignore
-    keep(joined("", ...))
+    keep(joined("", ...), true)
     return write_before(...)
   end
   os.execute = function(command) -- luacheck: ignore
@@ -52,7 +55,7 @@ function log.of(f)
     return status
   end
   methods.write = function(file, ...)
-    if file == io.stdout or file == io.stderr then keep(joined("", ...)) end
+    if file == io.stdout or file == io.stderr then keep(joined("", ...), file == io.stdout) end
     return method_before(file, ...)
   end
   local ok, why = xpcall(f, debug.traceback)
