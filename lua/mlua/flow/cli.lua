@@ -37,6 +37,8 @@ local OPTIONS = param.group "Flow" {
   run = param.path { meta = "DIR", doc = "folder of the training's run: a new one, or one to go on "
     .. "with; unless set, it is found by what the task is" },
   new = param.bool { doc = "begin a new run, though one was interrupted" },
+  profile = param.bool { doc = "time the training (without one, all tasks): operations, layers, "
+    .. "waits; a trace goes into its run's folder as profile.json" },
   store = param.path { doc = "folder of results; unless set, $MLUA_STORE or the nearest .mlua" },
   json = param.bool { doc = "one line of JSON on standard output; the rest to standard error" },
 }
@@ -229,7 +231,11 @@ end
 
 -- Runs what a plan says has to run.
 local function complete(plan, o, store)
-  if plan:finished() then return end
+  if plan:finished() then
+    if o.profile then io.stderr:write "mlua: all is there: nothing was run to be profiled\n" end
+    return
+  end
+  if o.profile then require "mlua.flow.profiled".start() end
   require "mlua.compiler".usual() -- for tasks
   local outcome = require "mlua.flow.run".run(plan, {
     jobs = o.jobs, keep_going = o.keep_going, only = set_of(o.only), echo = true,
@@ -241,6 +247,7 @@ local function complete(plan, o, store)
     fail.run("%s", require "mlua.flow.report".mistake(outcome.failed)
       or ("%d of %d tasks failed; what is done is kept"):format(#outcome.failed, outcome.total))
   end
+  if o.profile then require "mlua.flow.profiled".finish() end
 end
 
 -- Does what is to be done at the end, and shows the results. One that turns out to be damaged is
@@ -303,6 +310,7 @@ local function check_together(o, n_runs, class)
   needs("older_than", o.gc, "--gc")
   needs("compare", n_runs > 0, "--grid")
   needs("csv", n_runs > 0, "--grid")
+  if o.profile and o.jobs > 1 then fail.usage "--profile: one job at a time, without --jobs" end
   if o.store == "" then fail.usage "--store: expected a folder, got ''" end
   local names = {}
   for i, output in ipairs(class.outputs) do names[i] = output[1] end
@@ -328,8 +336,8 @@ end
 -- What trainings want to know of the command line for their runs (mlua.run).
 local function ask_of_runs(o, args, spec, values, reading)
   local asked = {
-    dir = o.run and o.run:gsub("/+$", "") or nil, new = o.new, script = arg and arg[0],
-    command = { "mlua", arg and arg[0], unpack(args) }, files = {},
+    dir = o.run and o.run:gsub("/+$", "") or nil, new = o.new, profile = o.profile,
+    script = arg and arg[0], command = { "mlua", arg and arg[0], unpack(args) }, files = {},
   }
   for _, path in ipairs(reading and reading.paths or {}) do asked.files[#asked.files + 1] = path end
   setmetatable(asked, { __index = function(_, name)
