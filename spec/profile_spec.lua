@@ -109,7 +109,8 @@ describe("a profile", function()
   end)
 
   it("numbers a second root of a class, and names layers anew in the next profile", function()
-    local a, b = nn.Linear.new { inputs = 2, outputs = 2 }, nn.Linear.new { inputs = 2, outputs = 2 }
+    local a = nn.Linear.new { inputs = 2, outputs = 2 }
+    local b = nn.Linear.new { inputs = 2, outputs = 2 }
     local x = ml.ones(1, 2)
     for _ = 1, 2 do
       local p = ml.profile(function() a(x) b(x) b(x) end)
@@ -195,7 +196,7 @@ describe("a profile", function()
     assert.is_truthy(why:find("profile: one is on already", 1, true))
     ok, why = pcall(ml.profile.stop)
     assert.is_false(ok)
-    assert.is_truthy(why:find("no profile is on", 1, true))
+    assert.is_truthy(why:find("stop: no profile is on", 1, true))
     assert.error_matches(function() ml.profile(7) end, "expected a function, got 7", 1, true)
   end)
 

@@ -14,6 +14,7 @@
 -- `share` is of the whole time, by a row's own: without what other rows of its table are, inside.
 -- @module mlua.profile
 local check = require "mlua.check"
+local core = require "mlua.ffi"
 local json = require "mlua.json"
 local profile = require "mlua.ffi.profile"
 
@@ -46,7 +47,7 @@ end
 -- @raise where none is on
 function M.stop()
   local self = profile.stop()
-  check.arg(self, 1, "stop", "no profile is on")
+  if not self then core.misuse "stop: no profile is on" end
   for _, list in pairs(TABLE_OF) do self[list] = self[list] or {} end
   for _, each in ipairs(self.totals) do
     each.name = each.name .. (SUFFIX[each.kind] or "")
