@@ -85,7 +85,7 @@ end
 
 --- Whether a profile is on.
 -- @treturn boolean
-function M.is_on() return profile.on end
+function M.is_on() return profile.is_on() end
 
 --- Call a function as a part of the program, with a name: `ml.profile.part("metrics", f, x)`.
 -- @tparam string name

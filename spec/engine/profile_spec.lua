@@ -117,6 +117,27 @@ describe("--profile", function()
     assert.is_true(files.exists(folder .. "/profile.json"))
   end)
 
+  it("is of a training in a process of its own, as a limit of time asks for", function()
+    local script = files.write(folder .. "/child.lua", [[
+      local ml = require "mlua"
+      local Train = ml.task("Train", { outputs = "json", timeout = 100, run = function()
+        local model = ml.nn.MLP.new { sizes = { 4, 4, 1 }, seed = 1 }
+        local set = { x = ml.ones(64, 4), y = ml.ones(64, 1) }
+        local engine = ml.engine {
+          model = model, optimizer = ml.optim.sgd(model, { lr = 0.1 }), quiet = true,
+          train = ml.data.samples.loader(set, { batch = 8 }),
+          loss = function(b) return ml.mse(model(b.x), b.y) end,
+        }
+        return { engine:fit().steps }
+      end })
+      return ml.flow(Train, { doc = "In a child." })
+    ]])
+    local r = run("a", script, "--profile")
+    assert.equal(0, r.status, r.err)
+    assert.is_truthy(r.err:find "step +8 ", r.err)
+    assert.is_truthy(r.err:find("mlua: trace: " .. run_of "a" .. "/profile.json", 1, true), r.err)
+  end)
+
   it("is for tasks in this process, one at a time", function()
     local r = train("a", "--profile", "--jobs", "2")
     assert.equal(2, r.status)

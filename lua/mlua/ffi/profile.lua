@@ -7,7 +7,7 @@ local ffi = require "ffi"
 
 local C = core.C
 local M = {
-  --- Whether a profile is on.
+  --- Whether marks are to be noted: a profile is on, here or in the process that forked this one.
   on = false,
   --- The number of the profile.
   number = 0,
@@ -43,7 +43,9 @@ function M.part(name, f, ...) return M.call(M.PART, name, f, ...) end
 
 --- An iterator whose steps are parts: `for batch in profile.each("batch", loader:epoch(0)) do`.
 -- @tparam string name
--- @tparam function f  and what else a `for` takes
+-- @tparam function f  with state and first: what a `for` takes
+-- @param state
+-- @param first
 function M.each(name, f, state, first)
   if not M.on then return f, state, first end
   return function(_, last) return M.call(M.PART, name, f, state, last) end, nil, first
@@ -57,6 +59,9 @@ function M.start(most)
   core.check(C.ml_profile_start(most))
   M.on, M.number = true, M.number + 1
 end
+
+--- Whether a profile is on, in this process.
+function M.is_on() return C.ml_profile_on() end
 
 --- End.
 -- @treturn ?table  record, seconds, events, left_out and totals, a list of name, kind, calls,

@@ -11,11 +11,13 @@ local ROWS = 20
 
 local told = false -- whether a training was
 
+local function none()
+  io.stderr:write "mlua: no task ran in this process; in others, only trainings are profiled\n"
+end
+
 local function report(path)
   local p = profile.stop()
-  if #p.totals == 0 then
-    return io.stderr:write "mlua: nothing ran in this process that could be profiled\n"
-  end
+  if #p.totals == 0 then return none() end
   io.stderr:write("\n", p:top(ROWS), "\n\n")
   local ok, why = p:trace(path)
   io.stderr:write("mlua: ", ok and "trace: " .. path or why,
@@ -45,7 +47,7 @@ function M.finish()
   if profile.is_on() then
     if told then profile.stop() else report "profile.json" end
   elseif not told then
-    io.stderr:write "mlua: nothing ran in this process that could be profiled\n"
+    none()
   end
 end
 
