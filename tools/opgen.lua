@@ -85,7 +85,7 @@ hput("#endif\n")
 local c, cput = lines()
 cput("/* Written by tools/opgen from the cards in core/op. */")
 cput("#include <stdlib.h>\n")
-cput('#include "ml_ops.h"\n#include "op/gemm_native.h"\n')
+cput('#include "ml_ops.h"\n#include "base/profile.h"\n#include "op/gemm_native.h"\n')
 for _, card in ipairs(cards) do
   if type(card.grad) == "table" then rule.backward(card, cput) end
   local rules = card.rules or card.twice or card.grad

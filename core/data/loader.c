@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "../base/log.h"
+#include "../base/profile.h"
 #include "feed.h"
 #include "order.h"
 
@@ -98,10 +99,12 @@ static void release(void *arg) {
 
 /* -- gathering -- */
 
-static ml_err gather(const ml_loader *l, int64_t step, int64_t *row, ml_batch *b) {
+/* kind: of its event. */
+static ml_err gather(const ml_loader *l, int64_t step, int64_t *row, ml_batch *b, int kind) {
   int64_t begin = step * l->options.batch;
   b->rows = ML_MIN(l->options.batch, l->order.count - begin);
   b->lookups = b->rows * l->feed.n_cat;
+  ML_SPAN(span, kind, "loader: gather");
   ml__order_rows(&l->order, begin, b->rows, row);
   return l->feed.gather(l->feed.ctx, row, b->rows, b);
 }
@@ -110,7 +113,7 @@ static void fill_slot(const ml_loader *l, slot *s, int64_t block) {
   int64_t first = block * l->per_block, n = ML_MIN(l->per_block, l->steps - first);
   s->err = ML_OK;
   for (s->good = 0; s->good < n; s->good++) {
-    s->err = gather(l, first + s->good, s->row, &s->batch[s->good]);
+    s->err = gather(l, first + s->good, s->row, &s->batch[s->good], ML_EVENT_BACKGROUND);
     if (s->err >= 0) continue;
     snprintf(s->message, sizeof s->message, "%s", ml_error());
     return;
@@ -137,6 +140,7 @@ static void say(const ml_loader *l, work_done *d) {
 static void *worker(void *arg) {
   ml_loader *l = arg;
   work_done d = {0};
+  ml__thread_begin("loader");
   pthread_mutex_lock(&l->lock);
   ml__log_name("worker", ++l->named);
   for (;;) {
@@ -160,6 +164,7 @@ static void *worker(void *arg) {
     pthread_cond_signal(&l->filled); /* only the caller waits for it */
   }
   pthread_mutex_unlock(&l->lock);
+  ml__thread_end();
   return NULL;
 }
 
@@ -189,14 +194,20 @@ ml_err ml_loader_seek(ml_loader *l, int64_t epoch, int64_t step) {
   return ML_OK;
 }
 
+static void await(ml_loader *l, const slot *s, int64_t block) {
+  ML_SPAN(span, ML_EVENT_WAIT, "loader: wait");
+  pthread_mutex_lock(&l->lock);
+  while (s->filled != block) pthread_cond_wait(&l->filled, &l->lock);
+  pthread_mutex_unlock(&l->lock);
+}
+
 /* The next batch from the slot that a worker fills. */
 static ml_err take(ml_loader *l) {
   int64_t block = l->step / l->per_block, within = l->step % l->per_block;
   slot *s = &l->slot[block % l->slots];
-  pthread_mutex_lock(&l->lock);
-  while (s->filled != block) pthread_cond_wait(&l->filled, &l->lock);
-  pthread_mutex_unlock(&l->lock);
+  await(l, s, block);
   if (within >= s->good) return ml_fail(s->err, "%s", s->message);
+  ML_SPAN(span, ML_EVENT_WAIT, "loader: copy");
   copy_batch(l, &l->out, &s->batch[within]);
   if (within == l->per_block - 1 || l->step == l->steps - 1) {
     pthread_mutex_lock(&l->lock);
@@ -212,7 +223,7 @@ ml_err ml_loader_next(ml_loader *l) {
   if (!l->sought) ML_TRY(ml_loader_seek(l, 0, 0));
   if (l->step >= l->steps) return ML_END;
   l->out.step = -1; /* stays so if the batch cannot be had */
-  ML_TRY(l->threads ? take(l) : gather(l, l->step, l->slot[0].row, &l->out));
+  ML_TRY(l->threads ? take(l) : gather(l, l->step, l->slot[0].row, &l->out, ML_EVENT_WAIT));
   l->out.epoch = l->epoch;
   l->out.step = l->step++;
   return ML_OK;

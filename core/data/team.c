@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../base/profile.h"
 #include "team.h"
 
 struct ml__team {
@@ -30,8 +31,9 @@ static int64_t claim(ml__team *team) {
   return i;
 }
 
-static void work(ml__team *team) {
+static void work(ml__team *team, int kind) {
   for (int64_t i; (i = claim(team)) >= 0;) {
+    ML_SPAN(span, kind, "data: prepare");
     ml_err err = team->item(team->ctx, i);
     if (err >= 0) continue;
     pthread_mutex_lock(&team->lock);
@@ -47,17 +49,19 @@ static void work(ml__team *team) {
 static void *member(void *arg) {
   ml__team *team = arg;
   int64_t step = 0;
+  ml__thread_begin("data");
   pthread_mutex_lock(&team->lock);
   for (;;) {
     while (team->step == step && !team->stop) pthread_cond_wait(&team->begin, &team->lock);
     if (team->stop) break;
     step = team->step;
     pthread_mutex_unlock(&team->lock);
-    work(team);
+    work(team, ML_EVENT_BACKGROUND);
     pthread_mutex_lock(&team->lock);
     if (--team->busy == 0) pthread_cond_signal(&team->done);
   }
   pthread_mutex_unlock(&team->lock);
+  ml__thread_end();
   return NULL;
 }
 
@@ -106,7 +110,7 @@ ml_err ml__team_run(ml__team *team, int64_t n, ml__item item, void *ctx) {
   team->step++;
   if (team->threads) pthread_cond_broadcast(&team->begin);
   pthread_mutex_unlock(&team->lock);
-  work(team);
+  work(team, ML_EVENT_WAIT);
   pthread_mutex_lock(&team->lock);
   while (team->busy) pthread_cond_wait(&team->done, &team->lock);
   ml_err err = team->err;

@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "base/profile.h"
 #include "grad/pass.h"
 #include "ml_ops.h"
 
@@ -197,6 +198,8 @@ static ml_err pass_on(ml_node *n, ml_err e) {
 
 static ml_err run_node(ml_node *n) {
   ml_tensor *g = n->g;
+  ML_SPAN(span, ML_EVENT_BACKWARD, n->name);
+  ml__span_shape(&span, &g->info);
   n->g = NULL;
   n->spent = fusing;
   if (ml__grad_on && !n->twice) {
@@ -324,7 +327,7 @@ static ml_err note_back(const ml_pass *p, ml_tensor *grad) {
   *t = (trace){.n_updates = p->n, .updates = p->updates, .at = (ml_node **)(t + 1)};
   t->claimed = (ml_tensor **)(t->at + order->n);
   ml_tensor *in[] = {p->loss, grad};
-  ml_err e = ml__note(back_again, NULL, NULL, 0, in, 2, NULL, 0, NULL);
+  ml_err e = ml__note("backward", back_again, NULL, NULL, 0, in, 2, NULL, 0, NULL);
   if (e < 0) {
     free(t);
     return e;
@@ -421,12 +424,15 @@ static ml_err leave(ml_pass *p, ml_err e) {
 static ml_err go_on(ml_pass *p, bool graph, ml_err e) {
   enter(p, graph);
   e = walk(p->order.at, p->order.n, &p->at, p->loss, false, e);
-  return e == ML_CALL ? e : leave(p, e);
+  if (e != ML_CALL) return leave(p, e);
+  p->event = ml_profile_begin(ML_EVENT_BACKWARD, p->order.at[p->at]->name);
+  return e;
 }
 
 ml_err ml__pass_go_on(ml_node *node, ml_err e) {
   ml_pass *p = &passes[running - 1];
   enter(p, p->graph);
+  ml_profile_end(p->event);
   node->spent = fusing;
   ml__unref(node->g);
   node->g = NULL;

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/profile.h"
 #include "grad/tape.h"
 #include "mlua_capture.h"
 
@@ -150,9 +151,9 @@ static ml_err add_call(ml_program *p, const ml_call *c) {
   return ML_OK;
 }
 
-ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const *list,
-                int64_t n_list, ml_tensor *const *in, int64_t n_in, const ml_scalar *scalar, int n,
-                const ml_tensor *loose) {
+ml_err ml__note(const char *name, ml_err (*run)(const ml_call *), ml_tensor *out,
+                ml_tensor *const *list, int64_t n_list, ml_tensor *const *in, int64_t n_in,
+                const ml_scalar *scalar, int n, const ml_tensor *loose) {
   ml_program *p = ml__recording;
   if (!p) return ML_OK;
   int64_t all = n_list + n_in;
@@ -171,7 +172,7 @@ ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const
   size_t bytes = (size_t)all * sizeof(ml_tensor *) + (size_t)n * sizeof(ml_scalar);
   ml_tensor **at = ml__denied() ? NULL : malloc(bytes + 1);
   if (!at) return no_memory();
-  ml_call c = {.run = run, .in = at, .n_list = n_list, .n_in = all};
+  ml_call c = {.name = name, .run = run, .in = at, .n_list = n_list, .n_in = all};
   c.scalar = (ml_scalar *)(at + all);
   for (int64_t k = 0; k < all; k++) at[k] = ml__ref(k < n_list ? list[k] : in[k - n_list]);
   if (n) memcpy(c.scalar, scalar, (size_t)n * sizeof *scalar);
@@ -189,7 +190,7 @@ ml_err ml_capture_constant(const ml_ref *ref) {
   if (!p) return ML_OK;
   ML_TRY(ml__get(&t, ref));
   ML_TRY(ml__copy_of(&kept, t));
-  ml_err e = ml__note(ml__copy_again, t, NULL, 0, &kept, 1, NULL, 0, NULL);
+  ml_err e = ml__note("constant", ml__copy_again, t, NULL, 0, &kept, 1, NULL, 0, NULL);
   ml__unref(kept);
   return e;
 }
@@ -325,6 +326,7 @@ static ml_err check_outside(const ml_program *p) {
 
 ml_err ml_replay(ml_program *p, const ml_ref *inputs, int n_inputs, ml_ref *copies, int n) {
   ml_tensor *few[16], **t = few;
+  ML_SPAN(whole, ML_EVENT_OPERATION, "replay");
   if (ml__recording) return ml_fail(ML_ESTATE, "capture: a captured step inside another");
   if (n_inputs != p->n_inputs || n != p->n_results || p->grad_on != ml__grad_on ||
       p->reference_on != ml__reference_on)
@@ -343,6 +345,8 @@ ml_err ml_replay(ml_program *p, const ml_ref *inputs, int n_inputs, ml_ref *copi
   if (t != few) free(t);
   for (int64_t i = 0; i < p->n_calls && e == ML_OK; i++) {
     const ml_call *c = &p->calls[i];
+    ML_SPAN(span, ML_EVENT_OPERATION, c->name);
+    if (c->out) ml__span_shape(&span, &c->out->info);
     e = c->run(c);
     if (c->out) ml__touch(c->out); /* it may be of others, whose records elsewhere must know */
   }

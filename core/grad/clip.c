@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "base/profile.h"
 #include "grad/tape.h"
 
 enum { GRAIN = 65536, LANES = 8 };
@@ -95,6 +96,7 @@ static void run(ml_tensor *t, ml_body f32, ml_body f64, job *j) {
 
 ml_err ml_grad_norm(double *out, const ml_ref *params, int n, double p) {
   ml_tensor *t;
+  ML_SPAN(span, ML_EVENT_OPERATION, "grad_norm");
   ML_TRY(ml__no_capture("the norm of gradients is a value that Lua reads; clip by value instead"));
   int64_t room = 1;
   double total = 0;
@@ -136,13 +138,15 @@ static ml_err change_again(const ml_call *c) {
 
 static ml_err change_all(const ml_ref *params, int n, double factor, bool clamp) {
   ml_tensor *t;
+  ML_SPAN(span, ML_EVENT_OPERATION, "scale_grads");
   for (int i = 0; i < n; i++) {
     ML_TRY(ml__get(&t, &params[i]));
     ML_TRY(ml__trainable(t, "clip"));
   }
   for (int i = 0; i < n; i++) {
     t = ml__peek(&params[i]);
-    ML_TRY(ml__note_write(change_again, t, NULL, (ml_scalar[]){{.d = factor}, {.i = clamp}}, 2));
+    ML_TRY(ml__note_write("scale_grads", change_again, t, NULL,
+                          (ml_scalar[]){{.d = factor}, {.i = clamp}}, 2));
     change(t, factor, clamp);
   }
   return ML_OK;
@@ -181,9 +185,10 @@ static ml_err average_again(const ml_call *c) {
 
 ml_err ml_average(const ml_ref *average, const ml_ref *t, double weight) {
   ml_tensor *a, *b;
+  ML_SPAN(span, ML_EVENT_UPDATE, "average");
   ML_TRY(pair(&a, &b, average, t));
   if (a->storage == b->storage) return ml_fail(ML_EARG, "average: the two tensors share elements");
-  ML_TRY(ml__note_write(average_again, a, b, (ml_scalar[]){{.d = weight}}, 1));
+  ML_TRY(ml__note_write("average", average_again, a, b, (ml_scalar[]){{.d = weight}}, 1));
   take_in(a, b, weight);
   return ML_OK;
 }

@@ -33,6 +33,7 @@ typedef struct ml_pass {
   int n_of;
   ml_tensor **claimed; /* by `updates`: the leaf updated with its gradient, or NULL; kept */
   int room;
+  double event; /* of a gradient that the caller computes (mlua_profile.h) */
 } ml_pass;
 
 /* Runs a backward, how: updates and n, or asked, of and n_of. ML_CALL: it waits (call.c). */

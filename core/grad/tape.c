@@ -157,6 +157,6 @@ static ml_err clear_again(const ml_call *c) {
 ml_err ml_clear_grad(const ml_ref *ref) {
   ml_tensor *t;
   ML_TRY(ml__get(&t, ref));
-  ML_TRY(ml__note(clear_again, t, NULL, 0, NULL, 0, NULL, 0, NULL));
+  ML_TRY(ml__note("clear_grad", clear_again, t, NULL, 0, NULL, 0, NULL, 0, NULL));
   return clear_again(&(ml_call){.out = t});
 }

@@ -1,6 +1,7 @@
 /* update: optimisers' updates by a dense gradient, and their checks. */
 #include <math.h>
 
+#include "base/profile.h"
 #include "grad/tape.h"
 
 ml_err ml__trainable(const ml_tensor *t, const char *verb) {
@@ -70,8 +71,17 @@ typedef struct job {
 UPDATES(float, sqrtf)
 UPDATES(double, sqrt)
 
+static const char *const names[] = {
+    [ML_UPDATE_SGD] = "sgd",           [ML_UPDATE_ADAGRAD] = "adagrad",
+    [ML_UPDATE_MOMENTUM] = "momentum", [ML_UPDATE_ROWWISE_ADAGRAD] = "row-wise adagrad",
+    [ML_UPDATE_ADAM] = "adam",         [ML_UPDATE_ADAMW] = "adamw",
+    [ML_UPDATE_RMSPROP] = "rmsprop",   [ML_UPDATE_LION] = "lion",
+};
+
 ml_err ml__update(ml_tensor *w, const ml_update *u, ml_tensor *g) {
   ml_tensor *p, *s, *own;
+  ML_SPAN(span, ML_EVENT_UPDATE, names[u->kind]);
+  ml__span_shape(&span, &w->info);
   ML_TRY(ml__check_update(u, &p, &s));
   ML_TRY(ml__contiguous(&own, g));
   if (u->kind > ML_UPDATE_ROWWISE_ADAGRAD) {
@@ -100,7 +110,7 @@ ml_err ml_apply_updates(const ml_update *updates, int n) {
   ml_tensor *p, *s;
   if (ml__recording) {
     ml_scalar v[] = {{.p = updates}, {.i = n}};
-    ML_TRY(ml__note(apply_again, NULL, NULL, 0, NULL, 0, v, 2, NULL));
+    ML_TRY(ml__note("updates", apply_again, NULL, NULL, 0, NULL, 0, v, 2, NULL));
   }
   for (int i = 0; i < n; i++) ML_TRY(ml__check_update(&updates[i], &p, &s));
   for (int i = 0; i < n; i++) {

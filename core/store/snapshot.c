@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "../base/log.h"
+#include "../base/profile.h"
 #include "mlua_files.h"
 #include "writing.h"
 
@@ -80,8 +81,32 @@ typedef struct digest {
 
 static void *hash_pieces(void *ctx) {
   digest *d = ctx;
+  ML_SPAN(span, ML_EVENT_BACKGROUND, "checkpoint: hash");
   ml_sha256(d->hex, d->s->data, d->s->size);
   return NULL;
+}
+
+static void *hash_beside(void *ctx) {
+  ml__thread_begin("checkpoint hash");
+  hash_pieces(ctx);
+  ml__thread_end();
+  return NULL;
+}
+
+static ml_err write_chunks(const ml_snapshot *s, ml_file *f) {
+  ML_SPAN(span, ML_EVENT_BACKGROUND, "checkpoint: write");
+  ml_err e = ml_file_resize(f, s->size);
+  for (int64_t at = 0; e == ML_OK && at < s->size; at += CHUNK) {
+    int64_t n = ML_MIN(CHUNK, s->size - at);
+    e = ml_file_pwrite(f, s->data + at, n, at);
+    ml__file_push(f, at, n);
+  }
+  return e;
+}
+
+static ml_err sync_file(ml_file *f) {
+  ML_SPAN(span, ML_EVENT_BACKGROUND, "checkpoint: sync");
+  return ml_file_commit(f);
 }
 
 /* The digest is computed beside the writing: by this thread, where there is none more. */
@@ -90,15 +115,10 @@ static ml_err write_pieces(const ml_snapshot *s, char *hex) {
   ML_TRY(ml_file_create(&f, s->path));
   digest d = {.s = s};
   pthread_t thread;
-  bool beside = s->size > CHUNK && !pthread_create(&thread, NULL, hash_pieces, &d);
-  ml_err e = ml_file_resize(f, s->size);
-  for (int64_t at = 0; e == ML_OK && at < s->size; at += CHUNK) {
-    int64_t n = ML_MIN(CHUNK, s->size - at);
-    e = ml_file_pwrite(f, s->data + at, n, at);
-    ml__file_push(f, at, n);
-  }
+  bool beside = s->size > CHUNK && !pthread_create(&thread, NULL, hash_beside, &d);
+  ml_err e = write_chunks(s, f);
   tell('n');
-  if (e == ML_OK) e = ml_file_commit(f);
+  if (e == ML_OK) e = sync_file(f);
   else ml_file_abort(f);
   if (beside) pthread_join(thread, NULL);
   else if (e == ML_OK) hash_pieces(&d);
@@ -107,6 +127,7 @@ static ml_err write_pieces(const ml_snapshot *s, char *hex) {
 }
 
 static ml_err write_record(const ml_snapshot *s, const char *hex) {
+  ML_SPAN(span, ML_EVENT_BACKGROUND, "checkpoint: record");
   size_t head = strlen(s->head), tail = strlen(s->tail), n = head + 64 + tail + 1;
   char *text = malloc(n + 65);
   if (!text) return ml_fail(ML_ENOMEM, "out of memory: snapshot");
@@ -132,13 +153,15 @@ static ml_err write_all(const ml_snapshot *s) {
 
 static void *run(void *ctx) {
   ml_snapshot *s = ctx;
-  double began = ml_clock();
+  ml__thread_begin("checkpoint");
   ml__log_name("writer", 1);
+  double began = ml_clock();
   ml_err e = write_all(s);
   tell('-');
   if (e == ML_OK)
     ml__log(ML_LOG_DEBUG, "checkpoint", "%s: %lld bytes durable in %.3f s", s->path,
             (long long)s->size, ml_clock() - began);
+  ml__thread_end();
   pthread_mutex_lock(&s->lock);
   s->code = e;
   snprintf(s->cause, sizeof s->cause, "%s", e == ML_OK ? "" : ml_error());
@@ -187,6 +210,7 @@ static void forget(ml_snapshot *s) {
 ml_err ml_snapshot_write(ml_snapshot *s, const void *const *data, const int64_t *bytes, int64_t n,
                          const char *path, const char *record, const char *head, const char *tail,
                          const char *also) {
+  ML_SPAN(span, ML_EVENT_WAIT, "checkpoint: copy");
   if (s->started) return ml_fail(ML_EARG, "snapshot: the one before has not been waited for");
   int64_t size = 0;
   for (int64_t i = 0; i < n; i++) size += bytes[i];
@@ -213,6 +237,7 @@ bool ml_snapshot_busy(const ml_snapshot *s) {
 
 ml_err ml_snapshot_wait(ml_snapshot *s, double seconds) {
   if (!s->started) return ML_OK;
+  ML_SPAN(span, ML_EVENT_WAIT, "checkpoint: wait");
   struct timespec till;
   clock_gettime(CLOCK_MONOTONIC, &till);
   double whole = (double)till.tv_nsec * 1e-9 + ML_MAX(seconds, 0);

@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/profile.h"
 #include "half.h"
 #include "tensor/tensor.h"
 
@@ -194,11 +195,12 @@ ml_err ml__writable(const ml_tensor *t, const char *verb) {
 ml_err ml__copy_again(const ml_call *c) { return ml__copy(c->out, c->in[0]); }
 
 ml_err ml_tensor_copy(const ml_ref *dst, const ml_ref *src) {
+  ML_SPAN(span, ML_EVENT_OPERATION, "copy");
   ml_tensor *d, *s;
   ML_TRY(ml__get(&d, dst));
   ML_TRY(ml__get(&s, src));
   ML_TRY(ml__writable(d, "copy"));
-  ML_TRY(ml__note_write(ml__copy_again, d, s, NULL, 0));
+  ML_TRY(ml__note_write("copy", ml__copy_again, d, s, NULL, 0));
   return ml__copy(d, s);
 }
 
@@ -213,10 +215,11 @@ ml_err ml__fill_again(const ml_call *c) {
 }
 
 ml_err ml_tensor_fill(const ml_ref *ref, double value) {
+  ML_SPAN(span, ML_EVENT_OPERATION, "fill");
   ml_tensor *t;
   ML_TRY(ml__get(&t, ref));
   ML_TRY(ml__writable(t, "fill"));
-  ML_TRY(ml__note_write(ml__fill_again, t, NULL, (ml_scalar[]){{.d = value}}, 1));
+  ML_TRY(ml__note_write("fill", ml__fill_again, t, NULL, (ml_scalar[]){{.d = value}}, 1));
   ml__fill(t, value);
   return ML_OK;
 }
@@ -273,7 +276,7 @@ ml_err ml_tensor_set(const ml_ref *ref, int64_t offset, double value) {
   ml_tensor *t;
   ML_TRY(element(&t, ref, offset));
   ML_TRY(ml__writable(t, "put"));
-  ML_TRY(ml__note_write(set_again, t, NULL, (ml_scalar[]){{.i = offset}, {.d = value}}, 2));
+  ML_TRY(ml__note_write("set", set_again, t, NULL, (ml_scalar[]){{.i = offset}, {.d = value}}, 2));
   ml__touch(t);
   ml__store(t->info.data, t->info.dtype, offset, value);
   return ML_OK;

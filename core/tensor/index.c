@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "base/profile.h"
 #include "tensor/tensor.h"
 
 static const char NO_IDS[] =
@@ -181,6 +182,7 @@ static void get_part(void *ctx, int64_t begin, int64_t end) {
 }
 
 ml_err ml_index_get(ml_ref *out, const ml_ref *xref, int axes, const ml_ref *ids_ref) {
+  ML_SPAN(span, ML_EVENT_OPERATION, "index_get");
   ml_tensor *x, *ids, *y;
   rows r;
   ML_TRY(ml__no_capture(NO_IDS));
@@ -247,6 +249,7 @@ static void put_rows(const rows *r, const ml_tensor *src, const int64_t *stride)
 }
 
 ml_err ml_index_put(const ml_ref *xref, int axes, const ml_ref *ids_ref, const ml_ref *src_ref) {
+  ML_SPAN(span, ML_EVENT_OPERATION, "index_put");
   ml_tensor *x, *ids, *given, *src = NULL;
   ML_TRY(ml__no_capture(NO_IDS));
   int64_t stride[ML_MAX_DIM];
@@ -281,6 +284,7 @@ ml_err ml_index_put(const ml_ref *xref, int axes, const ml_ref *ids_ref, const m
 
 ml_err ml_tensor_assign(const ml_ref *ref, int ndim, const int64_t *shape, const int64_t *stride,
                         int64_t offset, const ml_ref *src_ref, double value) {
+  ML_SPAN(span, ML_EVENT_OPERATION, "assign");
   ml_tensor *t, *v, *src = NULL;
   int64_t unused[ML_MAX_DIM];
   ML_TRY(ml__get(&t, ref));
@@ -289,8 +293,9 @@ ml_err ml_tensor_assign(const ml_ref *ref, int ndim, const int64_t *shape, const
   ML_TRY(ml__check_view(t, ndim, shape, stride, offset));
   if (src) ML_TRY(spread(unused, ndim, shape, src));
   ML_TRY(ml__new_view(&v, t, ndim, shape, stride, ml__count(ndim, shape) ? offset : 0));
-  ml_err e = src ? ml__note_write(ml__copy_again, v, src, NULL, 0)
-                 : ml__note_write(ml__fill_again, v, NULL, (ml_scalar[]){{.d = value}}, 1);
+  ml_err e =
+      src ? ml__note_write("assign", ml__copy_again, v, src, NULL, 0)
+          : ml__note_write("assign", ml__fill_again, v, NULL, (ml_scalar[]){{.d = value}}, 1);
   if (e < 0) {
     ml__unref(v);
     return e;

@@ -165,7 +165,7 @@ static ml_err draw_into(const ml_ref *ref, fill_job j, bool normal) {
     return ml_fail(ML_EARG, "random values go into contiguous tensors only");
   ml_scalar s[] = {
       {.d = j.a}, {.d = j.b}, {.i = (int64_t)j.seed}, {.i = (int64_t)j.stream}, {.i = normal}};
-  ML_TRY(ml__note_write(draw_again, j.t, NULL, s, 5));
+  ML_TRY(ml__note_write(normal ? "normal" : "uniform", draw_again, j.t, NULL, s, 5));
   draw(j, normal);
   return ML_OK;
 }

@@ -213,7 +213,7 @@ ml_err ml__contiguous(ml_tensor **out, ml_tensor *t) {
     return ML_OK;
   }
   ML_TRY(ml__new_like(out, t));
-  ml_err e = ml__note_write(ml__copy_again, *out, t, NULL, 0);
+  ml_err e = ml__note_write("copy", ml__copy_again, *out, t, NULL, 0);
   if (e == ML_OK) e = ml__copy(*out, t);
   if (e < 0) {
     ml__unref(*out);

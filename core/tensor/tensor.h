@@ -105,6 +105,7 @@ typedef union ml_scalar {
 } ml_scalar;
 
 typedef struct ml_call {
+  const char *name;                       /* of the operation */
   ml_err (*run)(const struct ml_call *c); /* writes into out's elements again */
   ml_tensor *out;
   ml_tensor **in; /* NULL where an optional argument was absent */
@@ -118,16 +119,16 @@ typedef struct ml_call {
 extern struct ml_program *ml__recording; /* NULL: no step is being captured */
 extern int ml__recording_depth;          /* of the scope that the step runs in */
 /* Notes a call that has been made. `loose`: an operand whose count may differ the next time. */
-ml_err ml__note(ml_err (*run)(const ml_call *), ml_tensor *out, ml_tensor *const *list,
-                int64_t n_list, ml_tensor *const *in, int64_t n_in, const ml_scalar *scalar, int n,
-                const ml_tensor *loose);
+ml_err ml__note(const char *name, ml_err (*run)(const ml_call *), ml_tensor *out,
+                ml_tensor *const *list, int64_t n_list, ml_tensor *const *in, int64_t n_in,
+                const ml_scalar *scalar, int n, const ml_tensor *loose);
 void ml__pin(const ml_tensor *t);          /* an input is seen by what depends on its shape */
 ml_err ml__note_state(const ml_tensor *t); /* an operand that the call writes into, too */
 ml_err ml__no_capture(const char *what);   /* ML_ESTATE while a step is being captured */
 /* For calls that write into t by scalars, or by src (or NULL), too. */
-static inline ml_err ml__note_write(ml_err (*run)(const ml_call *), ml_tensor *t, ml_tensor *src,
-                                    const ml_scalar *scalar, int n) {
-  return ml__recording ? ml__note(run, t, NULL, 0, &src, 1, scalar, n, NULL) : ML_OK;
+static inline ml_err ml__note_write(const char *name, ml_err (*run)(const ml_call *), ml_tensor *t,
+                                    ml_tensor *src, const ml_scalar *scalar, int n) {
+  return ml__recording ? ml__note(name, run, t, NULL, 0, &src, 1, scalar, n, NULL) : ML_OK;
 }
 
 /* -- handles -- */

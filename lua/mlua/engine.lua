@@ -23,6 +23,7 @@ local core = require "mlua.ffi"
 local fail = require "mlua.fail"
 local log = require "mlua.log"
 local meter = require "mlua.engine.meter"
+local profile = require "mlua.ffi.profile"
 local state = require "mlua.engine.state"
 
 local C = core.C
@@ -317,7 +318,7 @@ local SHOWN = { auc = "AUC", log_loss = "log loss" }
 local function run_test(self, line)
   if tell then tell "t" end
   self.pending = true
-  local result = self:test(true)
+  local result = profile.part("test", self.test, self, true)
   if tell then tell "s" end
   if not result then return end
   self.pending = false
@@ -334,7 +335,7 @@ local function run_test(self, line)
     self.run:report { kind = "test", step = self.steps, epoch = self.epoch,
       values = numbers_of(result), seconds = self:seconds() }
   end
-  if self.hooks.test then self.hooks.test(self, result) end
+  if self.hooks.test then profile.part("hook: test", self.hooks.test, self, result) end
   if self.schedule and self.schedule_every == "test" then
     self.schedule:step(result[self.schedule_metric])
   end
@@ -456,9 +457,9 @@ local function run_epoch(self)
   if line then log.through(function(text) line:note(text) end) end
   if self.pending then after_step(self, line) end -- of the step before a signal
   if self.stopped or self.step_in_epoch >= per_epoch then return nil, line end
-  for batch in self.train:epoch(self.epoch, self.step_in_epoch) do
+  for batch in profile.each("batch", self.train:epoch(self.epoch, self.step_in_epoch)) do
     local rows = batch.rows or 1
-    local loss, problem = scope(step, self, batch)
+    local loss, problem = profile.part("step", scope, step, self, batch)
     if problem then return problem, line end
     self.steps, self.step_in_epoch = self.steps + 1, self.step_in_epoch + 1
     self.samples = self.samples + rows
@@ -470,7 +471,7 @@ local function run_epoch(self)
     if self.schedule and self.schedule_every == "update"
       and self.steps % self.accumulate == 0 then self.schedule:step() end
     if self.ema and self.steps % self.accumulate == 0 then self.ema:update() end
-    if self.hooks.step then self.hooks.step(self, batch, loss) end
+    if self.hooks.step then profile.part("hook: step", self.hooks.step, self, batch, loss) end
     if line then
       local shows = line:tick(rows)
       if self.show_every > 0 then shows = self.step_in_epoch % self.show_every == 0 end
@@ -498,7 +499,7 @@ local function train(self)
       self.epoch, self.step_in_epoch = self.epoch + 1, 0
       self.loss:clear()
       if self.schedule and self.schedule_every == "epoch" then self.schedule:step() end
-      if self.hooks.epoch then self.hooks.epoch(self) end
+      if self.hooks.epoch then profile.part("hook: epoch", self.hooks.epoch, self) end
       if self.test_every == 0 and self.test_loader then run_test(self) end
       if self.is_best and self.run then state.save(self) end
       local signal = C.ml_stop_signal()
@@ -513,6 +514,7 @@ end
 function Engine:fit()
   self.began, self.seconds_before, self.saved_at = C.ml_clock(), 0, C.ml_clock()
   C.ml_stop_watch(true)
+  state.profile(self)
   if self.run then state.resume(self) end
   local ok, why = xpcall(train, function(e)
     return type(e) == "table" and e or debug.traceback(e, 2)
@@ -525,6 +527,7 @@ function Engine:fit()
   end
   C.ml_stop_watch(false)
   log.through(nil)
+  state.end_profile()
   if not ok then
     if self.run then self.run:fail(tostring(why)) end
     error(why, 0)

@@ -207,8 +207,9 @@ local function note(card, put)
   end
   put("    ml_tensor *used[] = {%s};", #used > 0 and table.concat(used, ", ") or "NULL")
   put("    ml_scalar scalar[] = {%s};", #scalars > 0 and table.concat(scalars, ", ") or "{0}")
-  put("    err = ml__note(again_%s, made, %s, used, %d, scalar, %d, %s);", card.name,
-    list and format("%s, n_%s", list, list) or "NULL, 0", #used, #scalars, card.loose or "NULL")
+  put("    err = ml__note(\"%s\", again_%s, made, %s, used, %d, scalar, %d, %s);",
+    card.name, card.name, list and format("%s, n_%s", list, list) or "NULL, 0", #used, #scalars,
+    card.loose or "NULL")
   put("  }")
 end
 
@@ -427,6 +428,7 @@ end
 
 local function entry(card, put)
   put("ml_err ml_%s(ml_ref *out, %s) {", card.name, params(card, "ref"))
+  put('  ML_SPAN(timed, ML_EVENT_OPERATION, "%s");', card.name)
   for _, t in ipairs(card.tensors) do
     if t.list then
       put("  if (n_$name < 0 || n_$name > 1 << 20)", { name = t.name })
@@ -453,6 +455,7 @@ local function entry(card, put)
     end
   end
   put("  if (err == ML_OK) err = ml__op_%s(&made, %s);", card.name, names(card, "t_%s"))
+  put("  if (err == ML_OK) ml__span_shape(&timed, &made->info);")
   put("  if (err == ML_OK) err = ml__handle(out, made);")
   for _, t in ipairs(card.tensors) do
     if t.list then put("  if (t_%s != few_%s) free(t_%s);", t.name, t.name, t.name) end

@@ -12,6 +12,7 @@
 local check = require "mlua.check"
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
+local profile = require "mlua.ffi.profile"
 local tensor = require "mlua.tensor"
 
 local M = {}
@@ -155,7 +156,7 @@ function Loader:epoch(epoch, step)
     if at >= last then return nil end
     local ids = {}
     for i = at * size + 1, math.min((at + 1) * size, #order) do ids[#ids + 1] = order[i] end
-    local batch = self.take(ids)
+    local batch = profile.call(profile.WAIT, "loader: gather", self.take, ids)
     batch.rows, batch.epoch, batch.step = #ids, epoch, at
     at = at + 1
     return batch

@@ -3,6 +3,7 @@
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
 local log_module = require "mlua.log"
+local profile = require "mlua.ffi.profile"
 
 local M = {}
 
@@ -54,8 +55,26 @@ function M.run_of_task(name)
   return opened
 end
 
+--- Begin what `--profile` asks for; and name the model's layers, for whoever profiles.
+-- @tparam Engine engine
+function M.profile(engine)
+  local cli = package.loaded["mlua.flow.cli"]
+  if cli and cli.asked and cli.asked.profile then
+    M.profiled = require "mlua.flow.profiled".training(engine.run and engine.run.dir)
+  end
+  if profile.on then require "mlua.nn.timed".name(engine.model) end
+end
+
+--- End it.
+function M.end_profile()
+  local finish = M.profiled
+  M.profiled = nil
+  if finish then finish() end
+end
+
 --- Make durable what tasks before this one gave, as the process is about to end.
 function M.flush()
+  M.end_profile()
   local work = work_now()
   if work and not work.store.child then fail.assert(work.store:flush()) end
 end
@@ -98,16 +117,8 @@ local function facts_of(engine)
   return facts
 end
 
---- Save a checkpoint of an engine's run in the background, unless there is one of this step, or
--- gradients have been gathered that no checkpoint holds.
--- @tparam Engine engine
--- @tparam ?boolean last  training is over
-function M.save(engine, last)
-  if not last and (engine.gathered > 0 or engine.steps % engine.accumulate ~= 0) then return end
+local function save(engine)
   local run = engine.run
-  engine.saved_at, engine.is_best = core.C.ml_clock(), false
-  if engine.saved_step == engine.steps then return end -- what an epoch's end does is done again
-  engine.saved_step = engine.steps
   run:settle()
   local kept = { [engine.steps] = true }
   if engine.best_step then kept[engine.best_step] = true end
@@ -116,6 +127,18 @@ function M.save(engine, last)
     also = facts.metrics > 0 and run.metrics_path or nil,
     after = function() run.checkpoints:prune(engine.checkpoint.keep or KEEP, kept) end,
   }))
+end
+
+--- Save a checkpoint of an engine's run in the background, unless there is one of this step, or
+-- gradients have been gathered that no checkpoint holds.
+-- @tparam Engine engine
+-- @tparam ?boolean last  training is over
+function M.save(engine, last)
+  if not last and (engine.gathered > 0 or engine.steps % engine.accumulate ~= 0) then return end
+  engine.saved_at, engine.is_best = core.C.ml_clock(), false
+  if engine.saved_step == engine.steps then return end -- what an epoch's end does is done again
+  engine.saved_step = engine.steps
+  profile.part("checkpoint", save, engine)
 end
 
 --- See whether a checkpoint is durable by now; a failure ends the run.

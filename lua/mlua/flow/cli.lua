@@ -40,6 +40,8 @@ local OPTIONS = param.group "Flow" {
   log = param.strings { {}, meta = "[DEST:][MODULE=]LEVEL,…",
     doc = "what is said: error, warn, info, debug or trace, of all or of a module (engine, data, "
       .. "…); console: or file:, the runs' logs" },
+  profile = param.bool { doc = "time the training (without one, all tasks): operations, layers, "
+    .. "waits; a trace goes into its run's folder as profile.json" },
   store = param.path { doc = "folder of results; unless set, $MLUA_STORE or the nearest .mlua" },
   json = param.bool { doc = "one line of JSON on standard output; the rest to standard error" },
 }
@@ -232,7 +234,11 @@ end
 
 -- Runs what a plan says has to run.
 local function complete(plan, o, store)
-  if plan:finished() then return end
+  if plan:finished() then
+    if o.profile then io.stderr:write "mlua: all is there: nothing was run to be profiled\n" end
+    return
+  end
+  if o.profile then require "mlua.flow.profiled".start() end
   require "mlua.compiler".usual() -- for tasks
   local process = require "mlua.ffi.process"
   process.last_words "" -- until there are some: before a run of several jobs watches signals
@@ -247,6 +253,7 @@ local function complete(plan, o, store)
     fail.run("%s", require "mlua.flow.report".mistake(outcome.failed)
       or ("%d of %d tasks failed; what is done is kept"):format(#outcome.failed, outcome.total))
   end
+  if o.profile then require "mlua.flow.profiled".finish() end
 end
 
 -- Does what is to be done at the end, and shows the results. One that turns out to be damaged is
@@ -309,6 +316,7 @@ local function check_together(o, n_runs, class)
   needs("older_than", o.gc, "--gc")
   needs("compare", n_runs > 0, "--grid")
   needs("csv", n_runs > 0, "--grid")
+  if o.profile and o.jobs > 1 then fail.usage "--profile: one job at a time, without --jobs" end
   if o.store == "" then fail.usage "--store: expected a folder, got ''" end
   local names = {}
   for i, output in ipairs(class.outputs) do names[i] = output[1] end
@@ -334,8 +342,8 @@ end
 -- What trainings want to know of the command line for their runs (mlua.run).
 local function ask_of_runs(o, args, spec, values, reading)
   local asked = {
-    dir = o.run and o.run:gsub("/+$", "") or nil, new = o.new, script = arg and arg[0],
-    command = { "mlua", arg and arg[0], unpack(args) }, files = {},
+    dir = o.run and o.run:gsub("/+$", "") or nil, new = o.new, profile = o.profile,
+    script = arg and arg[0], command = { "mlua", arg and arg[0], unpack(args) }, files = {},
   }
   for _, path in ipairs(reading and reading.paths or {}) do asked.files[#asked.files + 1] = path end
   setmetatable(asked, { __index = function(_, name)

@@ -290,7 +290,7 @@ function MultiheadAttention:forward(q, k, v, o)
     causal = o.causal, p = p, seed = seed, stream = stream, draw = draw,
     weights = o.weights ~= nil }) -- [B, heads, L, wide], [B, heads, L, S]
   y = self.batch_first and y:permute(1, 3, 2, 4) or y:permute(3, 1, 2, 4)
-  y = self.out_proj:forward(y:reshape(b * l, self.dim)):reshape(q:shape())
+  y = self.out_proj(y:reshape(b * l, self.dim)):reshape(q:shape())
   if o.weights == "mean" then w = w:mean(2) end
   core.set_context(nil)
   if o.weights then return y, w end

@@ -130,14 +130,14 @@ function DLRM:lookup(ids, offsets)
   local group = self.groups[1]
   if group.whole and not self.assembly then
     local weights = self.pooling and pooling_weights(self, ids, offsets)
-    return group.tables:forward(ids, offsets, weights)
+    return group.tables(ids, offsets, weights)
   end
   local found = {}
   for _, g in ipairs(self.groups) do
     if g.whole then
-      found[g] = g.tables:forward(ids, offsets)
+      found[g] = g.tables(ids, offsets)
     else
-      found[g] = g.tables:forward(regroup(g, #self.rows, ids, offsets))
+      found[g] = g.tables(regroup(g, #self.rows, ids, offsets))
     end
   end
   local columns = {}
@@ -149,7 +149,7 @@ function DLRM:lookup(ids, offsets)
       elseif a.operation == "add" then e = op.add(e, r)
       else e = op.cat({ e, r }, 3) end
     elseif a.projection then
-      e = a.projection:forward(found[a.group]:select(2, a.slot):contiguous()):unsqueeze(2)
+      e = a.projection(found[a.group]:select(2, a.slot):contiguous()):unsqueeze(2)
     end
     columns[t] = e
   end
@@ -332,7 +332,7 @@ end
 -- @treturn Tensor          [B, 1]
 -- @raise where shapes do not fit, or an id is outside its table; the layer's path comes first
 function DLRM:forward(dense, ids, offsets)
-  local x = self.bottom:forward(dense)
+  local x = self.bottom(dense)
   local e = self:lookup(ids, offsets)
   local met
   if self.interaction == "dot" then
@@ -340,7 +340,7 @@ function DLRM:forward(dense, ids, offsets)
   else
     met = op.cat({ x, e:reshape(e:size(1), #self.rows * self.dim) }, 2)
   end
-  local p = self.top:forward(met)
+  local p = self.top(met)
   if self.threshold > 0 then p = op.clamp(p, self.threshold, 1 - self.threshold) end
   return p
 end

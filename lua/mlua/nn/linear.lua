@@ -115,7 +115,7 @@ end
 -- @treturn Tensor    [B, sizes[#sizes]]
 function MLP:forward(x)
   local layers = self.layers
-  for i = 1, #layers do x = layers[i]:forward(x) end
+  for i = 1, #layers do x = layers[i](x) end
   return x
 end
 

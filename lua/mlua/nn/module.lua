@@ -6,12 +6,15 @@
 -- @module mlua.nn.module
 local core = require "mlua.ffi"
 local check = require "mlua.check"
+local profile = require "mlua.ffi.profile"
 local states = require "mlua.tensor.state"
 
 local shape_text = states.shape_text
 
 local Module = {}
 Module.__index = Module
+
+local timed -- mlua.nn.timed, once there is a profile
 
 --- A class of modules: `local Linear = module.class("Linear")`.
 -- Calling an instance calls its `forward`; mistakes inside are named by the module's path.
@@ -21,7 +24,13 @@ function Module.class(name)
   local class = setmetatable({ class_name = name }, { __index = Module })
   class.__index = class
   class.__tostring = Module.__tostring
-  class.__call = function(self, ...) return self:forward(...) end
+  class.__call = function(self, ...)
+    if profile.on then
+      timed = timed or require "mlua.nn.timed"
+      return timed.forward(self, ...)
+    end
+    return self:forward(...)
+  end
   --- An empty instance.
   function class.create()
     return setmetatable({ _parameters = {}, _buffers = {}, _children = {}, _names = {},

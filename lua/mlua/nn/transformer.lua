@@ -79,29 +79,29 @@ end
 
 local function dropped(self, name, x)
   local d = self[name]
-  if d then return d:forward(x) end
+  if d then return d(x) end
   return x
 end
 
 local function feed_forward(self, x)
-  x = self.linear1:forward(x)
+  x = self.linear1(x)
   if self.act then x = self.act(x) end
-  return self.linear2:forward(dropped(self, "dropout", x))
+  return self.linear2(dropped(self, "dropout", x))
 end
 
 -- x + f(x), the i-th part of a layer, with its norm before or after.
 local function add_part(self, i, x, f, ...)
   local n = self["norm" .. i]
   if self.norm_first then
-    return op.add(x, dropped(self, "dropout" .. i, f(self, n:forward(x), ...)))
+    return op.add(x, dropped(self, "dropout" .. i, f(self, n(x), ...)))
   end
-  return n:forward(op.add(x, dropped(self, "dropout" .. i, f(self, x, ...))))
+  return n(op.add(x, dropped(self, "dropout" .. i, f(self, x, ...))))
 end
 
-local function self_attention(self, x, o) return self.self_attn:forward(x, nil, nil, o) end
+local function self_attention(self, x, o) return self.self_attn(x, nil, nil, o) end
 
 local function cross_attention(self, x, memory, o)
-  return self.multihead_attn:forward(x, memory, memory, o)
+  return self.multihead_attn(x, memory, memory, o)
 end
 
 local function describe(self)
@@ -195,8 +195,8 @@ local function stack(class, make)
     return self
   end
   function Class:forward(x, ...)
-    for _, layer in ipairs(self.layers) do x = layer:forward(x, ...) end
-    return self.norm and self.norm:forward(x) or x
+    for _, layer in ipairs(self.layers) do x = layer(x, ...) end
+    return self.norm and self.norm(x) or x
   end
   return Class
 end
