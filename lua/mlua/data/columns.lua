@@ -10,6 +10,7 @@
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
 local json = require "mlua.json"
+local tensor = require "mlua.tensor"
 local text = require "mlua.text"
 
 local M = {}
@@ -71,6 +72,32 @@ function M.words(values)
   table.sort(words, before)
   for i, word in ipairs(words) do at[word] = i end
   return words, at
+end
+
+--- A column as ids of its words, from 0.
+-- @tparam table values
+-- @treturn {string,...}  the words, sorted
+-- @treturn {number,...}  the ids
+function M.ids(values)
+  local words, at = M.words(values)
+  local ids = {}
+  for i = 1, #values do ids[i] = at[M.word(values[i])] - 1 end
+  return words, ids
+end
+
+--- Some rows of all columns as tensors by name: numbers as f64, words as ids.
+-- @tparam table list  as of M.of
+-- @tparam {number,...} positions
+-- @treturn table
+function M.tensors(list, positions)
+  local tensors = {}
+  for _, column in ipairs(list) do
+    local values, picked = column, {}
+    if not column.numbers then values = select(2, M.ids(column)) end
+    for k, i in ipairs(positions) do picked[k] = values[i] end
+    tensors[column.name] = tensor.of(picked, column.numbers and "f64" or "i64")
+  end
+  return tensors
 end
 
 --- The positions of each word of a column.
