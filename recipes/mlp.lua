@@ -9,7 +9,7 @@
 -- The first line of a file has the names of its columns; one of them is the target. Columns of
 -- numbers are brought to mean 0 and deviation 1 over the training rows; other columns become one
 -- column for each of their words. Words as the target, or whole numbers of few values, are classes.
--- What joins files or groups rows is learnt from by nobody.
+-- The key that joins files and the column of groups are no inputs.
 --
 -- A flow of three tasks: Rows, the files as tensors; Train; Evaluate, the test. With folds there
 -- is an Evaluate for each, with a training of its own, and one of them all.

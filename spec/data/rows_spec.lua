@@ -73,7 +73,7 @@ describe("columns", function()
     assert.same({ "9", "10", "0x", "1a", "nan" }, (columns.words { "1a", "nan", 10, "0x", "9", 9 }))
     local _, at = columns.words { "b", "a", "b" }
     assert.same({ a = 1, b = 2 }, at)
-    assert.same({ "123456789012345" }, (columns.words { 123456789012345 }))
+    assert.same({ "0", "123456789012345" }, (columns.words { 123456789012345, 0, tonumber "-0" }))
   end)
 
   it("have groups: the positions of each word", function()

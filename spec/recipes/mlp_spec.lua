@@ -101,7 +101,7 @@ describe("recipes/mlp.lua", function()
     assert.matches("bad.csv: line 2: ", run("--data", "bad.csv").err, 1, true)
   end)
 
-  it("joins files by a key, which is learnt from by nobody, and says what is left out", function()
+  it("joins files by a key, which is no input, and says what is left out", function()
     local a, b, c, d = visits()
     local found, r = result(a, b, c, d, "--epochs", "1", "--group", "patient", "--target", "label")
     assert.same({ 4, 0 }, found.dropped) -- of a hundred visits four have no label

@@ -47,6 +47,7 @@ end
 -- @tparam string|number|boolean value
 -- @treturn string
 function M.word(value)
+  if value == 0 then return "0" end -- of either sign
   return type(value) == "number" and value - value == 0 and json.number(value) or tostring(value)
 end
 
