@@ -1,21 +1,24 @@
---- A multilayer perceptron on the rows of any CSV file: classification or regression.
+--- A multilayer perceptron on the rows of CSV files: classification or regression.
 --
 --     mlua recipes/mlp.lua                               two spirals, made
 --     mlua recipes/mlp.lua --data wine.csv --target quality
+--     mlua recipes/mlp.lua --data a.csv,b.csv --key id   two files, joined
+--     mlua recipes/mlp.lua --folds 5                     five trainings: mean and deviation
 --     mlua recipes/mlp.lua --help                        every option
 --
--- The first line of the file has the names of its columns; one of them is the target. Columns of
+-- The first line of a file has the names of its columns; one of them is the target. Columns of
 -- numbers are brought to mean 0 and deviation 1 over the training rows; other columns become one
 -- column for each of their words. Words as the target, or whole numbers of few values, are classes.
+-- The key that joins files and the column of groups are no inputs.
 --
--- A flow of three tasks: Rows, the file as tensors; Train; Evaluate, the test.
+-- A flow of three tasks: Rows, the files as tensors; Train; Evaluate, the test. With folds there
+-- is an Evaluate for each, with a training of its own, and one of them all.
 local fail = require "mlua.fail"
 local flow = require "mlua.flow"
 local param = require "mlua.param"
 local task = require "mlua.task"
 
 local MOST_CLASSES = 20 -- values of a target of whole numbers that are taken as classes
-local MOST_WORDS = 1000 -- of a column
 
 -- -- data --------------------------------------------------------------------------------------
 
@@ -35,143 +38,86 @@ local function spirals(n, seed)
   return rows
 end
 
--- Where each column is a list; numbers where all are.
-local function columns_of(rows)
-  local columns = {}
-  for c, name in ipairs(rows.columns) do
-    local column = { name = name, numbers = true }
-    for i, row in ipairs(rows) do
-      column[i] = row[c]
-      column.numbers = column.numbers and type(row[c]) == "number" and row[c] - row[c] == 0
-    end
-    columns[c] = column
+-- The rows, made or read.
+local function read(data, key, seed)
+  local literal = data[1] == "spirals" and not data[2]
+  local load = require "mlua".data.rows.load
+  local rows = literal and spirals(1000, seed) or fail.assert(load(data, { key = key }))
+  if #rows < 2 then
+    fail.run("%s: %d rows; at least 2 are needed", table.concat(data, ", "), #rows)
   end
-  return columns
+  return rows
 end
 
--- The words of a column, sorted, and the place of each.
-local function words_of(column)
-  local at, words = {}, {}
-  for i = 1, #column do at[tostring(column[i])] = true end
-  for word in pairs(at) do words[#words + 1] = word end
-  table.sort(words, function(a, b)
-    local x, y = tonumber(a), tonumber(b)
-    if x and y then return x < y end
-    return a < b
-  end)
-  for i, word in ipairs(words) do at[word] = i end
-  return words, at
-end
-
-local function is_classes(column)
-  if not column.numbers then return true end
-  local seen, n = {}, 0
-  for i = 1, #column do
-    if column[i] % 1 ~= 0 then return false end
-    if not seen[column[i]] then
-      seen[column[i]], n = true, n + 1
-      if n > MOST_CLASSES then return false end
-    end
+-- The positions that train and those that test; `classes` is the column of classes, or nil.
+local function split(self, n, groups, classes)
+  local folds = require "mlua".data.folds
+  if self.folds == 0 then
+    return folds.holdout(n, { test = self.test, seed = self.seed, by = groups })
   end
-  return true
-end
-
--- Mean and deviation of a column over some rows.
-local function moments(column, ids)
-  local sum, squares = 0, 0
-  for _, i in ipairs(ids) do sum = sum + column[i] end
-  local mean = sum / #ids
-  for _, i in ipairs(ids) do squares = squares + (column[i] - mean) ^ 2 end
-  return mean, math.sqrt(squares / #ids)
-end
-
--- Adds a column's values, one list for each column of the input.
-local function add_inputs(column, train, into, names)
-  if column.numbers then
-    local mean, deviation = moments(column, train)
-    local values = {}
-    for i = 1, #column do
-      values[i] = deviation > 0 and (column[i] - mean) / deviation or 0
-    end
-    into[#into + 1], names[#names + 1] = values, column.name
-    return
-  end
-  local words = words_of(column)
-  if #words > MOST_WORDS then
-    fail.run("column '%s': %d different words; at most %d are taken", column.name, #words,
-      MOST_WORDS)
-  end
-  for _, word in ipairs(words) do
-    local values = {}
-    for i = 1, #column do values[i] = tostring(column[i]) == word and 1 or 0 end
-    into[#into + 1], names[#names + 1] = values, column.name .. "=" .. word
-  end
+  return folds(n, { k = self.folds, seed = self.seed, by = groups, stratify = classes })[self.fold]
 end
 
 local Rows = task("Rows", {
-  doc = "the file's rows as tensors",
+  doc = "the files' rows as tensors",
   params = {
     param.group "Data" {
-      data = param.file { "spirals", literals = { "spirals" },
-        doc = "a CSV file whose first line names its columns; 'spirals': made" },
+      data = param.files { { "spirals" }, literals = { "spirals" }, length = { 1 },
+        doc = "CSV files, one after another, whose first lines name their columns; 'spirals': "
+          .. "made" },
+      key = param.string { doc = "join the files by this column" },
       target = param.string { "", doc = "the column that is predicted; unless set, the last" },
       kind = param.choice { "auto", "classification", "regression",
         doc = "auto: words, or whole numbers of few values, are classes" },
+      group = param.string { doc = "rows that are alike in this column train or test together" },
       test = param.number { 0.2, above = 0, below = 1, doc = "the share of rows that test" },
+      folds = param.int { 0, min = 0, doc = "parts that test in turn; 0: a share of the rows" },
+      fold = param.int { 0, min = 0, doc = "the one that tests; 0: each, in its own training" },
     },
     seed = param.int { 1, min = 0, doc = "of the split, of the weights and of the order" },
   },
-  outputs = { tensors = "tensors", about = "json" },
+  outputs = { tensors = "tensors", columns = "tensors", about = "json" },
   run = function(self)
     local ml = require "mlua"
-    local rows = self.data == "spirals" and spirals(1000, self.seed)
-      or fail.assert(ml.format.get("csv").load(self.data, { header = true }))
-    if #rows < 2 then fail.run("%s: %d rows; at least 2 are needed", self.data, #rows) end
-    local columns, wanted = columns_of(rows), self.target
-    local target
-    for c, column in ipairs(columns) do
-      if column.name == wanted or wanted == "" and c == #columns then target = column end
-    end
-    if not target then
-      fail.run("%s: no column '%s'%s", self.data, wanted,
-        require "mlua.text".did_you_mean(wanted, rows.columns))
-    end
-    local classes = self.kind == "classification" or self.kind == "auto" and is_classes(target)
-    if not classes and not target.numbers then
+    local of = ml.data.columns
+    local rows, where = read(self.data, self.key, self.seed), table.concat(self.data, ", ")
+    local columns = of.of(rows)
+    local target = columns[#columns]
+    if self.target ~= "" then target = of.find(columns, self.target, where) end
+    local group = self.group and of.find(columns, self.group, where)
+    local is_classes = self.kind == "classification"
+      or self.kind == "auto" and of.is_classes(target, MOST_CLASSES)
+    if not is_classes and not target.numbers then
       fail.run("column '%s': regression needs numbers", target.name)
     end
-    local order = ml.permutation(#rows, { seed = self.seed, stream = 2 }):totable()
-    local n_test = math.min(#rows - 1, math.max(1, math.floor(#rows * self.test + 0.5)))
-    local train, test = {}, {}
-    for i, id in ipairs(order) do table.insert(i <= n_test and test or train, id + 1) end
-    local inputs, names = {}, {}
-    for _, column in ipairs(columns) do
-      if column ~= target then add_inputs(column, train, inputs, names) end
-    end
-    if not inputs[1] then fail.run("%s: no column but the target", self.data) end
+    local parts = split(self, #rows, group, is_classes and target or nil)
+    local left_out = { [target] = true }
+    if group then left_out[group] = true end
+    if self.key then left_out[of.find(columns, self.key, where)] = true end
+    local inputs, names = of.inputs(columns, parts.train, left_out)
+    if not inputs[1] then fail.run("%s: no column but the target", where) end
     local labels, words, scale = {}, nil, nil
-    if classes then
-      local all, at = words_of(target)
-      words = all
-      for i = 1, #target do labels[i] = at[tostring(target[i])] - 1 end
+    if is_classes then
+      words, labels = of.ids(target)
     else
-      local mean, deviation = moments(target, train)
-      for i = 1, #target do labels[i] = (target[i] - mean) / (deviation > 0 and deviation or 1) end
+      local mean, deviation = of.moments(target, parts.train)
       scale = { mean = mean, deviation = deviation > 0 and deviation or 1 }
+      for i = 1, #target do labels[i] = (target[i] - mean) / scale.deviation end
     end
     local x = ml.tensor(inputs, { dtype = "f32" }):swapaxes(1, 2):contiguous()
-    local y = ml.tensor(labels, { dtype = classes and "i64" or "f32" })
-    local function part(ids)
-      for i = 1, #ids do ids[i] = ids[i] - 1 end
-      local index = ml.tensor(ids, { dtype = "i64" })
-      return ml.index_select(x, index, 1), ml.index_select(y, index, 1)
-    end
+    local y = ml.tensor(labels, { dtype = is_classes and "i64" or "f32" })
     local tensors = {}
-    tensors.train_x, tensors.train_y = part(train)
-    tensors.test_x, tensors.test_y = part(test)
+    for name, ids in pairs(parts) do
+      local index = ml.tensor(ids, { dtype = "i64" }) - 1
+      tensors[name .. "_x"] = ml.index_select(x, index, 1)
+      tensors[name .. "_y"] = ml.index_select(y, index, 1)
+    end
+    local for_samplers = of.tensors(columns, parts.train)
+    for_samplers.target = tensors.train_y
     return {
-      tensors = tensors,
-      about = { inputs = names, target = target.name, classes = words, scale = scale },
+      tensors = tensors, columns = for_samplers,
+      about = { inputs = names, target = target.name, classes = words, scale = scale,
+                dropped = rows.dropped },
     }
   end,
 })
@@ -201,6 +147,7 @@ local function build(about, widths, dropout, seed)
   return model, output, about.classes and ml.cross_entropy or ml.mse, metric.build { column = "" }
 end
 
+-- The rows of a part, as x and y.
 local function loader(tensors, part, options)
   local set = { x = tensors[part .. "_x"], y = tensors[part .. "_y"] }
   return require "mlua".data.samples.loader(set, options)
@@ -218,6 +165,8 @@ local Train = task("Train", {
     param.group "Training" {
       epochs = param.int { 40, min = 0, doc = "passes over the training rows" },
       batch = param.int { 32, min = 1, max = 2 ^ 20, doc = "rows in a step" },
+      sampler = param.sampler { doc = "the order of rows, by columns of the data or by 'target'; "
+        .. "unless set, shuffled" },
       optimizer = param.optimizer { { "adam", lr = 0.01 } },
       schedule = param.schedule { doc = "of the learning rate, by updates" },
       clip_norm = param.number { 0, min = 0, doc = "gradients' norm at most; 0: as it is" },
@@ -244,7 +193,7 @@ local Train = task("Train", {
       schedule = self.schedule and self.schedule(optimizer) or nil,
       schedule_every = plateau and "test" or nil, schedule_metric = plateau and figure or nil,
       train = loader(rows.tensors, "train", { batch = self.batch, shuffle = true,
-        seed = self.seed }),
+        seed = self.seed, sampler = self.sampler, columns = rows.columns }),
       test = loader(rows.tensors, "test", { batch = 1024 }),
       loss = function(b) return loss_of(output(b), b.y) end,
       predict = function(b) return output(b), b.y end,
@@ -261,40 +210,90 @@ local Train = task("Train", {
 
 -- -- the test ----------------------------------------------------------------------------------
 
-local Evaluate = task("Evaluate", {
+-- A model's figures on the rows that it has not seen.
+local function tested(input, ...)
+  local ml = require "mlua"
+  local about = input.rows.about
+  local model, output, _, metric = build(about, ...)
+  fail.assert(model:load_state(input.train.model))
+  model:eval()
+  ml.no_grad(function()
+    for b in loader(input.rows.tensors, "test", { batch = 1024 }):epoch(0) do
+      metric:add(output(b), b.y)
+    end
+  end)
+  local r, training = metric:result(), input.train.training
+  return {
+    target = about.target, rows = r.count, training_loss = training.loss, steps = training.steps,
+    accuracy = r.accuracy, rmse = r.mse and math.sqrt(r.mse) * about.scale.deviation or nil,
+    dropped = about.dropped,
+  }
+end
+
+-- The figures of all folds: rows and steps in all, of the others the mean, and of what was tested
+-- the sample deviation and each value, too.
+local function summary(list)
+  local all = { folds = #list, target = list[1].target, dropped = list[1].dropped, rows = 0,
+                steps = 0 }
+  for _, found in ipairs(list) do
+    all.rows, all.steps = all.rows + found.rows, all.steps + found.steps
+  end
+  for _, name in ipairs { "accuracy", "rmse", "training_loss" } do
+    local values, sum, squares = {}, 0, 0
+    for f, found in ipairs(list) do values[f], sum = found[name], sum + (found[name] or 0) end
+    local mean = sum / #list
+    for _, value in ipairs(values) do squares = squares + (value - mean) ^ 2 end
+    if values[1] then all[name] = mean end
+    if values[1] and name ~= "training_loss" then
+      all.deviation, all.each = math.sqrt(squares / (#list - 1)), values
+    end
+  end
+  return all
+end
+
+local Evaluate -- requires itself, fold by fold
+Evaluate = task("Evaluate", {
   doc = "the test",
-  requires = { rows = Rows, train = Train },
   inherits = { Train },
+  requires = function(self)
+    if self.folds == 0 or self.fold > 0 then return { rows = Rows, train = Train } end
+    local list = {}
+    for fold = 1, self.folds do list[fold] = Evaluate { fold = fold } end
+    return list
+  end,
   outputs = "json",
   run = function(self, input)
-    local ml = require "mlua"
-    local about = input.rows.about
-    local model, output, _, metric = build(about, self.widths, self.dropout, self.seed)
-    fail.assert(model:load_state(input.train.model))
-    model:eval()
-    ml.no_grad(function()
-      for b in loader(input.rows.tensors, "test", { batch = 1024 }):epoch(0) do
-        metric:add(output(b), b.y)
-      end
-    end)
-    local r, training = metric:result(), input.train.training
-    return {
-      target = about.target, rows = r.count, training_loss = training.loss, steps = training.steps,
-      accuracy = r.accuracy, rmse = r.mse and math.sqrt(r.mse) * about.scale.deviation or nil,
-    }
+    if self.folds > 0 and self.fold == 0 then return summary(input) end
+    return tested(input, self.widths, self.dropout, self.seed)
   end,
-  report = function(found)
-    local function whole(n) return ("%.0f"):format(n) end
-    local rows = { { "target", found.target }, { "test rows", whole(found.rows) } }
-    if found.accuracy then rows[3] = { "accuracy", found.accuracy } end
-    if found.rmse then rows[3] = { "root mean squared error", found.rmse } end
-    rows[4] = { "training loss", found.training_loss }
-    rows[5] = { "steps", whole(found.steps) }
+  report = function(found, self)
+    local rows = {}
+    local function row(name, value, form)
+      if value then rows[#rows + 1] = { name, form and form:format(value) or value } end
+    end
+    row("target", found.target)
+    for f, n in ipairs(found.dropped or {}) do
+      row("left out of " .. self.data[f], n > 0 and n, "%.0f")
+    end
+    row("folds", found.folds, "%.0f")
+    row("test rows", found.rows, "%.0f")
+    row("accuracy", found.accuracy)
+    row("root mean squared error", found.rmse)
+    row("deviation over folds", found.deviation)
+    row("training loss", found.training_loss)
+    row("steps", found.steps, "%.0f")
     return require "mlua.ui.table".render { rows = rows }
   end,
 })
 
 return flow(Evaluate, {
   name = "mlua recipes/mlp.lua",
-  doc = "Trains a multilayer perceptron on the rows of a CSV file, and tests it.",
+  doc = "Trains a multilayer perceptron on the rows of CSV files, and tests it.",
+  check = function(o)
+    if o.folds == 1 then return "--folds: expected at least 2, or 0 for none" end
+    if o.fold > o.folds then
+      return ("--fold %d: there %s"):format(o.fold, o.folds == 0 and "are no folds (--folds)"
+        or "are " .. o.folds)
+    end
+  end,
 })

@@ -175,6 +175,35 @@ describe("param", function()
       select(2, spec:read { "--data", "sinthetic" }))
   end)
 
+  it("takes a list of such files", function()
+    local spec = param.spec { data = param.files { { "made" }, literals = { "made" },
+      length = { 1 } } }
+    local a, b = os.tmpname(), os.tmpname()
+    local comma = a .. ",1"
+    io.open(comma, "w"):close()
+    assert.same({ "made" }, spec:read({}).data)
+    assert.same({ a, b }, spec:read({ "--data", a .. ", " .. b }).data)
+    assert.same({ a, "made" }, spec:read({ "--data", ("[%s, made]"):format(a) }).data)
+    assert.same({ comma }, spec:read({ "--data", ("['%s']"):format(comma) }).data)
+    local p = spec.by.data.param
+    assert.same({ comma, b }, p:read(p:show { comma, b }))
+    assert.equal(a .. "," .. b, p:show { a, b })
+    for _, path in ipairs { b, comma } do os.remove(path) end
+    assert.equal(("--data: %s: No such file or directory"):format(b),
+      select(2, spec:read { "--data", a .. "," .. b }))
+    assert.equal("--data: mad: No such file or directory, did you mean 'made'?",
+      select(2, spec:read { "--data", a .. ",mad" }))
+    assert.equal("--data: expected at least 1 values, got 0", select(2, spec:read { "--data", "" }))
+    os.remove(a)
+  end)
+
+  it("shows lists of texts so that they read back", function()
+    local p = param.spec { names = param.strings {} }.by.names.param
+    for _, list in ipairs { { "a", "b" }, { "a,b", "c" }, { "" }, { " a" }, { "[a" }, {} } do
+      assert.same(list, p:read(p:show(list)))
+    end
+  end)
+
   it("takes days that there are, within bounds", function()
     local spec = param.spec { from = param.date { "2024-02-29", min = "2000-01-01" } }
     assert.equal("2026-11-21", spec:read({ "--from", "2026-11-21" }).from)

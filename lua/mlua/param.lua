@@ -9,8 +9,9 @@
 --
 -- Kinds: `int`, `number` (min, max, above, below), `bool`, `string`, `choice` (its strings), `date`
 -- (2026-11-21; min, max), `ints`, `numbers`, `strings` (lists, of a length), `file` (its contents
--- count; `literals` are words in its place), `path`, `device`. All take `doc`, `unit`, `required`,
--- `significant` (false: changes no result), `alias`, `short`, `hidden`; `param.kind` defines more.
+-- count; `literals` are words in its place), `files` (a list of them), `path`, `device`. All take
+-- `doc`, `unit`, `required`, `significant` (false: changes no result), `alias`, `short`, `hidden`;
+-- `param.kind` defines more.
 --
 -- A parameter is a value: a kind, a default (its first field) and what is known of it. A spec is an
 -- ordered set of them under names (mlua.param.spec). Tables have no order, parameters do: each
@@ -106,7 +107,8 @@ local bounds = { min = "number", max = "number", above = "number", below = "numb
 --   show(p, value) → text that read would take back (tostring where absent);
 --   parts(p, texts) → as read, of a list whose parts are texts, and texts(p, value) → these;
 --   bare: no string of a file's is one; component: "one" or "list" (mlua.registry.part);
---   of_files: a path, which in a project's file is beside it;
+--   of_files: a path, which in a project's file is beside it; contents: what is there counts in
+--   results, not the path; split(text) → the texts of a list's parts;
 --   range(p) → text for help, or nil; meta, the word that stands for a value in help;
 --   fields, those that the constructor takes beyond the common ones (name → type);
 --   build(p, spec), called on each new parameter, may raise through check
@@ -285,7 +287,7 @@ param.kind("date", {
 
 -- A file whose contents count; `literals` are words taken in place of a path.
 param.kind("file", {
-  meta = "FILE", of_files = true, fields = { literals = "table" },
+  meta = "FILE", of_files = true, contents = true, fields = { literals = "table" },
   range = function(p)
     return p.literals and "or " .. require("mlua.text").list(p.literals) or nil
   end,
@@ -306,6 +308,7 @@ param.kind("file", {
 -- contents count.
 param.kind("weights", {
   meta = "RUN|FILE", one = "a run's folder or a safetensors file", of_files = true,
+  contents = true,
   read = function(_, text) return require("mlua.engine.init").find(text) end,
   check = check_string,
 })
@@ -377,8 +380,11 @@ local function list_kind(name, element, meta, numeric)
   local function read_parts(p, texts)
     local parts = {}
     for i, part in ipairs(texts) do
-      parts[i] = numeric and decimal(part) or not numeric and part
-      if not parts[i] then return nil, ("expected %s, got '%s'"):format(one.one, part) end
+      local problem
+      if numeric then parts[i] = decimal(part) else parts[i], problem = one.read(p, part) end
+      if not parts[i] then
+        return nil, problem or ("expected %s, got '%s'"):format(one.one, part)
+      end
     end
     return check_list(p, parts)
   end
@@ -388,9 +394,10 @@ local function list_kind(name, element, meta, numeric)
     return parts
   end
   local fields = { length = "table|number" }
-  if numeric then for field, kind in pairs(bounds) do fields[field] = kind end end
+  for field, kind in pairs(one.fields or {}) do fields[field] = kind end
   param.kind(name, {
-    meta = meta, one = one.one, fields = fields, bare = numeric,
+    meta = meta, one = one.one, fields = fields, bare = numeric, of_files = one.of_files,
+    contents = one.contents, split = split,
     range = function(p)
       local each = one.range and one.range(p)
       if not p.length then return each end
@@ -409,13 +416,22 @@ local function list_kind(name, element, meta, numeric)
       return read_parts(p, parts)
     end,
     texts = texts,
-    show = function(p, list) return table.concat(texts(p, list), ",") end,
+    show = function(p, list)
+      local all = texts(p, list)
+      for _, each in ipairs(numeric and {} or all) do
+        if each:find "," or each:find "^[%s[]" or each:find "%s$" or each == "" then
+          return require "mlua.registry.part".flow(p, list)
+        end
+      end
+      return table.concat(all, ",")
+    end,
   })
 end
 
 list_kind("ints", "int", "N,N,…", true)
 list_kind("numbers", "number", "X,X,…", true)
 list_kind("strings", "string", "TEXT,…", false)
+list_kind("files", "file", "FILE,…", false)
 
 -- -- specs and values: loaded when first used --------------------------------------------------
 

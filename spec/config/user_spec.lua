@@ -204,6 +204,29 @@ print(o.data)
     assert.matches("mlua.yaml:1: data: .*gone.csv", of(".", "recipe.lua"))
     files.remove(folder .. "/p/mlua.yaml")
   end)
+
+  it("has each path of a list beside it, between commas, too", function()
+    lfs.mkdir(folder .. "/q")
+    lfs.mkdir(folder .. "/q/in")
+    files.write(folder .. "/q/recipe.lua", [[
+local param = require "mlua".param
+local o = param.spec { data = param.files { { "none" }, literals = { "none" } } }:main(arg)
+for i, path in ipairs(o.data) do print(i, path == "none" and path or path:match "/q/(.*)") end
+]])
+    files.write(folder .. "/q/x.csv", "1\n")
+    files.write(folder .. "/q/y.csv", "1\n")
+    for _, list in ipairs { "[x.csv, none, y.csv]", "x.csv, none,y.csv" } do
+      files.write(folder .. "/q/mlua.yaml", "data: " .. list .. "\n")
+      assert.equal("1\tx.csv\n2\tnone\n3\ty.csv\n",
+        (shell(("cd '%s/q/in' && '%s' ../recipe.lua 2>&1"):format(folder, program))))
+    end
+    files.write(folder .. "/q/mlua.yaml", "data: [x.csv, gone.csv]\n")
+    assert.matches("mlua.yaml:1: data: .*/q/gone.csv: No such file",
+      (shell(("cd '%s/q/in' && '%s' ../recipe.lua 2>&1"):format(folder, program))))
+    assert.equal("1\tnone\n", (shell(("cd '%s/q/in' && '%s' ../recipe.lua --data none 2>&1")
+      :format(folder, program)))) -- which comes in place of the mistake
+    files.remove(folder .. "/q/mlua.yaml")
+  end)
 end)
 
 describe("diff", function()

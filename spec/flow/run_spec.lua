@@ -110,6 +110,28 @@ describe("a flow", function()
     assert.equal("two", Read { from = path }:run():output())
   end)
 
+  it("counts a list of files by their contents, in their order", function()
+    local a, b = files.write(dir .. "/a.txt", "one"), files.write(dir .. "/b.txt", "two")
+    local Read = ml.task("Read", { params = { from = param.files { literals = { "none" } } },
+                                   run = function(self)
+                                     count "Read"
+                                     local all = ""
+                                     for _, path in ipairs(self.from) do
+                                       all = all .. (path == "none" and "-" or files.read(path))
+                                     end
+                                     return all
+                                   end })
+    assert.equal("one-two", Read { from = { a, "none", b } }:run():output())
+    files.write(dir .. "/c.txt", "two")
+    Read { from = { a, "none", dir .. "/c.txt" } }:run() -- the same contents elsewhere
+    assert.same({ Read = 1 }, counted())
+    assert.equal("twoone", Read { from = { b, a } }:run():output())
+    assert.equal("onetwo", Read { from = { a, b } }:run():output())
+    files.write(b, "three")
+    assert.equal("onethree", Read { from = { a, b } }:run():output())
+    assert.same({ Read = 3 }, counted())
+  end)
+
   it("forced, runs all or the tasks named", function()
     local Sum = pair()
     Sum():run()

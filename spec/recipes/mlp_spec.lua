@@ -34,6 +34,39 @@ local function houses()
   return "--data", "houses.csv"
 end
 
+-- Visits of patients, ten each, whose number x is; y is for each, in a file of its own.
+local function visits()
+  local a, b = { "id,patient,x,weight" }, { "label,id" }
+  for i = 1, 100 do
+    local patient = i % 10
+    a[#a + 1] = ("%d,p%d,%d,%d"):format(i, patient, patient, i == 7 and 1 or 0)
+    if i % 25 ~= 0 then b[#b + 1] = ("%s,%d"):format(patient < 2 and "sick" or "well", i) end
+  end
+  files.write(folder .. "/visits.csv", table.concat(a, "\n") .. "\n")
+  files.write(folder .. "/labels.csv", table.concat(b, "\n") .. "\n")
+  return "--data", "visits.csv,labels.csv", "--key", "id"
+end
+
+-- What a script that has the outputs of Rows as `rows`, fold by fold, prints.
+local function look(parameters, body)
+  files.write(folder .. "/look.lua", ([[
+local ml = require "mlua"
+local node = ml.load(%q) { %s }
+node:run()
+for _, each in ipairs(require "mlua.task.node".graph { node }) do
+  if each._task.name == "Rows" then
+    local rows = { x = each:output "tensors", columns = each:output "columns",
+                   about = each:output "about" }
+    %s
+  end
+end
+]]):format(RECIPE, parameters, body))
+  local r = process.run({ program, "look.lua" },
+    { cwd = folder, env = { MLUA_STORE = folder .. "/store" } })
+  assert.equal(0, r.status, r.err)
+  return r.out
+end
+
 describe("recipes/mlp.lua", function()
   it("tells two spirals apart without any data of one's own", function()
     local found = result()
@@ -66,6 +99,108 @@ describe("recipes/mlp.lua", function()
     assert.matches("one.csv: 1 rows; at least 2 are needed", run("--data", "one.csv").err, 1, true)
     files.write(folder .. "/bad.csv", "a,b\n1,2,3\n4,5\n")
     assert.matches("bad.csv: line 2: ", run("--data", "bad.csv").err, 1, true)
+  end)
+
+  it("joins files by a key, which is no input, and says what is left out", function()
+    local a, b, c, d = visits()
+    local found, r = result(a, b, c, d, "--epochs", "1", "--group", "patient", "--target", "label")
+    assert.same({ 4, 0 }, found.dropped) -- of a hundred visits four have no label
+    assert.matches("\nleft out of visits.csv +4\n", r.err)
+    assert.not_matches("left out of labels.csv", r.err)
+    assert.equal("x weight\n", look([[data = { "visits.csv", "labels.csv" }, key = "id",
+      group = "patient", epochs = 1]], [[print(table.concat(rows.about.inputs, " "))]]))
+    assert.matches("no column 'patien', did you mean 'patient'?", run(a, b, c, d, "--group",
+      "patien").err, 1, true)
+  end)
+
+  it("has no group on both sides: neither of a share, nor of folds", function()
+    visits()
+    for split, wanted in pairs { -- of rows on both sides, that test, that train
+      ["test = 0.3"] = "0 30 70\n", ["folds = 5"] = ("0 20 80\n"):rep(5),
+      ["folds = 3"] = "0 40 60\n0 30 70\n0 30 70\n",
+    } do
+      assert.equal(wanted, look([[data = { "visits.csv" }, target = "weight", group = "patient",
+        kind = "regression", epochs = 1, ]] .. split, [=[
+        local inputs = table.concat(rows.about.inputs, " ")
+        assert(inputs == "id x", inputs)
+        local seen, both, n = {}, 0, 0
+        for _, row in ipairs(rows.x.train_x:totable()) do seen[row[2]] = true end
+        for _, row in ipairs(rows.x.test_x:totable()) do
+          both, n = both + (seen[row[2]] and 1 or 0), n + 1
+        end
+        print(("%d %d %d"):format(both, n, rows.x.train_x:size(1))) ]=]))
+    end
+  end)
+
+  it("trains each fold, and gives mean and deviation", function()
+    local found, r = result("--folds", "3", "--epochs", "3")
+    local sum, each = 0, {}
+    for fold = 1, 3 do -- each was a result of its own, which is not made again
+      local one, again = result("--folds", "3", "--fold", tostring(fold), "--epochs", "3")
+      assert.not_matches("Train", again.err)
+      each[fold], sum = one.accuracy, sum + one.accuracy
+      assert.equal(fold == 1 and 334 or 333, one.rows)
+    end
+    local mean, squares = sum / 3, 0
+    for fold = 1, 3 do squares = squares + (each[fold] - mean) ^ 2 end
+    assert.same(each, found.each)
+    assert.near(mean, found.accuracy, 1e-12)
+    assert.near(math.sqrt(squares / 2), found.deviation, 1e-12)
+    assert.same({ 3, 1000, 3 * 63 }, { found.folds, found.rows, found.steps })
+    assert.matches("\ndeviation over folds +0%.%d+\n", r.err)
+    local a, b = houses()
+    found = result(a, b, "--folds", "2", "--epochs", "1")
+    assert.same({ 2, 300 }, { #found.each, found.rows })
+    assert.near((found.each[1] + found.each[2]) / 2, found.rmse, 1e-9)
+  end)
+
+  it("trains only the folds that are missing, after it was killed", function()
+    local words = { "--folds", "3", "--epochs", "4", "--seed", "8" }
+    local wanted = json.encode((result(unpack(words))))
+    local env = { MLUA_STORE = folder .. "/killed", MLUA_STORE_FAULT = "rename:42:KILL" }
+    local r = process.run({ program, RECIPE, "--json", unpack(words) }, { cwd = folder, env = env })
+    assert.equal(137, r.status)
+    env.MLUA_STORE_FAULT = nil
+    r = process.run({ program, RECIPE, "--json", unpack(words) }, { cwd = folder, env = env })
+    assert.equal(0, r.status, r.err)
+    local _, trained = r.err:gsub("%d  Train", "")
+    assert.is_true(trained >= 1 and trained <= 2, r.err)
+    assert.equal(wanted, json.encode(json.decode(r.out:match "([^\n]*)\n*$").outputs.output))
+  end)
+
+  it("says which folds there cannot be", function()
+    for words, message in pairs {
+      ["--folds 1"] = "--folds: expected at least 2, or 0 for none",
+      ["--fold 3"] = "--fold 3: there are no folds (--folds)",
+      ["--folds 3 --fold 4"] = "--fold 4: there are 3",
+    } do
+      local list = {}
+      for word in words:gmatch "%S+" do list[#list + 1] = word end
+      local r = run(unpack(list))
+      assert.same({ "mlua: " .. message .. "\n", 2 }, { r.err, r.status })
+    end
+    local a, b, c, d = visits()
+    assert.matches("\nmlua: Rows: folds: k = 12, and there are 10 groups\n",
+      run(a, b, c, d, "--group", "patient", "--folds", "12").err, 1, true)
+  end)
+
+  it("takes a sampler, which knows the columns and the target", function()
+    local a, b, c, d = visits()
+    local words = { a, b, c, d, "--target", "label", "--epochs", "2", "--batch", "7" }
+    local function with(...)
+      local all = { unpack(words) }
+      for _, word in ipairs { ... } do all[#all + 1] = word end
+      return result(unpack(all))
+    end
+    assert.equal(2 * 11, with().steps) -- 96 rows, of which 19 test
+    assert.equal(2 * 2, with("--sampler", "{type: grouped, by: patient, each: 1}").steps)
+    assert.equal(2 * 5, with("--sampler", "balanced", "--sampler.count", "35").steps)
+    assert.not_equal(with().training_loss, with("--sampler", "balanced").training_loss)
+    assert.equal(with("--sampler", "balanced").training_loss,
+      with("--sampler", "balanced", "--sampler.by", "label").training_loss)
+    assert.equal(with().training_loss, with("--sampler", "shuffled").training_loss)
+    local r = run(a, b, c, d, "--sampler", "balanced", "--sampler.by", "labl")
+    assert.matches("mlua: Train: sampler: no column 'labl', did you mean 'label'?", r.err, 1, true)
   end)
 
   it("goes on where it was killed, with dropout, a schedule and clipping", function()

@@ -38,10 +38,10 @@ describe("mlua list", function()
 
   it("shows the parts of one kind with what each option takes", function()
     local out = shown "samplers"
-    assert.truthy(out:find("^sequential: as samples stand\n  mlua/registry/samplers.lua:%d+\n\n"))
+    assert.truthy(out:find "^balanced: each class as [^\n]+\n  mlua/registry/samplers.lua:%d+\n")
     assert.truthy(out:find([[
-  count         int          how many an epoch has; unless set, as many as there are (at least 1)
-  replacement   bool   yes   a sample may come more than once
+  count         int            how many an epoch has; unless set, as many as there are (at least 1)
+  replacement   bool     yes   a sample may come more than once
 ]], 1, true), out)
     assert.equal(out, shown "sampler")
   end)

@@ -118,13 +118,22 @@ end
 
 -- -- values ------------------------------------------------------------------------------------
 
-local function of_list(p, node)
+-- A path of a project's file is beside it, wherever we are.
+local function path_of(p, written, at)
+  if not p.kind.of_files or not (at and at.lenient) or written == "" then return written end
+  for _, literal in ipairs(p.literals or {}) do
+    if written == literal then return written end
+  end
+  return require "mlua.config.project".beside(at.file, written)
+end
+
+local function of_list(p, node, at)
   local texts = {}
   for i, item in ipairs(node.items or {}) do
     if item.kind ~= "scalar" or p.kind.bare and item.quoted then
       return nil, ("expected %s, got %s"):format(p.kind.one or "a string", shown(item))
     end
-    texts[i] = item.text
+    texts[i] = path_of(p, item.text, at)
   end
   return p.kind.parts(p, texts)
 end
@@ -152,15 +161,6 @@ function Reading:parts(p, node, at)
   return parts
 end
 
--- A path of a project's file is beside it, wherever we are.
-local function path_of(p, written, at)
-  if not p.kind.of_files or not at.lenient or written == "" then return written end
-  for _, literal in ipairs(p.literals or {}) do
-    if written == literal then return written end
-  end
-  return require "mlua.config.project".beside(at.file, written)
-end
-
 -- What a parameter makes of a node; nil and a message, or without one where mistakes were told;
 -- true as third where it is to be found later.
 function Reading:value_of(entry, node, at, before)
@@ -183,12 +183,17 @@ function Reading:value_of(entry, node, at, before)
     return self:parts(p, node, at)
   end
   local empty = node.kind == "map" and not node.keys[1] -- in Lua, of a list as of a section
-  if p.kind.parts and (node.kind == "list" or empty) then return of_list(p, node) end
+  if p.kind.parts and (node.kind == "list" or empty) then return of_list(p, node, at) end
   if node.kind ~= "scalar" or node.quoted and p.kind.bare then
     local wanted = p.choices and text.list(p.choices) or p.kind.parts and "a list"
       or p.kind.one or "a " .. p.kind.name
     return nil, ("expected %s, got %s%s"):format(wanted, shown(node), node.kind == "list"
       and self.spec.runs and not entry.param.registry and " (several runs: grid)" or "")
+  end
+  if p.kind.of_files and p.kind.parts and at.lenient and not node.text:find "^%s*%[" then
+    local paths = p.kind.split(node.text)
+    for i, path in ipairs(paths) do paths[i] = path_of(p, path, at) end
+    return p.kind.parts(p, paths)
   end
   return p:read(path_of(p, node.text, at))
 end
@@ -232,7 +237,8 @@ function Reading:assign(entry, values, node, at, set)
   local ok
   if value ~= nil then ok, problem = set(entry, value, from, at.path) end
   if ok or not problem then return end
-  if p.kind.of_files and node.kind == "scalar" then -- a mistake where nothing comes in its place
+  -- A mistake where nothing comes in its place.
+  if p.kind.of_files and (node.kind == "scalar" or p.kind.parts) then
     self.doubts[#self.doubts + 1] = { values = values, name = name, at = at, problem = problem,
       mark = spec_module.mark(values, name, from, at.path) }
   else

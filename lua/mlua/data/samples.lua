@@ -4,16 +4,22 @@
 --     local loader = samples.loader({ n = 500, get = function(i) return { x = …, y = … } end }, …)
 --     for batch in loader:epoch(0) do train(batch.x, batch.y) end
 --
--- Tensors in a table are a data set, too: sample i is row i of each. A sample is a table of
--- tensors, numbers or lists by name; a batch has them stacked along a new first axis, and `rows`,
--- `epoch`, `step`. Which samples a batch has depends on seed, epoch and step alone, so that a
--- training goes on in the middle of an epoch with the batches that it would have had.
+-- Tensors in a table are a data set, too: sample i is row i of each; beside them there may be lists
+-- of words. A sample is a table of tensors, numbers, words or lists by name; a batch has them
+-- stacked along a new first axis (words as a list), and `rows`, `epoch`, `step`. Which samples a
+-- batch has depends on seed, epoch and step alone, so that a training goes on in the middle of an
+-- epoch with the batches that it would have had.
+--
+-- Samplers ask for columns by name (`sampler = balanced` with `by = "label"`): those of `columns`,
+-- else the data set's own tensors and lists.
 -- @module mlua.data.samples
 local check = require "mlua.check"
 local core = require "mlua.ffi"
+local draws = require "mlua.data.draws"
 local fail = require "mlua.fail"
 local profile = require "mlua.ffi.profile"
 local tensor = require "mlua.tensor"
+local text = require "mlua.text"
 
 local M = {}
 
@@ -22,26 +28,38 @@ Loader.__index = Loader
 
 local KNOWN = {
   batch = "number", shuffle = "boolean", seed = "number", drop_last = "boolean",
-  sampler = "function|table", collate = "function",
+  sampler = "function|table", collate = "function", columns = "function|table",
 }
 
 -- -- data sets ---------------------------------------------------------------------------------
 
--- The number of samples and (ids) → batch of a table of tensors; nil where it is none.
+-- The number of samples and (ids) → batch of a table of tensors and lists; nil where it is none.
 local function of_tensors(set)
-  local n, any = nil, false
+  if type(set.get) == "function" then return nil end
+  local n, sizes = nil, {}
   for name, t in pairs(set) do
-    if not core.is_tensor(t) then return nil end
-    any, n = true, n or t:size(1)
-    check.arg_at(3, t:size(1) == n, 1, "loader", "%s: expected %d rows as the others, got %d", name,
-      n, t:size(1))
+    local is_tensor = core.is_tensor(t)
+    if not is_tensor and (type(t) ~= "table" or getmetatable(t)) then return nil end
+    sizes[name] = is_tensor and t:size(1) or #t
+    n = n or is_tensor and sizes[name] or nil
   end
-  if not any then return nil end
+  if not n then return nil end
+  for name, size in pairs(sizes) do
+    check.arg_at(3, size == n, 1, "loader", "%s: expected %d rows as the others, got %d", name, n,
+      size)
+  end
   return n, function(ids)
     local at, batch = {}, {}
     for i, id in ipairs(ids) do at[i] = id - 1 end
     local index = tensor.of(at, "i64")
-    for name, t in pairs(set) do batch[name] = core.op.index_select(t, index, 1) end
+    for name, t in pairs(set) do
+      if core.is_tensor(t) then
+        batch[name] = core.op.index_select(t, index, 1)
+      else
+        batch[name] = {}
+        for i, id in ipairs(ids) do batch[name][i] = t[id] end
+      end
+    end
     return batch
   end
 end
@@ -57,8 +75,11 @@ local function stacked(list)
         fail.run("samples: '%s' is not in each of a batch", tostring(name))
       end
     end
-    batch[name] = core.is_tensor(value) and require "mlua.tensor.arrange".functions.stack(values)
-      or tensor.of(values)
+    if core.is_tensor(value) then
+      batch[name] = require "mlua.tensor.arrange".functions.stack(values)
+    else
+      batch[name] = type(value) == "string" and values or tensor.of(values)
+    end
   end
   return batch
 end
@@ -85,11 +106,28 @@ end
 
 -- -- loaders -----------------------------------------------------------------------------------
 
+-- What samplers ask for by name.
+local function column_of(set, columns)
+  return function(name)
+    local found
+    if type(columns) == "function" then found = columns(name) else found = (columns or {})[name] end
+    if found == nil and type(set.get) ~= "function" then found = set[name] end
+    if found ~= nil then return found end
+    local known = type(columns) == "table" and text.keys(columns) or {}
+    for _, own in ipairs(type(set.get) ~= "function" and text.keys(set) or {}) do
+      known[#known + 1] = own
+    end
+    fail.run("sampler: no column '%s'%s", name, text.did_you_mean(name, known))
+  end
+end
+
 --- A loader of a data set.
--- @tparam table set         tensors by name, of as many rows; or n and get(i), i from 1
+-- @tparam table set         tensors by name, of as many rows; or n and get(i), i from 1, and
+--   columns, as of the options
 -- @tparam ?table options    batch (128); shuffle (false), by (seed, epoch); seed (123); drop_last;
---   sampler(n, epoch) → positions from 1, or a part of the registry, in place of shuffle; collate,
---   a list of samples → a batch
+--   sampler(n, epoch, column, seed) → positions from 1, or a part of the registry, in place of
+--   shuffle; columns for samplers, lists or tensors by name, or a function of the name; collate, a
+--   list of samples → a batch
 -- @treturn Loader
 -- @raise bad argument #1, #2
 function M.loader(set, options)
@@ -102,6 +140,7 @@ function M.loader(set, options)
   }, Loader)
   self.n, self.take = of_tensors(set)
   if not self.n then self.n, self.take = of_samples(set, o.collate) end
+  self.column = column_of(set, o.columns or type(set.get) == "function" and set.columns or nil)
   return self
 end
 
@@ -112,11 +151,9 @@ function Loader:order(epoch)
   if self.ordered == epoch then return self.list end
   local list
   if self.sampler then
-    list = self.sampler(self.n, epoch)
+    list = self.sampler(self.n, epoch, self.column, self.options.seed)
   elseif self.shuffle then
-    local permutation = require "mlua.tensor.draw".functions.permutation
-    list = permutation(self.n, { seed = self.options.seed, stream = epoch }):totable()
-    for i = 1, #list do list[i] = list[i] + 1 end
+    list = draws.of(self.options.seed, epoch):order(self.n)
   else
     list = {}
     for i = 1, self.n do list[i] = i end

@@ -77,8 +77,10 @@ local function of_change(plan, node)
   end
   for _, change in ipairs(changed_params(plan, node, earlier)) do
     local origin = node._origins[change[1]]
-    if change[4].param.kind.name == "file" then
-      parts[#parts + 1] = ("%s: the file's contents changed"):format(change[1])
+    local kind = change[4].param.kind
+    if kind.contents then
+      parts[#parts + 1] = ("%s: %s contents changed"):format(change[1],
+        kind.name == "files" and "the files'" or "the file's")
     elseif change[4].param.registry then -- known by a digest of all that it does
       parts[#parts + 1] = ("%s → %s%s"):format(change[1],
         short(change[4].param:show(node._values[change[1]])),

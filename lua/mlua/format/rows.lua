@@ -13,7 +13,7 @@
 --
 -- Of others' files: a byte order mark and empty lines are skipped, lines may end in CR LF, and
 -- `format.get("csv").load(path, { header = true })` says that the first line has the names (false:
--- that it has not).
+-- that it has not); `lines = true` adds the field `lines`, in which line each row begins.
 -- @module mlua.format.rows
 -- @source https://www.rfc-editor.org/rfc/rfc4180
 local bytes = require "mlua.format.bytes"
@@ -224,9 +224,11 @@ local function is_header(list, in_quotes)
   return true
 end
 
-local function parse(r, header)
+local function parse(r, header, lines)
   local value, width = {}, nil
+  if lines then value.lines = {} end
   while r.at <= #r.all do
+    local first = r.next_line
     local list, in_quotes = read_line(r)
     if not list then return nil, in_quotes end
     if #list > 1 or list[1] ~= "" or in_quotes[1] then
@@ -238,6 +240,7 @@ local function parse(r, header)
         value.columns = list
       else
         value[#value + 1] = values_of(list, in_quotes)
+        if lines then value.lines[#value] = first end
       end
       width = #list
     end
@@ -246,13 +249,13 @@ local function parse(r, header)
 end
 
 local function load_rows(path, separator, options)
-  options = check.options(options, { header = "boolean" }, 2, "load")
+  options = check.options(options, { header = "boolean", lines = "boolean" }, 2, "load")
   local all, message, code = bytes.read(path)
   if not all then return nil, message, code end
   local r = { all = all, at = all:sub(1, 3) == BOM and 4 or 1, next_line = 1,
               separator = separator:byte(), stops = '["\r\n' .. separator .. "]",
               ends = "^[\r\n" .. separator .. "]" }
-  local value, what = parse(r, options.header)
+  local value, what = parse(r, options.header, options.lines)
   if value then return value end
   return nil, ("%s: line %d: %s"):format(path, r.line, what), bytes.FORMAT
 end

@@ -68,20 +68,29 @@ local function facts_of(class)
 end
 M.facts_of = facts_of
 
---- A parameter's value as it counts: of a file, the digest of its contents.
+-- A file's contents, or the word that stands in its place.
+local function file_text(entry, path, store, node)
+  for _, literal in ipairs(entry.param.literals or {}) do
+    if path == literal then return path end
+  end
+  local digest, why = store:file_digest(path)
+  if not digest then fail.usage("%s: %s: %s", node._task.name, entry.name, why) end
+  return "sha256 " .. digest
+end
+
+--- A parameter's value as it counts: of files, the digests of their contents.
 -- @tparam table entry
 -- @param value
 -- @tparam Store store
 -- @tparam Node node  for messages
 -- @treturn string
 local function counted_text(entry, value, store, node)
-  if value ~= nil and (entry.param.kind.name == "file" or entry.param.kind.name == "weights") then
-    for _, literal in ipairs(entry.param.literals or {}) do
-      if value == literal then return value end
+  if value ~= nil and entry.param.kind.contents then
+    local texts = {}
+    for i, path in ipairs(type(value) == "table" and value or { value }) do
+      texts[i] = file_text(entry, path, store, node)
     end
-    local digest, why = store:file_digest(value)
-    if not digest then fail.usage("%s: %s: %s", node._task.name, entry.name, why) end
-    return "sha256 " .. digest
+    return concat(texts, "\n")
   end
   return type(value) == "string" and value or value_text(value)
 end
