@@ -172,6 +172,7 @@ local Train = task("Train", {
       clip_norm = param.number { 0, min = 0, doc = "gradients' norm at most; 0: as it is" },
       patience = param.int { 0, min = 0,
         doc = "end after so many tests without a better one; 0: never" },
+      precision = param.choice { "f32", "bf16", doc = "bf16: matrix products of 16-bit floats" },
       nan = param.choice { "stop", "skip", doc = "what a loss that is no number does" },
     },
     param.group "Running" {
@@ -197,7 +198,7 @@ local Train = task("Train", {
       test = loader(rows.tensors, "test", { batch = 1024 }),
       loss = function(b) return loss_of(output(b), b.y) end,
       predict = function(b) return output(b), b.y end,
-      metrics = { metric }, epochs = self.epochs, nan = self.nan,
+      metrics = { metric }, epochs = self.epochs, nan = self.nan, precision = self.precision,
       clip_norm = self.clip_norm > 0 and self.clip_norm or nil,
       checkpoint = { minutes = self.checkpoint_minutes },
       stop = self.patience > 0 and { metric = figure, patience = self.patience, mode = way } or nil,

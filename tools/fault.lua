@@ -114,7 +114,9 @@ local function outcome(p, said)
   local runs, lines = folders_of(p), {}
   for line in read((runs[1] or "") .. "/metrics.jsonl"):gmatch "[^\n]+" do
     local row = json.decode(line)
-    if type(row) == "table" then row.seconds, row.bytes = nil, nil end
+    for _, name in ipairs { "seconds", "waited", "rate", "bytes", "resident" } do
+      if type(row) == "table" then row[name] = nil end
+    end
     lines[#lines + 1] = row and json.encode(row) or line
   end
   return result, table.concat(lines, "\n"), #runs

@@ -206,9 +206,12 @@ static ml_err run_node(ml_node *n) {
     ml__unref(g);
     return ml_fail(ML_ESTATE, "gradients of gradients: %s has none", n->name);
   }
+  int mixed = ml_mixed(-1);
   ml_err e = (ml__grad_on ? n->twice : n->backward)(n, g, n->gin);
   ml__unref(g);
-  return pass_on(n, e);
+  e = pass_on(n, e);
+  ml_mixed(mixed);
+  return e;
 }
 
 static ml_err start(ml_tensor *loss, ml_tensor *g) {

@@ -88,6 +88,10 @@ void ml_permutation(int64_t *out, int64_t n, uint64_t seed, uint64_t stream);
 
 /* -- tensors -- */
 
+/* Mixed precision from now on: products are computed of this 16-bit dtype, losses in f32 (see
+ * core/tensor/promote.c); -1: no more. What it was before. A backward is outside of it. */
+int ml_mixed(int dtype);
+
 typedef struct ml_ref {
   uint32_t slot, gen;
 } ml_ref;

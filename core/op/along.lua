@@ -8,7 +8,7 @@ local function along(name, doc, axis, o)
   return {
     name = name, doc = doc, arg = { { "x", "f64|f32[...]" }, { "axis", "int", axis } },
     out = { "y", "x", shape = ('along("%s", x, axis)'):format(name) },
-    cpu = "f32", grad = name .. "_backward", twice = o.twice, keep = o.keep,
+    cpu = "f32", mixed = "wide", grad = name .. "_backward", twice = o.twice, keep = o.keep,
     tol = { f32 = o.tol }, sweep = cases,
   }
 end
@@ -18,7 +18,7 @@ local function to_one(name, doc, o)
     name = name, doc = doc,
     arg = { { "x", "f64|f32[...]" }, { "axis", "int", 0 }, { "keep", "bool" }, o.arg },
     out = { "y", "x", shape = ('reduce("%s", x, axis, keep, %d)'):format(name, o.least) },
-    cpu = "f32", grad = name .. "_backward", keep = true, tol = { f32 = 1e-5 },
+    cpu = "f32", mixed = "wide", grad = name .. "_backward", keep = true, tol = { f32 = 1e-5 },
     sweep = {
       { x = { 3, 5 }, axis = 0, correction = 1 },
       { x = { 3, 5 }, axis = 1, correction = 0 },

@@ -16,6 +16,7 @@ return {
     },
     out = { "y", "q", shape = "attention(q, k, v, mask)" },
     saved = { "z", "q", shape = "attention_rows(q)" },
+    mixed = "low",
     edges = "an infinite v times a probability that dropout made 0",
     strided = true, keep = true, grad = "attention_backward", constant = { mask = true },
     tol = { f32 = 5e-6 },

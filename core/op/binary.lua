@@ -15,7 +15,7 @@ local function binary(name, doc, each, grad, o)
     name = name, doc = doc,
     arg = { { "a", (o.dtypes or "f64|f32") .. "[...]" }, { "b", "a[...]" } },
     out = { "y", o.out or "a" }, each = each, each_int = o.each_int, grad = grad,
-    tol = { f32 = o.tol or 1e-6 }, domain = o.domain, sweep = sweep,
+    mixed = o.mixed, tol = { f32 = o.tol or 1e-6 }, domain = o.domain, sweep = sweep,
   }
 end
 
@@ -50,7 +50,7 @@ return {
   binary("pow", "y = a^b.", "pow(a, b)",
     { a = "b == 0 ? 0 : g * b * pow(a, b - 1.0)",
       b = "a == 0 && b >= 0 ? 0 : g * y * log(a)" },
-    { domain = { a = POSITIVE, b = { -2, 2 } }, tol = 4e-6 }),
+    { domain = { a = POSITIVE, b = { -2, 2 } }, tol = 4e-6, mixed = "wide" }),
   binary("atan2", "y = the angle of the point (b, a), in radians.", "atan2(a, b)",
     { a = "g * b / (a * a + b * b)", b = "-g * a / (a * a + b * b)" },
     { domain = { b = POSITIVE }, tol = 2e-6 }),

@@ -26,7 +26,8 @@ local function card(name, doc, w, list)
   return {
     name = name, doc = doc .. " x [N, C, spatial axes…], w " .. w .. ", b [O].", arg = arg,
     out = { "y", "x", shape = name .. "(x, w, b, " .. table.concat(passed, ", ") .. ")" },
-    cpu = "f32", grad = name .. "_backward", tol = { f32 = 2e-6 }, sweep = cases(list),
+    cpu = "f32", mixed = "low", grad = name .. "_backward", tol = { f32 = 2e-6 },
+    sweep = cases(list),
   }
 end
 

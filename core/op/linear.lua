@@ -6,7 +6,7 @@ return {
   },
   out = { "y", "x", "[B,N]" },
   check = { "w", "x", "b" },
-  cpu = "f32",
+  cpu = "f32", mixed = "low",
   keep = true,
   grad = "linear_backward",
   twice = "linear_twice",

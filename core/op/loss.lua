@@ -39,7 +39,7 @@ local function loss(name, doc, o)
     name = name, doc = doc, source = o.source, arg = arg,
     out = { "y", "input", shape = ('loss("%s", input, target, %s, %s, reduction)'):format(name,
       o.weight and "weight" or "NULL", o.pos_weight and "pos_weight" or "NULL") },
-    grad = name .. "_backward",
+    grad = name .. "_backward", mixed = "wide",
     constant = { target = not o.symmetric, weight = true, pos_weight = true },
     tol = { f32 = 1e-5 }, domain = o.domain, sweep = sweep,
   }

@@ -5,7 +5,7 @@ return {
     .. "lie.",
   arg = { { "a", "f64|f32[...]" }, { "b", "a[...]" }, { "ta", "bool" }, { "tb", "bool" } },
   out = { "y", "a", shape = "matmul(a, b, ta, tb)" },
-  cpu = "f64|f32",
+  cpu = "f64|f32", mixed = "low",
   native = "bf16",
   strided = true,
   grad = "matmul_backward", twice = true,

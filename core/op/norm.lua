@@ -4,7 +4,7 @@ return {
   source = "the definitions of torch.linalg.vector_norm",
   arg = { { "x", "f64|f32[...]" }, { "p", "number", 2 }, { "axis", "int", 0 }, { "keep", "bool" } },
   out = { "y", "x", shape = "norm(x, p, axis, keep)" },
-  cpu = "f64|f32",
+  cpu = "f64|f32", mixed = "wide",
   grad = "norm_backward", keep = true,
   tol = { f32 = 1e-5 },
   sweep = {

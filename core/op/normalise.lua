@@ -12,7 +12,7 @@ return {
     arg = { { "x", T }, w, b, { "axes", "int", 1 }, eps },
     out = { "y", "x", shape = 'norm_last("layer_norm", x, weight, bias, axes, 4)' },
     saved = { "stats", "f64", shape = "row_stats(x, axes)" },
-    cpu = "f32", grad = "layer_norm_backward", tol = { f32 = 2e-6 },
+    cpu = "f32", mixed = "wide", grad = "layer_norm_backward", tol = { f32 = 2e-6 },
     sweep = {
       { x = { 3, 5 }, weight = { 5 }, bias = { 5 }, axes = 1, eps = 1e-5 },
       { x = { 3, 5 }, weight = { 5 }, axes = 1, eps = 1e-5 },
@@ -29,7 +29,7 @@ return {
     arg = { { "x", T }, w, { "axes", "int", 1 }, eps },
     out = { "y", "x", shape = 'norm_last("rms_norm", x, weight, NULL, axes, 3)' },
     saved = { "stats", "f64", shape = "row_stats(x, axes)" },
-    cpu = "f32", grad = "rms_norm_backward", tol = { f32 = 2e-6 },
+    cpu = "f32", mixed = "wide", grad = "rms_norm_backward", tol = { f32 = 2e-6 },
     sweep = {
       { x = { 3, 5 }, weight = { 5 }, axes = 1, eps = 1e-5 },
       { x = { 2, 3, 4 }, weight = { 3, 4 }, axes = 2, eps = 1e-2 },
@@ -46,7 +46,7 @@ return {
     arg = { { "x", T }, { "groups", "int" }, w, b, eps },
     out = { "y", "x", shape = "group_norm(x, groups, weight, bias)" },
     saved = { "stats", "f64", shape = "stats(x->info.shape[0] * groups)" },
-    cpu = "f32", grad = "group_norm_backward", tol = { f32 = 2e-6 },
+    cpu = "f32", mixed = "wide", grad = "group_norm_backward", tol = { f32 = 2e-6 },
     sweep = {
       { x = { 2, 6 }, groups = 2, weight = { 6 }, bias = { 6 }, eps = 1e-5 },
       { x = { 2, 4, 3 }, groups = 2, weight = { 4 }, bias = { 4 }, eps = 1e-5 },

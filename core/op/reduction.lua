@@ -7,7 +7,7 @@ local function reduction(name, doc, o)
     arg = { { "x", o.dtypes .. "[...]" }, { "axis", "int", 0 }, { "keep", "bool" } },
     out = { "y", o.out or "x", shape = ('reduce("%s", x, axis, keep, %d)'):format(name, least) },
     cpu = o.cpu ~= false and (o.cpu or o.dtypes) or nil, grad = o.grad, twice = o.twice,
-    keep = o.keep, tol = { f32 = o.tol or 1e-6 }, domain = o.domain,
+    keep = o.keep, mixed = o.mixed, tol = { f32 = o.tol or 1e-6 }, domain = o.domain,
     sweep = {
       { x = { 3, 5 }, axis = 0 },
       { x = { 3, 5 }, axis = 1 },
@@ -29,9 +29,11 @@ local ALL = "f64|f32|i64|i32|u8"
 
 return {
   reduction("sum", "The sum; of integers and bool in i64.",
-    { dtypes = "f64|f32|i64", grad = "sum_backward", twice = true, tol = 1e-5 }),
+    { dtypes = "f64|f32|i64", grad = "sum_backward", twice = true, tol = 1e-5,
+      mixed = "wide" }),
   reduction("prod", "The product; of integers and bool in i64.",
-    { dtypes = "f64|f32|i64", grad = "prod_backward", tol = 1e-5, domain = { x = { 0.5, 1.4 } } }),
+    { dtypes = "f64|f32|i64", grad = "prod_backward", mixed = "wide", tol = 1e-5,
+      domain = { x = { 0.5, 1.4 } } }),
   reduction("max", "The largest element; NaN where there is one. Equal ones share the gradient.",
     { dtypes = ALL .. "|bool", grad = "extreme_backward", keep = true, least = 1 }),
   reduction("min", "The smallest element; NaN where there is one. Equal ones share the gradient.",

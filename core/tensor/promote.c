@@ -38,3 +38,24 @@ ml_promotion ml__promote(uint32_t bits, uint32_t takes, bool whole_to_float) {
   }
   return p;
 }
+
+/*
+ * Mixed precision: what costs most and bears it (products, convolutions, attention) is computed of
+ * 16-bit floats, what loses its last digits there (losses, sums, exponentials, norms) in f32; the
+ * rest in what it is given. Weights stay f32: their conversion is on the tape. f64 is left alone.
+ */
+int ml__mixed = -1;
+
+int ml_mixed(int dtype) {
+  int before = ml__mixed;
+  ml__mixed = dtype == ML_BF16 || dtype == ML_F16 ? dtype : -1;
+  return before;
+}
+
+bool ml__mixed_low(uint32_t bits) {
+  return bits != 1u << ml__mixed && !(bits & ~(ML_BIT_F32 | ML_BIT_BF16 | ML_BIT_F16));
+}
+
+bool ml__mixed_wide(uint32_t bits) {
+  return bits & (ML_BIT_BF16 | ML_BIT_F16) && !(bits & ML_BIT_F64);
+}

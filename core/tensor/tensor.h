@@ -184,6 +184,12 @@ typedef struct ml_promotion {
 } ml_promotion;
 ml_promotion ml__promote(uint32_t bits, uint32_t takes, bool whole_to_float);
 
+/* Mixed precision (promote.c): the 16-bit dtype, or -1. Whether tensors of these dtypes are lowered
+   to it, or raised to f32, first. */
+extern int ml__mixed;
+bool ml__mixed_low(uint32_t bits);
+bool ml__mixed_wide(uint32_t bits);
+
 static inline bool ml__is_float(int dtype) { return dtype <= ML_F16; }
 
 /* One element as double, for references and conversions. */

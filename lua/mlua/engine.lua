@@ -18,13 +18,14 @@
 -- SIGTERM and SIGUSR1 end it after a checkpoint, with status 75; Ctrl-C after the step and a
 -- checkpoint, twice at once.
 -- @module mlua.engine
-local check = require "mlua.check"
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
 local log = require "mlua.log"
 local meter = require "mlua.engine.meter"
+local options = require "mlua.engine.options"
 local profile = require "mlua.ffi.profile"
 local state = require "mlua.engine.state"
+local test = require "mlua.engine.test"
 
 local C = core.C
 local say = log.of "engine"
@@ -42,65 +43,19 @@ local MOST_SKIPPED = 100 -- updates in a row
 local STOPPED = 75 -- the status of what may be started again
 local TERM, INTERRUPT = 15, 2
 
-local KNOWN = {
-  run = "table|boolean", name = "string", model = "table", optimizer = "table", schedule = "table",
-  schedule_every = "string", schedule_metric = "string", train = "table", test = "table",
-  loss = "function",
-  predict = "function", metrics = "table", epochs = "number", steps = "number",
-  max_steps = "number", accumulate = "number", clip_norm = "number", clip_value = "number",
-  nan = "string", test_every = "number", test_batches = "number", report_every = "number",
-  checkpoint = "table", stop = "table", hooks = "table", label = "string", quiet = "boolean",
-  grace = "number", ema = "table", show_every = "number",
-}
-local KNOWN_CHECKPOINT = {
-  steps = "number", minutes = "number", keep = "number", best = "string", mode = "string",
-}
-local KNOWN_STOP = {
-  metric = "string", mode = "string", patience = "number", smooth = "number", above = "number",
-  below = "number",
-}
-
-local function whole(o, field, default, lowest)
-  local value = o[field] == nil and default or o[field]
-  check.arg_at(3, value % 1 == 0 and value >= lowest, 1, "engine",
-    "%s: expected a whole number of at least %d, got %s", field, lowest, tostring(value))
-  return value
-end
-
-local function needed(o, field)
-  check.arg_at(3, o[field] ~= nil, 1, "engine", "%s: required", field)
-  return o[field]
-end
-
-local function choice(o, field, list)
-  local value = o[field] or list[1]
-  for _, each in ipairs(list) do
-    if value == each then return value end
-  end
-  check.arg_at(3, false, 1, "engine", "%s: expected %s, got '%s'", field,
-    require "mlua.text".list(list), value)
-end
-
--- A rule of when to stop, or several.
-local function rules_of(stop)
-  local list = {}
-  for i, rule in ipairs(stop and (stop[1] and stop or { stop }) or {}) do
-    list[i] = check.options(rule, KNOWN_STOP, 1, "engine")
-    check.arg_at(3, rule.metric, 1, "engine", "stop: metric: required")
-  end
-  return list
-end
-
 --- An engine.
 -- @tparam table o
 --   model, optimizer; train, a loader (mlua.data.loader, or what has its steps, epoch, rows);
 --   loss(batch) → tensor of one element [, numbers by name, which are averaged beside it];
 --   test, a loader, with predict(batch) → predictions, labels, and metrics, a list of what has add,
---   result and clear; test_every, steps (0: after each epoch); test_batches, of a test (0: all);
+--   result and clear; losses, by name (prediction, label, batch) → a tensor of one element or a
+--   number, whose means are a test's results, too; test_every, steps (0: after each epoch);
+--   test_batches, of a test (0: all);
 --   epochs (1); steps, of an epoch at most (0: all); max_steps (0: none);
 --   schedule, of mlua.optim.schedule; schedule_every "update", "epoch" or "test", which takes
 --   schedule_metric's result, as plateau wants it;
 --   accumulate (1), batches of an update; clip_norm, clip_value;
+--   precision, "f32" or "bf16", mixed (ml.autocast);
 --   nan, what a loss or clipped gradient that is no number does: "stop" or "skip" the update;
 --   checkpoint { steps, minutes, keep (3), best, a metric's name, mode "max" or "min" };
 --   stop { metric, mode, patience (tests without a better one), smooth (0: not), above, below }, or
@@ -112,42 +67,7 @@ end
 -- @treturn Engine
 -- @raise bad argument #1
 function M.new(o)
-  o = check.options(o, KNOWN, 1, "engine")
-  local self = setmetatable({
-    model = needed(o, "model"), optimizer = needed(o, "optimizer"), train = needed(o, "train"),
-    loss_of = needed(o, "loss"), test_loader = o.test, predict = o.predict,
-    metrics = o.metrics or {}, schedule = o.schedule, ema = o.ema, hooks = o.hooks or {},
-    schedule_metric = o.schedule_metric,
-    schedule_every = choice(o, "schedule_every", { "update", "epoch", "test" }),
-    nan = choice(o, "nan", { "stop", "skip" }),
-    epochs = whole(o, "epochs", 1, 0), limit = whole(o, "steps", 0, 0),
-    max_steps = whole(o, "max_steps", 0, 0), accumulate = whole(o, "accumulate", 1, 1),
-    test_every = whole(o, "test_every", 0, 0), test_batches = whole(o, "test_batches", 0, 0),
-    report_every = whole(o, "report_every", 100, 1), clip_norm = o.clip_norm,
-    clip_value = o.clip_value, label = o.label, quiet = o.quiet or false, grace = o.grace or 30,
-    checkpoint = check.options(o.checkpoint, KNOWN_CHECKPOINT, 1, "engine"),
-    stop_rules = rules_of(o.stop), patience = {}, show_every = whole(o, "show_every", 0, 0),
-    epoch = 0, step_in_epoch = 0, gathered = 0, in_a_row = 0,
-    steps = 0, updates = 0, samples = 0, skipped = 0,
-    loss = meter.mean(), recent = meter.mean(), others = {}, smooth = meter.smooth(0.98),
-  }, Engine)
-  check.arg((self.schedule_every == "test") == (self.schedule_metric ~= nil), 1, "engine",
-    "schedule_metric: goes with schedule_every = 'test'")
-  for _, field in ipairs { "steps", "keep" } do
-    if self.checkpoint[field] then whole(self.checkpoint, field, nil, 1) end
-  end
-  choice(self.checkpoint, "mode", { "max", "min" })
-  for _, rule in ipairs(self.stop_rules) do choice(rule, "mode", { "max", "min" }) end
-  for _, field in ipairs { "clip_norm", "clip_value" } do
-    local v = self[field]
-    check.arg(v == nil or v >= 0, 1, "engine", "%s: expected a number of at least 0, got %s",
-      field, tostring(v))
-  end
-  check.arg(not self.checkpoint.best or self.test_every % self.accumulate == 0, 1, "engine",
-    "test_every: expected a multiple of accumulate, %d, with checkpoint.best, got %d",
-    self.accumulate, self.test_every)
-  check.arg(not (self.test_loader and #self.metrics > 0) or self.predict, 1, "engine",
-    "predict: required with test and metrics")
+  local self = setmetatable(options.read(o), Engine)
   if o.run == nil then self.run = state.run_of_task(o.name) else self.run = o.run or nil end
   return self
 end
@@ -208,7 +128,7 @@ end
 
 -- One batch; its loss, and what is wrong, which ends it. Runs in a scope.
 local function step(self, batch)
-  local loss, others = self.loss_of(batch)
+  local loss, others = self.precise(self.loss_of, batch)
   local value, updates = loss:item(), self.updates
   local at_once = self.accumulate == 1 and not self.clip_norm and not self.clip_value
     and self.nan == "stop" -- to skip an update, its gradient has to be looked at
@@ -233,121 +153,14 @@ end
 
 -- -- tests -------------------------------------------------------------------------------------
 
---- Test: all metrics over the test loader, in one table.
--- @tparam ?boolean stoppable  whether a signal ends it, without a result
--- @treturn ?table
-function Engine:test(stoppable)
-  local n = 0
-  local function add(batch)
-    local prediction, label = self.predict(batch)
-    for _, each in ipairs(self.metrics) do each:add(prediction, label) end
-  end
-  for _, each in ipairs(self.metrics) do each:clear() end
-  local stopped = false
-  local seed, stream = C.ml_seed_set(), C.ml_set_stream(0)
-  C.ml_set_stream(stream)
-  self.model:evaluating(function()
-    require "mlua.tensor".no_grad(function()
-      for batch in self.test_loader:epoch(0) do
-        core.scope(add, batch)
-        n = n + 1
-        stopped = stoppable and C.ml_stop_signal() ~= 0
-        if n == self.test_batches or stopped then break end
-      end
-    end)
-  end)
-  if stopped then -- as if it had not begun
-    C.ml_seed(seed)
-    C.ml_set_stream(stream)
-    return nil
-  end
-  local result = {}
-  for _, each in ipairs(self.metrics) do
-    for name, value in pairs(each:result()) do result[name] = value end
-  end
-  return result
-end
+--- Test: all metrics and losses over the test loader, in one table.
+-- @treturn table
+function Engine:test() return test.measure(self) end
 
-local function better(a, b, mode)
-  if b == nil or b ~= b then return a == a end
-  if mode == "min" then return a < b end
-  return a > b
-end
-
--- Whether training is to stop by a test's result and a rule.
-local function stops_by(self, i, rule, result)
-  local value = result[rule.metric]
-  if value == nil then fail.run("stop: tests have no metric '%s'", rule.metric) end
-  if rule.above and value > rule.above or rule.below and value < rule.below then
-    return ("%s is %.6g"):format(rule.metric, value)
-  end
-  if not rule.patience then return false end
-  local smooth = rule.smooth or 0
-  local name = "rule " .. i -- a word: checkpoints keep it as JSON
-  local of = self.patience[name] or {}
-  self.patience[name] = of
-  if value == value then
-    of.smooth = smooth > 0 and of.smooth and smooth * of.smooth + (1 - smooth) * value or value
-  end
-  if value == value and better(of.smooth, of.best, rule.mode or "max") then
-    of.best, of.waited = of.smooth, 0
-    return false
-  end
-  of.waited = (of.waited or 0) + 1
-  return of.waited >= rule.patience
-    and ("%s has not become better in %d tests"):format(rule.metric, rule.patience)
-end
-
-local function stops(self, result)
-  local why = false
-  for i, rule in ipairs(self.stop_rules) do why = why or stops_by(self, i, rule, result) end
-  return why
-end
-
-local function numbers_of(result)
-  local list = {}
-  for name, value in pairs(result) do
-    if type(value) == "number" then list[name] = value end
-  end
-  return list
-end
-
-local SHOWN = { auc = "AUC", log_loss = "log loss" }
-
--- A test, and what it is for. A signal leaves `pending`: then it is done after the resume.
 local function run_test(self, line)
   if tell then tell "t" end
-  self.pending = true
-  local result = profile.part("test", self.test, self, true)
+  test.run(self, line)
   if tell then tell "s" end
-  if not result then return end
-  self.pending = false
-  local words = {}
-  for _, name in ipairs { "auc", "accuracy", "log_loss", "mse", "mae" } do
-    if result[name] then
-      words[#words + 1] = ("%s %.4f"):format(SHOWN[name] or name, result[name])
-    end
-  end
-  local text = ("step %d: test %s"):format(self.steps, table.concat(words, ", "))
-  if line then line:note(text) end
-  if self.run then
-    log.of "run".info("%s", text)
-    self.run:report { kind = "test", step = self.steps, epoch = self.epoch,
-      values = numbers_of(result), seconds = self:seconds() }
-  end
-  if self.hooks.test then profile.part("hook: test", self.hooks.test, self, result) end
-  if self.schedule and self.schedule_every == "test" then
-    self.schedule:step(result[self.schedule_metric])
-  end
-  local best = self.checkpoint.best
-  if best and result[best] == nil then fail.run("checkpoint.best: tests have no '%s'", best) end
-  if best and self.gathered == 0
-    and better(result[best], self.best, self.checkpoint.mode or "max") then
-    self.best, self.best_step = result[best], self.steps
-    self.is_best = true
-  end
-  self.last_test = result
-  self.stopped = stops(self, result) or nil
 end
 
 -- -- the loop ----------------------------------------------------------------------------------
@@ -363,9 +176,23 @@ local function report(self)
     values[name] = each:value()
     each:clear()
   end
+  local seconds = self:seconds()
   self.run:report { kind = "train", step = self.steps, epoch = self.epoch, values = values,
-    lr = self.optimizer.lr, seconds = self:seconds(), bytes = tonumber(core.memory.live) }
+    lr = self.optimizer.lr, seconds = seconds, waited = self.waited,
+    rate = self.recent.weight / (seconds - self.reported),
+    bytes = tonumber(core.memory.live), resident = tonumber(C.ml_resident()) }
+  self.reported = seconds
   self.recent:clear()
+end
+
+-- A loader's batches, and how long training waits for them.
+local function waiting(self, f, state_of, first)
+  return function(_, last)
+    local began = C.ml_clock()
+    local batch = f(state_of, last)
+    self.waited = self.waited + C.ml_clock() - began
+    return batch
+  end, nil, first
 end
 
 local function due(self)
@@ -457,7 +284,9 @@ local function run_epoch(self)
   if line then log.through(function(text) line:note(text) end) end
   if self.pending then after_step(self, line) end -- of the step before a signal
   if self.stopped or self.step_in_epoch >= per_epoch then return nil, line end
-  for batch in profile.each("batch", self.train:epoch(self.epoch, self.step_in_epoch)) do
+  local batches = self.train
+  for batch in waiting(self, profile.each("batch", batches:epoch(self.epoch, self.step_in_epoch)))
+  do
     local rows = batch.rows or 1
     local loss, problem = profile.part("step", scope, step, self, batch)
     if problem then return problem, line end
@@ -513,6 +342,7 @@ end
 --   (why it ended before its last epoch), test (the last result), best and best_step
 function Engine:fit()
   self.began, self.seconds_before, self.saved_at = C.ml_clock(), 0, C.ml_clock()
+  self.reported = 0
   C.ml_stop_watch(true)
   state.profile(self)
   if self.run then state.resume(self) end
@@ -540,9 +370,7 @@ function Engine:fit()
 end
 
 --- Other weights to begin with: `ml.engine.init(model, path, options)` (mlua.engine.init, load).
-function M.init(model, path, options)
-  return require "mlua.engine.init".load(model, path, options)
-end
+function M.init(model, path, o) return require "mlua.engine.init".load(model, path, o) end
 
 --- Parameters that training leaves as they are, by patterns of their names; before the optimiser is
 -- made.

@@ -20,7 +20,8 @@ local lazy = { capture = "mlua.capture", nn = "mlua.nn", optim = "mlua.optim",
                load = "mlua.flow", run = "mlua.flow", preview = "mlua.flow",
                compare = "mlua.flow", grid = "mlua.flow", invalidate = "mlua.flow",
                registry = "mlua.registry", config = "mlua.config",
-               engine = "mlua.engine", profile = "mlua.profile" }
+               engine = "mlua.engine", profile = "mlua.profile",
+               deterministic = "mlua.deterministic" }
 -- ml.model("name", options, build) registers a part; ml.metric is a module, too, ml.format its own.
 local registrars = { model = true, loss = true, optimizer = true, schedule = true, metric = true,
                      transform = true, dataset = true, sampler = true }

@@ -308,6 +308,7 @@ function Run:position() return metrics_file(self):size() end
 function Run:settle()
   if not self.parts then return end
   self.record.git = answer_of(self.git, self.dir)
+  self.record.versions = require "mlua.ffi.versions".all()
   for _, part in ipairs(self.parts) do
     if part[2] then write(part[1], part[2]) end
   end

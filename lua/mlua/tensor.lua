@@ -249,6 +249,29 @@ function tensor.no_grad(fn, ...)
   return leave(pcall(fn, ...))
 end
 
+--- Mixed precision: run a function with matrix products, convolutions and attention computed of
+-- 16-bit floats, and losses, sums, exponentials and norms in f32. Weights stay as they are. What a
+-- backward does is outside of it; it computes in the dtypes that the forward pass had.
+-- @tparam string dtype  "bf16" or "f16" (whose gradients may need a scaled loss)
+-- @tparam function fn
+-- @param ...  what fn is called with
+-- @return what fn returns
+function tensor.autocast(dtype, fn, ...)
+  if dtype ~= "bf16" and dtype ~= "f16" then
+    core.bad(1, "autocast", "dtype: expected bf16 or f16, got %s", core.what(dtype))
+  end
+  if type(fn) ~= "function" then
+    core.bad(2, "autocast", "expected a function, got %s", core.what(fn))
+  end
+  local before = C.ml_mixed(core.dtype_number[dtype])
+  local function leave(ok, ...)
+    C.ml_mixed(before)
+    if not ok then error(..., 0) end
+    return ...
+  end
+  return leave(pcall(fn, ...))
+end
+
 -- -- arithmetic --
 
 -- Operations whose first argument is a tensor are methods, too, where no method has the name.

@@ -174,12 +174,45 @@ describe("tests", function()
     assert.is_true(o.model.training)
   end)
 
+  it("have losses beside metrics, by which training ends, too", function()
+    local o = tested { epochs = 99, stop = { metric = "twice", below = 0.4 },
+      losses = { twice = function(p, y, b)
+        assert.equal(8, b.rows)
+        return ml.mse(p, y) * 2
+      end, rows = function(p) return p:size(1) end } }
+    local r = ml.engine(o):fit()
+    assert.matches("^twice is 0.3", r.stopped)
+    assert.near(2 * r.test.mse, r.test.twice, 1e-6)
+    assert.equal(8, r.test.rows)
+    assert.error_matches(function()
+      ml.engine(tested { losses = { mse = function() return 0 end } }):fit()
+    end, "losses: 'mse' is the name of a metric, too")
+  end)
+
   it("end training by a metric: passed, or no longer better", function()
     local r = ml.engine(tested { epochs = 99, stop = { metric = "mse", below = 0.2 } }):fit()
     assert.matches("^mse is 0.1", r.stopped)
     r = ml.engine(tested { epochs = 99, test_every = 1,
       stop = { metric = "mse", mode = "max", patience = 3 } }):fit()
     assert.same({ 4, "mse has not become better in 3 tests" }, { r.steps, r.stopped })
+  end)
+end)
+
+describe("mixed precision", function()
+  it("computes products of bf16, and keeps weights and losses in f32", function()
+    local dtypes, o = {}, setting { epochs = 3, precision = "bf16" }
+    o.loss = function(b)
+      local y = o.model(b.x)
+      local loss = ml.mse(y, b.y)
+      dtypes = { y:dtype(), loss:dtype() }
+      return loss
+    end
+    local plain = setting { epochs = 3 }
+    local l16, l32 = ml.engine(o):fit().loss, ml.engine(plain):fit().loss
+    assert.same({ "bf16", "f32" }, dtypes)
+    assert.equal("f32", o.model:state().weight:dtype())
+    assert.not_equal(l32, l16)
+    assert.near(l32, l16, 0.02 * l32)
   end)
 end)
 
@@ -192,6 +225,9 @@ describe("an engine's options", function()
       ["bad argument #1 to 'engine' (epochs: expected a whole number of at least 0, got 1.5)"]
         = { epochs = 1.5 },
       ["bad argument #1 to 'engine' (nan: expected stop or skip, got 'go')"] = { nan = "go" },
+      ["bad argument #1 to 'engine' (precision: expected f32 or bf16, got 'f8')"]
+        = { precision = "f8" },
+      ["bad argument #1 to 'engine' (losses: x: expected a function)"] = { losses = { x = 1 } },
     } do
       local given = setting(o)
       if given.model == false then given.model = nil end

@@ -71,7 +71,15 @@ describe("a fresh start", function()
     assert.matches("epochs: 1 +# command line", files.read(run .. "/config.yaml"))
     local last = json.decode(files.read(run .. "/metrics.jsonl"):match "([^\n]*)\n$")
     assert.same({ 81, 0 }, { last.step, last.epoch })
-    assert.is_number(last.bytes)
+    for _, name in ipairs { "seconds", "rate", "bytes", "resident" } do
+      assert.is_true(last[name] > 0, name)
+    end
+    assert.is_true(last.waited >= 0 and last.waited < last.seconds)
+    assert.matches("^%d+%.%d+%.%d+$", about.versions.mlua)
+    assert.matches("^LuaJIT 2%.1", about.versions.lua)
+    for _, name in ipairs { "onednn", "sqlite", "glibc" } do
+      assert.matches("^%d+%.%d+", about.versions[name])
+    end
   end)
 
   it("beside an interrupted run of other parameters makes another", function()

@@ -289,12 +289,22 @@ local function promote_first(card, put)
     given[#given + 1] = a.name
     if a.list then given[#given + 1] = "n_" .. a.name end
   end
+  local call = ("%s_promoted(out, met, %s);"):format(card.name, table.concat(given, ", "))
+  if card.mixed then
+    put("  if (ml__mixed >= 0 && ml__mixed_$mixed(bits)) {", { mixed = card.mixed })
+    put("    int dtype = %s, before = ml_mixed(-1);",
+      card.mixed == "low" and "ml__mixed" or "ML_F32")
+    put("    ml_promotion met = {dtype, dtype};")
+    put("    ml_err err = %s", call)
+    put("    ml_mixed(before);")
+    put("    return err;")
+    put("  }")
+  end
   local takes = group[1].mask .. (group[1].native or "")
   put("  if (bits & (bits - 1) || (bits && !(bits & (%s)))) {", takes)
   put("    ml_promotion met = ml__promote(bits, %s, %s);", takes,
     card.each and "true" or "false")
-  put("    if (met.compute >= 0) return %s_promoted(out, met, %s);", card.name,
-    table.concat(given, ", "))
+  put("    if (met.compute >= 0) return %s", call)
   put("  }")
 end
 

@@ -12,6 +12,8 @@
 --   saved            { name, dtype or dtype of, shape = "rule(args)" }: a second output, for the
 --                    backward alone (saved[1]); NULL to implementations where none will come
 --   promote          false: tensors of other dtypes than its own are refused, not converted first
+--   mixed            in mixed precision: "low" computes what is f32 in 16 bits, "wide" what is of
+--                    16 bits in f32, to a result in f32 (core/tensor/promote.c)
 --   check            the order in which arguments are checked, where it is not their own: the first
 --                    one to hold a size decides what the others are expected to have
 --   each, each_int   the value of an element, for element-wise operations: opgen writes all their C

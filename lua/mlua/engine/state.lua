@@ -181,7 +181,7 @@ local function load(engine, found)
   end
   core.C.ml_seed(facts.seed)
   core.C.ml_set_stream(facts.stream)
-  engine.seconds_before = facts.seconds
+  engine.seconds_before, engine.reported = facts.seconds, facts.seconds
   engine.saved_step = engine.steps
 end
 

@@ -42,6 +42,8 @@ local OPTIONS = param.group "Flow" {
       .. "…); console: or file:, the runs' logs" },
   profile = param.bool { doc = "time the training (without one, all tasks): operations, layers, "
     .. "waits; a trace goes into its run's folder as profile.json" },
+  deterministic = param.bool { doc = "refuse what a repetition would not give again, "
+    .. "bit for bit; operations on the CPU always do" },
   store = param.path { doc = "folder of results; unless set, $MLUA_STORE or the nearest .mlua" },
   json = param.bool { doc = "one line of JSON on standard output; the rest to standard error" },
 }
@@ -49,7 +51,9 @@ local OPTIONS = param.group "Flow" {
 local ALONE = { help = true } -- their names, which no parameter of a task may have
 local OF_LINE = {} -- and those that no file or variable may give
 for name in pairs(OPTIONS.entries) do ALONE[name], OF_LINE[name] = true, true end
-for _, name in ipairs { "jobs", "keep_going", "verify", "resources", "log", "store" } do
+for _, name in ipairs {
+  "jobs", "keep_going", "verify", "resources", "log", "deterministic", "store",
+} do
   OF_LINE[name] = nil
 end
 
@@ -372,6 +376,7 @@ function M.main(flow, args)
   check_together(o, #runs > 1 and #runs or #grids, flow.task)
   o.resources = resources_of(o.resources)
   if o.json then print_to_standard_error() end
+  if o.deterministic then require "mlua.deterministic".set(true) end
   if o.log[1] then require "mlua.log".set(o.log, "--log") end
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end

@@ -1,0 +1,134 @@
+--- What an engine is given: checked, with what is as usual where nothing is said.
+-- @module mlua.engine.options
+local core = require "mlua.ffi"
+local meter = require "mlua.engine.meter"
+local text = require "mlua.text"
+
+local M = {}
+
+local KNOWN = {
+  run = "table|boolean", name = "string", model = "table", optimizer = "table", train = "table",
+  loss = "function", test = "table", predict = "function", metrics = "table", losses = "table",
+  epochs = "number", steps = "number", max_steps = "number", test_every = "number",
+  test_batches = "number", accumulate = "number", clip_norm = "number", clip_value = "number",
+  schedule = "table", schedule_every = "string", schedule_metric = "string", ema = "table",
+  precision = "string", nan = "string", checkpoint = "table", stop = "table", hooks = "table",
+  grace = "number", report_every = "number", show_every = "number", label = "string",
+  quiet = "boolean",
+}
+local KNOWN_CHECKPOINT = {
+  steps = "number", minutes = "number", keep = "number", best = "string", mode = "string",
+}
+local KNOWN_STOP = {
+  metric = "string", mode = "string", patience = "number", smooth = "number", above = "number",
+  below = "number",
+}
+
+local function expect(ok, ...)
+  if not ok then core.bad(1, "engine", ...) end
+end
+
+local function options(o, known) return core.options(o, known, 1, "engine") end
+
+local function whole(o, field, default, lowest)
+  local value = o[field] == nil and default or o[field]
+  expect(value % 1 == 0 and value >= lowest, "%s: expected a whole number of at least %d, got %s",
+    field, lowest, tostring(value))
+  return value
+end
+
+local function needed(o, field)
+  expect(o[field] ~= nil, "%s: required", field)
+  return o[field]
+end
+
+local function choice(o, field, list)
+  local value = o[field] or list[1]
+  for _, each in ipairs(list) do
+    if value == each then return value end
+  end
+  core.bad(1, "engine", "%s: expected %s, got '%s'", field, text.list(list), value)
+end
+
+local function mode_of(o) return choice(o, "mode", { "max", "min" }) end
+
+-- A rule of when to stop, or several.
+local function rules_of(stop)
+  local list = {}
+  for i, rule in ipairs(stop and (stop[1] and stop or { stop }) or {}) do
+    list[i] = options(rule, KNOWN_STOP)
+    expect(rule.metric, "stop: metric: required")
+    mode_of(rule)
+  end
+  return list
+end
+
+local function checkpoint_of(o)
+  local checkpoint = options(o or {}, KNOWN_CHECKPOINT)
+  for _, field in ipairs { "steps", "keep" } do
+    if checkpoint[field] then whole(checkpoint, field, nil, 1) end
+  end
+  mode_of(checkpoint)
+  return checkpoint
+end
+
+-- The losses of tests, in order of their names.
+local function losses_of(losses)
+  local list = {}
+  for _, name in ipairs(text.keys(losses or {})) do
+    expect(type(losses[name]) == "function", "losses: %s: expected a function", name)
+    list[#list + 1] = { name = name, of = losses[name] }
+  end
+  return list
+end
+
+-- What calls f(...) in the precision that is asked for.
+local function precision_of(o)
+  local dtype = choice(o, "precision", { "f32", "bf16" })
+  if dtype == "f32" then return function(f, ...) return f(...) end end
+  local autocast = require "mlua.tensor".autocast
+  return function(f, ...) return autocast(dtype, f, ...) end
+end
+
+local function check_together(o, self)
+  expect((self.schedule_every == "test") == (self.schedule_metric ~= nil),
+    "schedule_metric: goes with schedule_every = 'test'")
+  for _, field in ipairs { "clip_norm", "clip_value" } do
+    local v = self[field]
+    expect(v == nil or v >= 0, "%s: expected a number of at least 0, got %s", field, tostring(v))
+  end
+  expect(not self.checkpoint.best or self.test_every % self.accumulate == 0,
+    "test_every: expected a multiple of accumulate, %d, with checkpoint.best, got %d",
+    self.accumulate, self.test_every)
+  expect(not (o.test and (self.metrics[1] or self.losses[1])) or o.predict,
+    "predict: required with test, metrics and losses")
+end
+
+--- An engine's fields from its options.
+-- @tparam table o  as mlua.engine.new takes them
+-- @treturn table
+-- @raise bad argument #1 to 'engine'
+function M.read(o)
+  o = options(o, KNOWN)
+  local self = {
+    model = needed(o, "model"), optimizer = needed(o, "optimizer"), train = needed(o, "train"),
+    loss_of = needed(o, "loss"), test_loader = o.test, predict = o.predict,
+    metrics = o.metrics or {}, losses = losses_of(o.losses), precise = precision_of(o),
+    schedule = o.schedule, schedule_metric = o.schedule_metric,
+    schedule_every = choice(o, "schedule_every", { "update", "epoch", "test" }),
+    ema = o.ema, hooks = o.hooks or {}, nan = choice(o, "nan", { "stop", "skip" }),
+    epochs = whole(o, "epochs", 1, 0), limit = whole(o, "steps", 0, 0),
+    max_steps = whole(o, "max_steps", 0, 0), accumulate = whole(o, "accumulate", 1, 1),
+    test_every = whole(o, "test_every", 0, 0), test_batches = whole(o, "test_batches", 0, 0),
+    report_every = whole(o, "report_every", 100, 1), show_every = whole(o, "show_every", 0, 0),
+    clip_norm = o.clip_norm, clip_value = o.clip_value, label = o.label, quiet = o.quiet or false,
+    grace = o.grace or 30, checkpoint = checkpoint_of(o.checkpoint), stop_rules = rules_of(o.stop),
+    patience = {}, epoch = 0, step_in_epoch = 0, gathered = 0, in_a_row = 0,
+    steps = 0, updates = 0, samples = 0, skipped = 0, waited = 0,
+    loss = meter.mean(), recent = meter.mean(), others = {}, smooth = meter.smooth(0.98),
+  }
+  check_together(o, self)
+  return self
+end
+
+return M
