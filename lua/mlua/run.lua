@@ -8,6 +8,7 @@
 --     metrics.jsonl     a line for each report: step, epoch, what was measured, seconds, bytes
 --     checkpoints/      mlua.checkpoint
 --     first.safetensors the weights that it began with
+--     outputs/          what its task gave (mlua.run.outputs)
 --
 -- A run of a task belongs to its identity (parameters that count, code, inputs): the same command
 -- goes on with the one that was interrupted; another one makes another. `--run DIR` names the

@@ -69,6 +69,9 @@ describe("a fresh start", function()
       assert.is_true(files.exists(run .. "/" .. name), name)
     end
     assert.matches("epochs: 1 +# command line", files.read(run .. "/config.yaml"))
+    assert.equal(r.result:match '"result":({.-})', json.encode(json.load(run
+      .. "/outputs/result.json")))
+    assert.truthy(require "mlua.safetensors".load(run .. "/outputs/model.safetensors"))
     local last = json.decode(files.read(run .. "/metrics.jsonl"):match "([^\n]*)\n$")
     assert.same({ 81, 0 }, { last.step, last.epoch })
     for _, name in ipairs { "seconds", "rate", "bytes", "resident" } do

@@ -209,6 +209,15 @@ local function collect(work, returned)
   return table.concat(text)
 end
 
+-- Trainings noted their runs' folders (mlua.engine.state).
+local function keep_in_runs(work, text)
+  for name, dir in pairs(work.meta or {}) do
+    if name == "run" or name:find "^run " then
+      require "mlua.run.outputs".keep(dir, outputs.parse(text), work.store)
+    end
+  end
+end
+
 -- -- the run itself ----------------------------------------------------------------------------
 
 local function parameters_of(node)
@@ -242,6 +251,7 @@ function M.run(node, id, states, store)
     local returned = run(node, input)
     if stage then stage "writing" end
     text = collect(work, returned)
+    keep_in_runs(work, text)
     if stage then stage "running" end
   end, trace.handler)
   running = outer
