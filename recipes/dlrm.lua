@@ -285,6 +285,7 @@ local Train = task("Train", {
   doc = "training",
   requires = { clicks = Clicks, build = Build },
   params = {
+    param.group "Weights" (require "mlua.engine.init".params()),
     param.group "Training" {
       batch = param.int { 128, min = 1, max = LARGEST, doc = "samples per step",
         alias = "mini-batch-size" },
@@ -348,6 +349,7 @@ local Train = task("Train", {
     local data = open(input.clicks, self.data, self.cache, self.threads)
     mark "data"
     local model = input.build()
+    ml.engine.begin(model, self)
     mark "model"
     local test_batch = self.test_batch > 0 and self.test_batch or math.max(1024, self.batch)
     local optimizer = ml.optim[self.optimizer](model, { lr = self.lr })

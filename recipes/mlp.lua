@@ -160,8 +160,8 @@ local Train = task("Train", {
     param.group "Model" {
       widths = param.ints { { 64, 64 }, min = 1, max = 2 ^ 16, doc = "of the hidden layers" },
       dropout = param.number { 0, min = 0, below = 1, doc = "share of hidden values left out" },
-      init = param.weights { doc = "begin with these weights" },
     },
+    param.group "Weights" (require "mlua.engine.init".params()),
     param.group "Training" {
       epochs = param.int { 40, min = 0, doc = "passes over the training rows" },
       batch = param.int { 32, min = 1, max = 2 ^ 20, doc = "rows in a step" },
@@ -184,7 +184,7 @@ local Train = task("Train", {
   run = function(self, rows)
     local ml = require "mlua"
     local model, output, loss_of, metric = build(rows.about, self.widths, self.dropout, self.seed)
-    if self.init then ml.engine.init(model, self.init) end
+    ml.engine.begin(model, self)
     local optimizer = self.optimizer(model)
     local plateau = self.schedule and self.schedule.name == "plateau"
     local figure, way = "mse", "min" -- of tests

@@ -372,6 +372,9 @@ end
 --- Other weights to begin with: `ml.engine.init(model, path, options)` (mlua.engine.init, load).
 function M.init(model, path, o) return require "mlua.engine.init".load(model, path, o) end
 
+--- Begin as the parameters say that params of mlua.engine.init gives a task: --init, --freeze, ….
+function M.begin(model, o) return require "mlua.engine.init".begin(model, o) end
+
 --- Parameters that training leaves as they are, by patterns of their names; before the optimiser is
 -- made.
 function M.freeze(model, patterns) return require "mlua.engine.init".freeze(model, patterns) end

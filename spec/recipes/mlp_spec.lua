@@ -218,3 +218,53 @@ describe("recipes/mlp.lua", function()
       json.encode(json.decode(r.out:match "([^\n]*)\n*$").outputs.output))
   end)
 end)
+
+describe("recipes/mlp.lua with other weights to begin with", function()
+  local load = require "mlua".safetensors.load
+
+  -- The run of a training and its weights, as tables.
+  local function trained(...)
+    local before = {}
+    local root = folder .. "/store/runs/Train"
+    if files.exists(root) then
+      for name in lfs.dir(root) do before[name] = true end
+    end
+    local r = run(...)
+    assert.equal(0, r.status, r.err)
+    for name in lfs.dir(root) do
+      if not before[name] and not name:find "^%." then
+        local weights = {}
+        for key, t in pairs(load(root .. "/" .. name .. "/outputs/model.safetensors")) do
+          weights[key] = t:totable()
+        end
+        return root .. "/" .. name, weights
+      end
+    end
+    error "no new run"
+  end
+
+  it("takes those that fit, under other names, and leaves frozen ones as they are", function()
+    local base, old = trained("--widths", "8", "--epochs", "3", "--seed", "31")
+    local _, new = trained("--widths", "8,4", "--epochs", "2", "--seed", "32", "--init", base,
+      "--init-partial", "--freeze", "^1%.")
+    assert.same(old["1.weight"], new["1.weight"])
+    assert.same(old["1.bias"], new["1.bias"])
+    assert.same({ 4, 8 }, { #new["2.weight"], #new["2.weight"][1] }) -- did not fit
+    _, new = trained("--widths", "8", "--epochs", "0", "--seed", "33", "--init", base,
+      "--init-partial", "--init-rename", "^2%.=3.")
+    assert.same(old["1.weight"], new["1.weight"])
+    assert.not_same(old["2.weight"], new["2.weight"])
+  end)
+
+  it("says what does not go together", function()
+    for message, words in pairs {
+      ["Train: init_rename: expected OLD=NEW, got 'x'"] = { "--init-rename", "x" },
+      ["Train: init_rename, init_partial: take effect with init only"] = { "--init-partial" },
+      ["Train: freeze: no parameter is called like '^9'"] = { "--freeze", "^9" },
+    } do
+      local r = run("--seed", "34", unpack(words))
+      assert.equal(1, r.status)
+      assert.equal("mlua: " .. message, r.err:match "([^\n]*)\n$")
+    end
+  end)
+end)

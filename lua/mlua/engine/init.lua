@@ -100,4 +100,39 @@ function M.freeze(model, patterns)
   end
 end
 
+-- -- at the shell ------------------------------------------------------------------------------
+
+--- Parameters for a task that may begin with other weights; `M.begin` does what they say.
+-- @treturn table  name → parameter, for a group
+function M.params()
+  local param = require "mlua.param"
+  return {
+    init = param.weights { doc = "begin with the weights of a run or file: always a new run" },
+    init_partial = param.bool { doc = "those of its weights that fit; else all have to be there" },
+    init_rename = param.strings { {}, meta = "OLD=NEW,…",
+      doc = "its names are changed, as by string.gsub" },
+    freeze = param.strings { {}, meta = "PATTERN,…",
+      doc = "parameters that stay as they are, by Lua patterns of their names" },
+  }
+end
+
+--- Begin as a task's parameters say: before the optimiser is made.
+-- @tparam Module model
+-- @tparam table o  values of `params`
+function M.begin(model, o)
+  local rename = {}
+  for i, text_of in ipairs(o.init_rename) do
+    local old, new = text_of:match "^(.-)=(.*)$"
+    if not old or old == "" then fail.run("init_rename: expected OLD=NEW, got '%s'", text_of) end
+    rename[i] = { old, new }
+  end
+  if o.init then
+    M.load(model, o.init, { rename = rename, partial = o.init_partial, freeze = o.freeze })
+  elseif rename[1] or o.init_partial then
+    fail.run "init_rename, init_partial: take effect with init only"
+  else
+    M.freeze(model, o.freeze)
+  end
+end
+
 return M
