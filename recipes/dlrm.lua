@@ -349,7 +349,8 @@ local Train = task("Train", {
     local data = open(input.clicks, self.data, self.cache, self.threads)
     mark "data"
     local model = input.build()
-    ml.engine.begin(model, self)
+    ml.engine.begin(model, { init = self.init, partial = self.init_partial,
+      rename = self.init_rename, freeze = self.freeze })
     mark "model"
     local test_batch = self.test_batch > 0 and self.test_batch or math.max(1024, self.batch)
     local optimizer = ml.optim[self.optimizer](model, { lr = self.lr })

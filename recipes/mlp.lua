@@ -184,7 +184,8 @@ local Train = task("Train", {
   run = function(self, rows)
     local ml = require "mlua"
     local model, output, loss_of, metric = build(rows.about, self.widths, self.dropout, self.seed)
-    ml.engine.begin(model, self)
+    ml.engine.begin(model, { init = self.init, partial = self.init_partial,
+      rename = self.init_rename, freeze = self.freeze })
     local optimizer = self.optimizer(model)
     local plateau = self.schedule and self.schedule.name == "plateau"
     local figure, way = "mse", "min" -- of tests

@@ -116,19 +116,22 @@ function M.params()
   }
 end
 
---- Begin as a task's parameters say: before the optimiser is made.
+--- Begin as a task's parameters say: before the optimiser is made. Each is given by itself: of a
+-- whole task all parameters would count.
 -- @tparam Module model
--- @tparam table o  values of `params`
+-- @tparam table o  init, partial, rename, freeze: values of `params`
 function M.begin(model, o)
+  o = check.options(o, { init = "string", partial = "boolean", rename = "table",
+    freeze = "table" }, 2, "begin")
   local rename = {}
-  for i, text_of in ipairs(o.init_rename) do
+  for i, text_of in ipairs(o.rename or {}) do
     local old, new = text_of:match "^(.-)=(.*)$"
     if not old or old == "" then fail.run("init_rename: expected OLD=NEW, got '%s'", text_of) end
     rename[i] = { old, new }
   end
   if o.init then
-    M.load(model, o.init, { rename = rename, partial = o.init_partial, freeze = o.freeze })
-  elseif rename[1] or o.init_partial then
+    M.load(model, o.init, { rename = rename, partial = o.partial, freeze = o.freeze })
+  elseif rename[1] or o.partial then
     fail.run "init_rename, init_partial: take effect with init only"
   else
     M.freeze(model, o.freeze)
