@@ -380,7 +380,7 @@ end
 -- Whether a file's `recipe:` is the script that reads it.
 local function is_recipe(named, file, script)
   local project = require "mlua.config.project"
-  return project.absolute(project.beside(file, named)) == project.absolute(script)
+  return project.absolute(project.recipe(file, named)) == project.absolute(script)
 end
 
 -- Reads a file and what it names; its root, or nil.

@@ -279,6 +279,23 @@ local function show_results(flow, plan, nodes, o, store, variants)
   if not ok then error(type(e) == "table" and e.message and fail.value(e.message) or e, 0) end
 end
 
+-- Trainings whose result is known, by the names of their tasks, but whose run `dir` is not: they
+-- run again, for their run to be there; of another one's folder they say what differs.
+local function not_there(plan, dir)
+  local json, record = require "mlua.json", nil
+  local path, tasks = dir:gsub("/+$", "") .. "/run.json", nil
+  if require "mlua.ffi.files".look(path) == "file" then record = json.load(path) end
+  for _, node in ipairs(plan.order) do
+    local state = plan.states[node]
+    local detail = state.status == "ready" and state.id and plan.results:detail(state.id)
+    if detail and detail.meta and detail.meta.run then
+      if type(record) == "table" and record.identity == state.id then return nil end
+      tasks = tasks or { [node._task.name] = true } -- a folder is of one run
+    end
+  end
+  return tasks
+end
+
 local function run(flow, nodes, o, variants)
   local store = require "mlua.flow".store()
   store:hold() -- to this program's end
@@ -286,6 +303,10 @@ local function run(flow, nodes, o, variants)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
                     only = set_of(o.only), verify = o.verify }
   local plan = require "mlua.flow.plan".new(nodes, store, options)
+  if o.run and not force then
+    options.force = not_there(plan, o.run)
+    if options.force then plan = require "mlua.flow.plan".new(nodes, store, options) end
+  end
   collectgarbage "restart"
   for option, form in pairs { preview = "text", dot = "dot", mermaid = "mermaid" } do
     if o[option] then return io.stdout:write(require "mlua.flow.show"[form](plan), "\n") end
