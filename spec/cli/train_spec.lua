@@ -293,6 +293,20 @@ end)
 end)
 
 describe("what mlua train takes", function()
+  it("changes batches by transforms, with tests alike", function()
+    houses()
+    local words = { "--dataset", "{type: csv, source: houses.csv, without: [color, b]}", "--epochs",
+      "1", "--json" }
+    local function with(scale)
+      return trained("--transforms", ("[{type: normalize, column: x, std: [%g]}]"):format(scale),
+        unpack(words)).metrics.mse
+    end
+    assert.equal(trained(unpack(words)).metrics.mse, with(1))
+    -- Inputs of almost 0 tell nothing: what is learned is the mean, whose error is the variance.
+    assert.near(130, with(1e6), 25)
+    assert.is_true(with(1) < with(1e6))
+  end)
+
   it("stops by patience, keeps the best checkpoint, and skips what is no number", function()
     houses()
     write("c.yaml", [[
@@ -335,20 +349,24 @@ nan: skip
   it("is told by --help, and by a template that needs a source alone", function()
     local help = train "--help"
     assert.equal(0, help.status)
-    for _, word in ipairs { "usage: mlua train [DIR] [options]", "--dataset DATASET", "--model MODEL",
-      "--optimizer OPTIMIZER", "--stop.patience N", "--checkpoint.best", "--run DIR" } do
+    for _, word in ipairs { "usage: mlua train [DIR] [options]", "--dataset DATASET",
+      "--model MODEL", "--optimizer OPTIMIZER", "--stop.patience N", "--checkpoint.best",
+      "--run DIR" } do
       assert.matches(word, help.out, 1, true)
     end
     local function config(...) return process.run({ program, "config", ... }, { cwd = folder }) end
     local template = config("template", "train")
     assert.matches("recipe: train\n", template.out, 1, true)
     write("t.yaml", template.out)
-    local r = config("check", "t.yaml")
+    assert.matches("dataset.source: expected a list, got nothing", config("check", "t.yaml").err,
+      1, true)
     houses()
     write("t.yaml", (template.out:gsub("\n  source:\n", "\n  source: houses.csv\n")))
-    r = config("check", "t.yaml")
+    local r = config("check", "t.yaml")
     assert.equal("t.yaml: no mistakes\n", r.out, r.err)
     trained("mine", "--config", "t.yaml", "--epochs", "1")
+    assert.equal("", process.run({ program, "diff", "t.yaml", write("v.yaml",
+      "recipe: train\ndataset: {source: [houses.csv]}\nbatch: 32\n") }, { cwd = folder }).out)
     assert.matches("unknown key, did you mean 'epochs'?", config("check",
       write("u.yaml", "recipe: train\nepoch: 1\n")).err, 1, true)
   end)

@@ -10,9 +10,10 @@ usage: mlua config show RECIPE [options of the recipe]   the resolved configurat
        mlua config check FILE [RECIPE]                   all mistakes of a configuration file
        mlua config schema RECIPE                         a JSON Schema of its files, for editors
 
-RECIPE is a file, or `train` (mlua train). A file's key `recipe:` says which it is for, beside the file; else name the recipe. `show` prints
-YAML that reads back as the same values and runs, each value with where it came from; with --json
-one line of JSON: config, origins, and variants, what each run has that differs.
+RECIPE is a file, or `train`, what `mlua train` is configured by. A file's key `recipe:` says which
+it is for, beside the file; else name the recipe. `show` prints YAML that reads back as the same
+values and runs, each value with where it came from; with --json one line of JSON: config, origins,
+and variants, what each run has that differs.
 ]]
 
 local function spec_of(recipe)
