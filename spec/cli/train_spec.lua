@@ -287,6 +287,8 @@ end)
     refused("Train: model mlp, loss mse and dataset csv do not fit: bad argument #2 to 'mse' "
       .. "(target: expected [32, 2], got [32])", "--model.outputs", "2")
     refused("--schedule-every: takes effect with --schedule only", "--schedule-every", "epoch")
+    refused("--dataset: source: no.csv: No such file or directory", "--dataset",
+      "{type: csv, source: no.csv}")
     local r = train("mine")
     assert.same({ "mlua: missing option --dataset.source\n", 2 }, { r.err, r.status })
   end)

@@ -489,8 +489,8 @@ end
 -- @treturn ?Part  or a list of parts; nil and a message
 function M.part_of(p, node, before_it)
   local reading = current or M.new(spec_module.new({}), nil)
-  local before = reading.mistakes
-  reading.mistakes = {}
+  local before, doubts = reading.mistakes, reading.doubts
+  reading.mistakes, reading.doubts = {}, {}
   local at = reading:place(nil, "", nil)
   local value, problem
   reading:guarded(function()
@@ -500,8 +500,11 @@ function M.part_of(p, node, before_it)
       value, problem = reading:parts(p, node, at)
     end
   end)
+  for _, doubt in ipairs(reading.doubts) do -- nothing comes in its place
+    doubt.at:mistake(nil, doubt.at.path, doubt.problem)
+  end
   local mistake = reading.mistakes[1] or problem
-  reading.mistakes = before
+  reading.mistakes, reading.doubts = before, doubts
   if mistake then return nil, mistake end
   return value
 end
