@@ -18,8 +18,6 @@ local flow = require "mlua.flow"
 local param = require "mlua.param"
 local task = require "mlua.task"
 
-local MOST_CLASSES = 20 -- values of a target of whole numbers that are taken as classes
-
 -- -- data --------------------------------------------------------------------------------------
 
 -- Two spirals around each other, with some noise: columns x, y and the spiral's name.
@@ -42,20 +40,7 @@ end
 local function read(data, key, seed)
   local literal = data[1] == "spirals" and not data[2]
   local load = require "mlua".data.rows.load
-  local rows = literal and spirals(1000, seed) or fail.assert(load(data, { key = key }))
-  if #rows < 2 then
-    fail.run("%s: %d rows; at least 2 are needed", table.concat(data, ", "), #rows)
-  end
-  return rows
-end
-
--- The positions that train and those that test; `classes` is the column of classes, or nil.
-local function split(self, n, groups, classes)
-  local folds = require "mlua".data.folds
-  if self.folds == 0 then
-    return folds.holdout(n, { test = self.test, seed = self.seed, by = groups })
-  end
-  return folds(n, { k = self.folds, seed = self.seed, by = groups, stratify = classes })[self.fold]
+  return literal and spirals(1000, seed) or fail.assert(load(data, { key = key }))
 end
 
 local Rows = task("Rows", {
@@ -78,46 +63,19 @@ local Rows = task("Rows", {
   },
   outputs = { tensors = "tensors", columns = "tensors", about = "json" },
   run = function(self)
-    local ml = require "mlua"
-    local of = ml.data.columns
-    local rows, where = read(self.data, self.key, self.seed), table.concat(self.data, ", ")
-    local columns = of.of(rows)
-    local target = columns[#columns]
-    if self.target ~= "" then target = of.find(columns, self.target, where) end
-    local group = self.group and of.find(columns, self.group, where)
-    local is_classes = self.kind == "classification"
-      or self.kind == "auto" and of.is_classes(target, MOST_CLASSES)
-    if not is_classes and not target.numbers then
-      fail.run("column '%s': regression needs numbers", target.name)
-    end
-    local parts = split(self, #rows, group, is_classes and target or nil)
-    local left_out = { [target] = true }
-    if group then left_out[group] = true end
-    if self.key then left_out[of.find(columns, self.key, where)] = true end
-    local inputs, names = of.inputs(columns, parts.train, left_out)
-    if not inputs[1] then fail.run("%s: no column but the target", where) end
-    local labels, words, scale = {}, nil, nil
-    if is_classes then
-      words, labels = of.ids(target)
-    else
-      local mean, deviation = of.moments(target, parts.train)
-      scale = { mean = mean, deviation = deviation > 0 and deviation or 1 }
-      for i = 1, #target do labels[i] = (target[i] - mean) / scale.deviation end
-    end
-    local x = ml.tensor(inputs, { dtype = "f32" }):swapaxes(1, 2):contiguous()
-    local y = ml.tensor(labels, { dtype = is_classes and "i64" or "f32" })
+    local set = require "mlua".data.labelled.of(read(self.data, self.key, self.seed), {
+      where = table.concat(self.data, ", "), target = self.target, kind = self.kind,
+      key = self.key, group = self.group, test = self.test, folds = self.folds, fold = self.fold,
+      seed = self.seed,
+    })
     local tensors = {}
-    for name, ids in pairs(parts) do
-      local index = ml.tensor(ids, { dtype = "i64" }) - 1
-      tensors[name .. "_x"] = ml.index_select(x, index, 1)
-      tensors[name .. "_y"] = ml.index_select(y, index, 1)
+    for _, part in ipairs { "train", "test" } do
+      for field, t in pairs(set[part]) do tensors[part .. "_" .. field] = t end
     end
-    local for_samplers = of.tensors(columns, parts.train)
-    for_samplers.target = tensors.train_y
     return {
-      tensors = tensors, columns = for_samplers,
-      about = { inputs = names, target = target.name, classes = words, scale = scale,
-                dropped = rows.dropped },
+      tensors = tensors, columns = set.columns,
+      about = { inputs = set.names, target = set.target, classes = set.classes, scale = set.scale,
+                dropped = set.dropped },
     }
   end,
 })

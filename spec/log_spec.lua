@@ -71,7 +71,7 @@ describe("the log", function()
       .. "did you mean 'info'?" }, { log.configure { "inof" } })
     assert.same({ nil, "'disk:info': expected console: or file:, got 'disk:'" },
       { log.configure { "disk:info" } })
-    local ok, e = pcall(log.set, { "a=b=c" }, "--log")
+    local ok, e = pcall(log.set, { "a=b=c" }, "--log-level")
     assert.is_false(ok)
     assert.is_true(fail.is_user(e))
   end)

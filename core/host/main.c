@@ -21,6 +21,7 @@ static const char *const usage_text =
     "  -           a script on standard input\n"
     "  -h, --help  print this and end\n"
     "commands; each has --help:\n"
+    "  train DIR   train registered parts by a configuration: --config FILE\n"
     "  new NAME    write a small project into a new folder\n"
     "  config …    show, check or describe what a recipe is configured by\n"
     "  diff A B    what two configurations say differently\n"

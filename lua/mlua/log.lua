@@ -6,7 +6,7 @@
 -- Levels are error, warn, info, debug and trace. Destinations are the console (standard error) and
 -- the files of runs (mlua.run), whose lines have the time and where they come from, too: a loader's
 -- thread, say. Which lines a destination takes is set by rules, for all or for a module and those
--- below it, as the option --log of flows gives them:
+-- below it, as the option --log-level of flows gives them:
 --
 --     warn                   the console: warnings and errors alone
 --     data=debug             the console: of modules data, data.loader, … debug lines, too

@@ -133,7 +133,7 @@ end)
 
 describe("a run's log", function()
   it("has what was asked for of each module, threads among them", function()
-    files.write(folder .. "/log.yaml", "log: [warn, 'file:data=debug']\n")
+    files.write(folder .. "/log.yaml", "log_level: [warn, 'file:data=debug']\n")
     local r = train("--workers", "2", "--config", "log.yaml")
     assert.equal(0, r.status, r.err)
     local log = files.read(store(runs()[1]) .. "/log.txt")
@@ -163,10 +163,10 @@ describe("a run's log", function()
   end)
 
   it("is not asked for levels that there are not", function()
-    local r = train("--log", "engine=inof")
+    local r = train("--log-level", "engine=inof")
     assert.equal(2, r.status)
-    assert.equal("mlua: --log: 'engine=inof': expected a level, one of off, error, warn, info, "
-      .. "debug or trace, did you mean 'info'?\n", r.err)
+    assert.equal("mlua: --log-level: 'engine=inof': expected a level, one of off, error, warn, "
+      .. "info, debug or trace, did you mean 'info'?\n", r.err)
   end)
 end)
 

@@ -10,9 +10,10 @@ usage: mlua config show RECIPE [options of the recipe]   the resolved configurat
        mlua config check FILE [RECIPE]                   all mistakes of a configuration file
        mlua config schema RECIPE                         a JSON Schema of its files, for editors
 
-A file's key `recipe:` says which it is for, beside the file; else name the recipe. `show` prints
-YAML that reads back as the same values and runs, each value with where it came from; with --json
-one line of JSON: config, origins, and variants, what each run has that differs.
+RECIPE is a file, or `train`, what `mlua train` is configured by. A file's key `recipe:` says which
+it is for, beside the file; else name the recipe. `show` prints YAML that reads back as the same
+values and runs, each value with where it came from; with --json one line of JSON: config, origins,
+and variants, what each run has that differs.
 ]]
 
 local function spec_of(recipe)
@@ -63,7 +64,7 @@ function commands.check(args)
     if not named then
       fail.usage("config check %s: expected a recipe: the file names none (recipe: NAME.lua)", path)
     end
-    recipe = require "mlua.config.project".beside(path, named)
+    recipe = require "mlua.config.project".recipe(path, named)
   end
   local spec, _, flow = spec_of(recipe)
   local of_project, args_of_file = false, { "--config", path }

@@ -75,7 +75,7 @@ end
 -- Where a recipe is that a file names, from where we are.
 local function beside(path, recipe)
   if type(recipe) ~= "string" or recipe == "" then return nil end
-  return require "mlua.config.project".beside(path, recipe)
+  return require "mlua.config.project".recipe(path, recipe)
 end
 
 -- Whether two paths are one file, whatever its names.
@@ -123,7 +123,8 @@ function M.main(args)
       doc = "names and sections that do not count, with a recipe its groups of options, too; "
         .. "* stands for any letters" },
     all = param.bool { doc = "ignore nothing" },
-    recipe = param.file { doc = "compare what this recipe makes of the files, defaults included" },
+    recipe = param.file { literals = { "train" },
+      doc = "compare what this recipe makes of the files, defaults included" },
   }, { name = "mlua diff", config = false, arguments = { "A", "B", min = 2, max = 2 },
     doc = "Print what two configurations say differently: files in YAML, Lua or JSON, or folders "
       .. "that have a config.yaml, config.lua or config.json. Files that name one recipe "

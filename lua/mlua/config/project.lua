@@ -33,6 +33,25 @@ function M.beside(file, path)
   return path:sub(1, 1) == "/" and path or (file:match "^.*/" or "") .. path
 end
 
+-- Commands of the program that are flows, by their modules.
+local COMMANDS = { train = "mlua.train" }
+
+--- The module of the flow that a word names in a recipe's place, as `train`; nil where it is none,
+-- or a file.
+-- @tparam string name
+-- @treturn ?string
+function M.command(name)
+  return COMMANDS[name] and files.look(name) ~= "file" and COMMANDS[name] or nil
+end
+
+--- Where the recipe is that a file names; a command is where it is.
+-- @tparam string file
+-- @tparam string named
+-- @treturn string
+function M.recipe(file, named)
+  return M.command(named) and named or M.beside(file, named)
+end
+
 --- Those of a script: of the nearest folder that has one, from the script's upwards, but not beyond
 -- one with `.git`, nor the home or root folder.
 -- @tparam ?string script  a path; the working folder's where there is none

@@ -380,7 +380,7 @@ end
 -- Whether a file's `recipe:` is the script that reads it.
 local function is_recipe(named, file, script)
   local project = require "mlua.config.project"
-  return project.absolute(project.beside(file, named)) == project.absolute(script)
+  return project.absolute(project.recipe(file, named)) == project.absolute(script)
 end
 
 -- Reads a file and what it names; its root, or nil.
@@ -489,8 +489,8 @@ end
 -- @treturn ?Part  or a list of parts; nil and a message
 function M.part_of(p, node, before_it)
   local reading = current or M.new(spec_module.new({}), nil)
-  local before = reading.mistakes
-  reading.mistakes = {}
+  local before, doubts = reading.mistakes, reading.doubts
+  reading.mistakes, reading.doubts = {}, {}
   local at = reading:place(nil, "", nil)
   local value, problem
   reading:guarded(function()
@@ -500,8 +500,11 @@ function M.part_of(p, node, before_it)
       value, problem = reading:parts(p, node, at)
     end
   end)
+  for _, doubt in ipairs(reading.doubts) do -- nothing comes in its place
+    doubt.at:mistake(nil, doubt.at.path, doubt.problem)
+  end
   local mistake = reading.mistakes[1] or problem
-  reading.mistakes = before
+  reading.mistakes, reading.doubts = before, doubts
   if mistake then return nil, mistake end
   return value
 end

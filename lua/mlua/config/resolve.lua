@@ -13,39 +13,46 @@ local function of_experiment(flow)
   end
 end
 
---- The spec that a recipe reads its command line by: a flow's, or the one whose `main` it calls.
--- @tparam string path
--- @treturn ?Spec    nil where it has none, or fails
--- @treturn function|string  (entry) → whether it says anything of the experiment; or a message
--- @treturn ?Flow
-function M.spec(path)
+-- Runs a recipe's file: the spec by which it reads its command line, or the flow that it returns;
+-- nil and a message.
+local function run_recipe(path)
   local files = require "mlua.ffi.files"
   if files.look(path) ~= "file" then
     return nil, ("%s: %s"):format(path, files.look(path) and "not a regular file" or "no such file")
   end
   local chunk, why = loadfile(path, "t")
   if not chunk then return nil, why end
-  local before, words = spec_module.taken, arg
-  local found
+  local before, found = spec_module.taken, nil
   spec_module.taken = function(spec)
     found = spec
     error(found, 0)
   end
-  arg = { [0] = path } -- luacheck: ignore
   local ok, result = pcall(chunk, path)
-  if not ok and result ~= found and type(result) == "table" then result = result.message end
   spec_module.taken = before
-  local spec, flow
-  if found and result == found then
-    spec = found
-  elseif not ok then
-    why = tostring(result)
+  if found and result == found then return { spec = found } end
+  if not ok then
+    return nil, tostring(type(result) == "table" and result.message or result)
   elseif require "mlua.flow".is(result) then
-    flow = result
-    spec = require "mlua.flow.cli".spec(flow)
-  else
-    why = ("%s: no recipe: it returns %s, and reads no command line by a spec"):format(path,
-      check.what(result))
+    return { flow = result }
+  end
+  return nil, ("%s: no recipe: it returns %s, and reads no command line by a spec"):format(path,
+    check.what(result))
+end
+
+--- The spec that a recipe reads its command line by: a flow's, or the one whose `main` it calls.
+-- @tparam string path       or a command that is a flow: "train"
+-- @treturn ?Spec    nil where it has none, or fails
+-- @treturn function|string  (entry) → whether it says anything of the experiment; or a message
+-- @treturn ?Flow
+function M.spec(path)
+  local words, command = arg, require "mlua.config.project".command(path)
+  arg = { [0] = path } -- luacheck: ignore
+  local found, why
+  if command then found = { flow = require(command) } else found, why = run_recipe(path) end
+  local spec, flow
+  if found then
+    flow = found.flow
+    spec = found.spec or require "mlua.flow.cli".spec(flow)
   end
   arg = words -- luacheck: ignore
   if not spec then return nil, why end

@@ -22,6 +22,9 @@ local clicks = {}
 local Set, Part = {}, {}
 Set.__index, Part.__index = Set, Part
 
+-- What a training takes of a batch (mlua.data.sets).
+Set.input, Set.label, Set.kind = { "dense", "ids", "offsets" }, "label", "binary"
+
 local TABLES = {
   10, 20, 50, 100, 200, 500, 1000, 10, 20, 50, 100, 200, 500,
   1000, 10, 20, 50, 100, 200, 500, 1000, 10, 20, 50, 100, 200,

@@ -12,6 +12,9 @@ local random = {}
 local Random = {}
 Random.__index = Random
 
+-- What a training takes of a batch (mlua.data.sets).
+Random.input, Random.label, Random.kind = { "dense", "ids", "offsets" }, "label", "binary"
+
 local KNOWN = {
   rows = "number", n_dense = "number", tables = "table", lookups = "number", fixed = "boolean",
   round_labels = "boolean", seed = "number",
@@ -46,6 +49,9 @@ function random.open(options)
 end
 
 function Random:rows() return self.rows_n end
+
+--- Dense values in a row.
+function Random:dense() return self.n_dense end
 
 --- Rows of each table.
 function Random:tables() return self.sizes end

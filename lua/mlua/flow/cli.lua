@@ -37,7 +37,7 @@ local OPTIONS = param.group "Flow" {
   run = param.path { meta = "DIR", doc = "folder of the training's run: a new one, or one to go on "
     .. "with; unless set, it is found by what the task is" },
   new = param.bool { doc = "begin a new run, though one was interrupted" },
-  log = param.strings { {}, meta = "[DEST:][MODULE=]LEVEL,…",
+  log_level = param.strings { {}, meta = "[DEST:][MODULE=]LEVEL,…",
     doc = "what is said: error, warn, info, debug or trace, of all or of a module (engine, data, "
       .. "…); console: or file:, the runs' logs" },
   profile = param.bool { doc = "time the training (without one, all tasks): operations, layers, "
@@ -52,7 +52,7 @@ local ALONE = { help = true } -- their names, which no parameter of a task may h
 local OF_LINE = {} -- and those that no file or variable may give
 for name in pairs(OPTIONS.entries) do ALONE[name], OF_LINE[name] = true, true end
 for _, name in ipairs {
-  "jobs", "keep_going", "verify", "resources", "log", "deterministic", "store",
+  "jobs", "keep_going", "verify", "resources", "log_level", "deterministic", "store",
 } do
   OF_LINE[name] = nil
 end
@@ -283,6 +283,23 @@ local function show_results(flow, plan, nodes, o, store, variants)
   if not ok then error(type(e) == "table" and e.message and fail.value(e.message) or e, 0) end
 end
 
+-- Trainings whose result is known, by the names of their tasks, but whose run `dir` is not: they
+-- run again, for their run to be there; of another one's folder they say what differs.
+local function not_there(plan, dir)
+  local json, record = require "mlua.json", nil
+  local path, tasks = dir:gsub("/+$", "") .. "/run.json", nil
+  if require "mlua.ffi.files".look(path) == "file" then record = json.load(path) end
+  for _, node in ipairs(plan.order) do
+    local state = plan.states[node]
+    local detail = state.status == "ready" and state.id and plan.results:detail(state.id)
+    if detail and detail.meta and detail.meta.run then
+      if type(record) == "table" and record.identity == state.id then return nil end
+      tasks = tasks or { [node._task.name] = true } -- a folder is of one run
+    end
+  end
+  return tasks
+end
+
 local function run(flow, nodes, o, variants)
   local store = require "mlua.flow".store()
   store:hold() -- to this program's end
@@ -290,6 +307,10 @@ local function run(flow, nodes, o, variants)
   local options = { force = force and (force.all or force), till = set_of(o["until"]),
                     only = set_of(o.only), verify = o.verify }
   local plan = require "mlua.flow.plan".new(nodes, store, options)
+  if o.run and not force then
+    options.force = not_there(plan, o.run)
+    if options.force then plan = require "mlua.flow.plan".new(nodes, store, options) end
+  end
   collectgarbage "restart"
   for option, form in pairs { preview = "text", dot = "dot", mermaid = "mermaid" } do
     if o[option] then return io.stdout:write(require "mlua.flow.show"[form](plan), "\n") end
@@ -377,7 +398,7 @@ function M.main(flow, args)
   o.resources = resources_of(o.resources)
   if o.json then print_to_standard_error() end
   if o.deterministic then require "mlua.deterministic".set(true) end
-  if o.log[1] then require "mlua.log".set(o.log, "--log") end
+  if o.log_level[1] then require "mlua.log".set(o.log_level, "--log-level") end
   if o.store then require "mlua.flow".store(o.store) end
   if o.gc then return do_gc(o) end
   if o.run and #runs > 1 then fail.usage "--run: one folder for several runs" end

@@ -1,7 +1,13 @@
---- mlua's data sets: those of mlua.data, with its options and defaults.
+--- mlua's data sets: rows of CSV files, and those of mlua.data, with its options and defaults.
 --
 -- Each is built by (o, source), where the source is a path, and gives the data set, or nil, a
--- message and a code.
+-- message and a code. What a data set is to a training, also one of a user's own, is told by
+-- mlua.data.sets: parts `train` and `test`, each tensors by name, or n and get(i):
+--
+--     ml.dataset("toy", { n = param.int { 100, min = 1 } }, function(o)
+--       local x = ml.rand(o.n, 2, { seed = 1, stream = 0 })
+--       return { train = { x = x, y = x:sum(2) } }
+--     end)
 -- @module mlua.registry.datasets
 local param = require "mlua.param"
 local register = require "mlua.registry".register
@@ -14,10 +20,34 @@ local function copy(o)
   return given
 end
 
+register("dataset", "csv", {
+  doc = "rows of CSV files whose first lines name their columns (mlua.data.labelled)",
+  source = param.files { required = true, length = { 1 },
+    doc = "the files, one after another, or joined by a key" },
+  target = param.string { doc = "the column that is predicted; unless set, the last" },
+  kind = param.choice { "auto", "classification", "regression",
+    doc = "auto: words, or whole numbers of few values, are classes" },
+  key = param.string { doc = "join the files by this column" },
+  without = param.strings { {}, doc = "columns that are no inputs" },
+  group = param.string { doc = "rows that are alike in this column train or test together" },
+  test = param.number { 0.2, min = 0, below = 1, doc = "the share of rows that test" },
+  folds = param.int { 0, min = 0, doc = "parts of which one tests; 0: a share of the rows" },
+  fold = param.int { 1, min = 1, doc = "the one that tests" },
+  seed = param.int { 1, min = 0, doc = "of the split" },
+}, function(o)
+  local given = copy(o)
+  if o.folds == 1 then return nil, "folds: expected at least 2, or 0 for none" end
+  if o.folds > 0 and o.fold > o.folds then
+    return nil, ("fold: expected at most %d, got %d"):format(o.folds, o.fold)
+  end
+  given.source = nil
+  return require "mlua.data.labelled".open(o.source, given)
+end)
+
 register("dataset", "clicks", {
   doc = "a click log in the Criteo format, or a synthetic one (mlua.data.clicks)",
-  source = param.string { "", meta = "PATH",
-    doc = "path of the log, or synthetic; unless set, what the caller says" },
+  source = param.file { literals = { "synthetic" }, doc = "the log, or synthetic: made, with a "
+    .. "planted signal; unless set, what the caller says, or synthetic" },
   rows = param.int { min = 1, doc = "at most this many from the top; synthetic: all, 100000" },
   split = param.choice { "order", "random", doc = "training, test and validation parts: as rows "
     .. "stand in the file, or in a seeded order" },
@@ -37,8 +67,7 @@ register("dataset", "clicks", {
   verify = param.bool { significant = false, doc = "check all of a cache file" },
 }, function(o, source)
   local given = copy(o)
-  if o.source ~= "" then source = o.source end
-  given.source = nil
+  given.source, source = nil, o.source or source
   if given.cache == "none" then given.cache = false end
   return require "mlua.data.clicks".open(source or "synthetic", given)
 end)

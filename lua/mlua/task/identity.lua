@@ -78,7 +78,22 @@ local function file_text(entry, path, store, node)
   return "sha256 " .. digest
 end
 
---- A parameter's value as it counts: of files, the digests of their contents.
+-- The contents of files that options of parts name, and of parts within, one after the other.
+local function add_files(texts, parts, store, node)
+  for _, part in ipairs(parts.options and { parts } or parts) do
+    for _, entry in ipairs(part.component.spec.list) do
+      local value = rawget(part.options, entry.name)
+      if value ~= nil and entry.param.registry then
+        add_files(texts, value, store, node)
+      elseif value ~= nil and entry.param.significant and entry.param.kind.contents then
+        texts[#texts + 1] = M.counted_text(entry, value, store, node)
+      end
+    end
+  end
+end
+
+--- A parameter's value as it counts: of files, the digests of their contents, also of those that
+-- options of parts name.
 -- @tparam table entry
 -- @param value
 -- @tparam Store store
@@ -90,6 +105,10 @@ local function counted_text(entry, value, store, node)
     for i, path in ipairs(type(value) == "table" and value or { value }) do
       texts[i] = file_text(entry, path, store, node)
     end
+    return concat(texts, "\n")
+  elseif value ~= nil and entry.param.registry then
+    local texts = { value_text(value) }
+    add_files(texts, value, store, node)
     return concat(texts, "\n")
   end
   return type(value) == "string" and value or value_text(value)
