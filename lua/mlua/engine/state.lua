@@ -13,7 +13,7 @@ local KEEP = 3 -- checkpoints, unless options say otherwise
 -- Numbers of an engine that are saved as they are.
 local PLAIN = {
   "epoch", "step_in_epoch", "steps", "updates", "samples", "skipped", "best", "best_step",
-  "patience", "stopped", "pending", "last_loss", "last_test",
+  "patience", "stopped", "pending", "last_loss", "last_test", "in_a_row",
 }
 local METERS = { "loss", "recent", "smooth" }
 
