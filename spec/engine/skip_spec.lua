@@ -14,7 +14,7 @@ after_each(function() files.remove(folder) end)
 local function train(fault, words)
   local r = process.run({ process.program(), TRAINING, "--json", "--run", "run",
     unpack(words or {}) }, { cwd = folder, env = { MLUA_STORE = folder .. "/store",
-    MLUA_THREADS = "1", MLUA_STORE_FAULT = fault or false } })
+    MLUA_THREADS = "1", MLUA_STORE_FAULT = fault or false, BROKEN = "broken" } })
   local lines = {}
   local metrics = folder .. "/run/metrics.jsonl"
   for line in (files.exists(metrics) and io.lines(metrics) or function() end) do
@@ -77,6 +77,37 @@ describe("a training that skips losses that are no numbers", function()
     assert.matches("goes on at step [1-9]", r.err)
     assert.equal(1, r.status)
     assert.matches(told, r.err)
+  end)
+end)
+
+describe("a training that stops at a loss that is no number", function()
+  it("says which: the step and the samples of its batch, 0 / 0 or infinite", function()
+    local wrong = { ["--spoilt=20"] = "not a number", ["--infinite=21"] = "infinite" }
+    for option, what in pairs(wrong) do
+      local r = train(nil, { "--order", "none", "--nan", "stop", option })
+      assert.equal(1, r.status)
+      assert.equal(("mlua: Train: step 3: the loss is %s; samples 16 17 18 19 20 21 22 23; "
+        .. "a smaller learning rate may help"):format(what), r.err:match "mlua: Train: [^\n]*")
+      assert.matches("error run: step 3: the loss is", files.read(folder .. "/run/log.txt"))
+      clear()
+    end
+  end)
+end)
+
+describe("a sample that cannot be read", function()
+  it("ends training at once with its number, and it goes on once it can be read", function()
+    local whole = train(nil, { "--every", "5" })
+    clear()
+    files.write(folder .. "/broken", "")
+    local began = os.time()
+    local r = train(nil, { "--every", "5" })
+    assert.equal(1, r.status)
+    assert.is_true(os.time() - began < 5)
+    assert.equal("sample 199: 200.png: not an image", r.err:match "mlua: Train: ([^\n]*)")
+    os.remove(folder .. "/broken")
+    r = train(nil, { "--every", "5" })
+    assert.matches("goes on at step [1-9]", r.err)
+    assert.equal(whole.bits, r.bits)
   end)
 end)
 

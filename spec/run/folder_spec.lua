@@ -31,7 +31,7 @@ end
 
 -- The folder of a run that was interrupted after its first checkpoint, and the index that names it.
 local function interrupted()
-  train "rename:14:KILL"
+  train "rename:11:KILL"
   local run = runs .. "/" .. names()[1]
   assert.is_true(files.exists(run .. "/checkpoints/000000000010.json"))
   for name in lfs.dir(runs .. "/.of") do
@@ -91,7 +91,7 @@ describe("a run's folder", function()
   end)
 
   it("that is named, with a damaged record, is refused with its line", function()
-    train("rename:14:KILL", "--run", "mine")
+    train("rename:10:KILL", "--run", "mine")
     local path = folder .. "/mine/run.json"
     files.write(path, files.read(path):sub(1, -40))
     local r = process.run({ process.program(), TRAINING, "--rows", "1000", "--run", "mine" },

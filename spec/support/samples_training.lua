@@ -1,13 +1,17 @@
 --- A training over samples of one's own, asked for one by one: what specs kill, stop and spoil.
--- $SLOW, a path: sample 200 takes long while there is such a file, which says that it began.
+-- $SLOW, a path: sample 200 takes long while there is such a file, which says that it began;
+-- $BROKEN, a path: it cannot be read while there is such a file.
 local ml = require "mlua"
 local nn, param = ml.nn, ml.param
 local ROWS = 400
 
 -- A point of a curve; those from `spoilt` on, and `bad` ones, are no numbers.
 local function sample_of(self, i)
+  local broken = i == 200 and os.getenv "BROKEN"
+  if broken and io.open(broken) then error("200.png: not an image", 0) end
   local x = (i - 0.5) / ROWS
   local y = x * x + (i % 3) * 0.1
+  if i == self.infinite then y = math.huge end
   if i - 1 >= self.spoilt or (i - 1) % self.bad == self.bad - 1 then y = 0 / 0 end
   local slow = i == 200 and os.getenv "SLOW"
   local file = slow and io.open(slow, "r+")
@@ -22,7 +26,7 @@ end
 local Train = ml.task("Train", {
   params = {
     epochs = param.int { 3 }, every = param.int { 10, min = 1 }, bad = param.int { 1000, min = 1 },
-    spoilt = param.int { ROWS }, order = param.string { "shuffle" },
+    spoilt = param.int { ROWS }, infinite = param.int { 0 }, order = param.string { "shuffle" },
     nan = param.string { "skip" }, clip = param.bool { true }, accumulate = param.int { 1 },
   },
   outputs = { model = "state", result = "json" },
