@@ -31,7 +31,7 @@ end
 
 -- The folder of a run that was interrupted after its first checkpoint, and the index that names it.
 local function interrupted()
-  train "rename:11:KILL"
+  train "rename:12:KILL"
   local run = runs .. "/" .. names()[1]
   assert.is_true(files.exists(run .. "/checkpoints/000000000010.json"))
   for name in lfs.dir(runs .. "/.of") do
