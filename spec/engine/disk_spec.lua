@@ -74,6 +74,23 @@ describe("a disk that is full", function()
   end)
 end)
 
+describe("a log that cannot be written", function()
+  it("is told once, and training goes on", function()
+    local lost = 0
+    for n = 1, 8 do -- configuration, record, the log's first line, ...
+      local r = train(folder .. "/run" .. n, { fault = ("write:%d:28"):format(n) })
+      local at = r.err:find("/run" .. n .. "/log.txt: No space left on device (write; ", 1, true)
+      if at then
+        assert.equal(0, r.status)
+        assert.matches("; lines of the log are lost\n", r.err:sub(at))
+        assert.is_string(r.result)
+        lost = lost + 1
+      end
+    end
+    assert.equal(1, lost)
+  end)
+end)
+
 describe("a checkpoint that was cut short", function()
   it("is told with file and offset, and the one before it taken, to the same bits", function()
     local expected = train(folder .. "/undisturbed").result
