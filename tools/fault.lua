@@ -21,7 +21,9 @@ local files = require "mlua.ffi.files"
 local json = require "mlua.json"
 local ml = require "mlua"
 local param = require "mlua.param"
-local process = require "mlua.ffi.process"
+
+package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
+local trial = require "lib.trial"
 
 local spec = param.spec({
   rounds = param.int { 200, min = 1, doc = "kills, or damages; io: faults drawn, else all" },
@@ -34,72 +36,24 @@ local spec = param.spec({
 
 local options, rest = spec:main(arg)
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do i = i - 1 end
-  return arg[i]
-end
+local recipe, folder = trial.root .. "/spec/support/training.lua", trial.folder()
+local failed, read = trial.failed, trial.read
 
-local root = arg[0]:match "^(.*)/[^/]*$" .. "/.."
-local recipe, program = root .. "/spec/support/training.lua", interpreter()
-
-local pipe = assert(io.popen "mktemp -d")
-local folder = pipe:read "*l"
-pipe:close()
-
-local failures = 0
-local function failed(what, message, ...)
-  failures = failures + 1
-  io.stdout:write(what, ": ", message:format(...), "\n")
-  io.stdout:flush()
-end
+local function place(name) return trial.place(folder, name) end
 
 -- -- trainings ---------------------------------------------------------------------------------
 
-local function place(name)
-  local at = folder .. "/" .. name
-  assert(files.make_folders(at))
-  return { at = at, store = at .. "/store", stage = at .. "/stage" }
+local function command(p, workers, words, fault)
+  return trial.command({ "MLUA_STORE=" .. p.store, "MLUA_TRAIN_STAGE=" .. p.stage,
+    "MLUA_THREADS=1", fault and "MLUA_STORE_FAULT=" .. fault },
+    { recipe, "--json", "--workers", tostring(workers), unpack(words) })
 end
 
-local function command(p, workers, words, environment)
-  local list = { "env", "MLUA_STORE=" .. p.store, "MLUA_TRAIN_STAGE=" .. p.stage, "MLUA_THREADS=1" }
-  for _, word in ipairs(environment or {}) do list[#list + 1] = word end
-  for _, word in ipairs { program, recipe, "--json", "--workers", tostring(workers) } do
-    list[#list + 1] = word
-  end
-  for _, word in ipairs(words) do list[#list + 1] = word end
-  return list
-end
-
-local function start(arguments)
-  return assert(process.start(function() process.become(arguments) end))
-end
-
--- Waits: true or the reason of its end, and what it said.
-local function wait(child)
-  local ok, why
-  repeat
-    process.wait({ child }, 1)
-    ok, why = child:ended()
-  until ok ~= nil
-  return ok or why, child:said()
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return "" end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-local function folders_of(p)
-  local list = {}
-  for _, name in ipairs(files.list(p.store .. "/runs/Train") or {}) do
-    if not name:find "^%." then list[#list + 1] = p.store .. "/runs/Train/" .. name end
-  end
-  return list
+-- Whether it ended well, why not, and what it said.
+local function train(...)
+  local child = trial.start(command(...))
+  local ok, why = trial.wait { child }
+  return ok, why, child:said()
 end
 
 -- What has to be equal: the result's line, and the metrics without times and memory.
@@ -111,13 +65,15 @@ local function outcome(p, said)
       result = json.encode(document.outputs)
     end
   end
-  local runs, lines = folders_of(p), {}
-  for line in read((runs[1] or "") .. "/metrics.jsonl"):gmatch "[^\n]+" do
-    local row = json.decode(line)
-    for _, name in ipairs { "seconds", "waited", "rate", "bytes", "resident" } do
-      if type(row) == "table" then row[name] = nil end
+  local runs = trial.runs(p.store)
+  local lines = runs[1] and trial.metrics(runs[1]) or {}
+  for i, row in ipairs(lines) do
+    if type(row) == "table" then
+      for _, name in ipairs { "seconds", "waited", "rate", "bytes", "resident" } do
+        row[name] = nil
+      end
+      lines[i] = json.encode(row)
     end
-    lines[#lines + 1] = row and json.encode(row) or line
   end
   return result, table.concat(lines, "\n"), #runs
 end
@@ -128,8 +84,8 @@ local function undisturbed(words)
   for i = 1, 3 do
     files.remove(p.store)
     local before = ml.clock()
-    local ok, said = wait(start(command(p, 2, words)))
-    if ok ~= true then fail.run("the undisturbed run failed: %s", said) end
+    local ok, why, said = train(p, 2, words)
+    if not ok then fail.run("the undisturbed run failed: %s", why) end
     wanted.seconds = math.max(wanted.seconds, ml.clock() - before)
     local result, metrics = outcome(p, said)
     if i > 1 and (result ~= wanted.result or metrics ~= wanted.metrics) then
@@ -142,8 +98,8 @@ end
 
 -- The same command until it ends; whether all is as it has to be, and what it said.
 local function finish(p, workers, words, wanted, name)
-  local ok, said = wait(start(command(p, workers, words)))
-  if ok ~= true then return failed(name, "the next run failed: %s\n%s", tostring(ok), said) end
+  local ok, why, said = train(p, workers, words)
+  if not ok then return failed(name, "the next run failed: %s", why) end
   local result, metrics, runs = outcome(p, said)
   if result ~= wanted.result then
     failed(name, "another result:\n%s\n%s", tostring(result), wanted.result)
@@ -170,37 +126,18 @@ end
 
 local function kill_all()
   local words = { "--rows", "40000" }
-  local wanted = undisturbed(words)
-  local met = { start = 0 }
-  for _, name in ipairs(STAGES) do met[name] = 0 end
+  local wanted, stages = undisturbed(words), trial.stages(STAGES)
   for i = 1, options.rounds do
     local p, workers = place("kill" .. i), WORKERS[i % 3 + 1]
     for _ = 1, 1 + i % 2 do -- some are interrupted twice
-      local began, moment = ml.clock(), math.random() * wanted.seconds
-      local child = start(command(p, workers, words))
-      process.sleep(math.max(0, moment - (ml.clock() - began)))
-      if i % 2 == 0 then
-        local least = STAGES[1]
-        for _, name in ipairs(STAGES) do
-          if met[name] < met[least] then least = name end
-        end
-        while stage_of(p) ~= least and child:ended() == nil
-          and ml.clock() - began < wanted.seconds * 1.5 do end
-      end
-      local ended = child:ended()
-      child:kill()
-      local stage = stage_of(p)
-      if ended == nil then met[stage] = met[stage] + 1 end
+      trial.kill(command(p, workers, words), wanted.seconds, stages,
+        function() return stage_of(p) end, i % 2 == 0)
     end
     finish(p, workers, words, wanted, ("kill %d (%d workers)"):format(i, workers))
     if not options.keep then files.remove(p.at) end
   end
-  local shown = { ("%d start"):format(met.start) }
-  for _, name in ipairs(STAGES) do
-    shown[#shown + 1] = ("%d %s"):format(met[name], name)
-    if met[name] == 0 then failed("stages", "no kill fell in a %s", name) end
-  end
-  return ("%d rounds, kills by stage: %s"):format(options.rounds, table.concat(shown, ", "))
+  return ("%d rounds, kills by stage: %d start, %s"):format(options.rounds,
+    stages.met.start or 0, stages.verdict())
 end
 
 -- -- damage ------------------------------------------------------------------------------------
@@ -239,15 +176,15 @@ local function flip_all()
   local counts = { tensors = 0, record = 0 }
   for i = 1, options.rounds do
     local p, workers = place("flip" .. i), WORKERS[i % 3 + 1]
-    local child, began = start(command(p, workers, words)), ml.clock()
+    local child, began = trial.start(command(p, workers, words)), ml.clock()
     local enough = 2 + math.random(0, 1)
     repeat -- until there are some checkpoints
-      local run = folders_of(p)[1]
+      local run = trial.runs(p.store)[1]
       local newest, n = nil, 0
       if run then newest, n = newest_of(run) end
     until newest and n >= enough or ml.clock() - began > wanted.seconds * 3
     child:kill()
-    local run = folders_of(p)[1]
+    local run = trial.runs(p.store)[1]
     local newest = run and newest_of(run)
     if not newest then
       failed("flip " .. i, "it had no checkpoint when it was killed")
@@ -275,7 +212,7 @@ local CAUSES = { EIO = "Input/output error", ENOSPC = "No space left", EDQUOT = 
 local WORDS = { "--rows", "3000", "--max-steps", "20", "--every", "5" }
 
 local function faulty(p, op, n, error)
-  return wait(start(command(p, 0, WORDS, { ("MLUA_STORE_FAULT=%s:%d:%s"):format(op, n, error) })))
+  return train(p, 0, WORDS, ("%s:%d:%s"):format(op, n, error))
 end
 
 -- How many calls of an operation a run has: a kill before one that does not come does nothing.
@@ -284,7 +221,7 @@ local function calls_of(op)
     local p = place(("count-%s-%d"):format(op, n))
     local ok = faulty(p, op, n, "KILL")
     files.remove(p.at)
-    return ok ~= true
+    return not ok
   end
   local low, high = 0, 1
   while reached(high) do low, high = high, high * 2 end
@@ -297,23 +234,23 @@ end
 
 local function io_once(op, n, name, wanted)
   local p, label = place(("io-%s-%s-%d"):format(op, name, n)), ("%s %d, %s"):format(op, n, name)
-  local ok, said = faulty(p, op, n, tostring(ERRORS[name]))
+  local ok, why, said = faulty(p, op, n, tostring(ERRORS[name]))
   local result, metrics = outcome(p, said)
-  if ok == true then
+  if ok then
     if result ~= wanted.result or metrics ~= wanted.metrics then
       failed(label, "it ended well with another result")
     end
   elseif not CAUSES[name] then
     failed(label, "a retry would have done:\n%s", said)
-  elseif not ok:find "status 1" and not ok:find "exit.* 1" then
-    failed(label, "it ended otherwise: %s\n%s", ok, said)
+  elseif not why:find "^its process ended with status 1\n" then
+    failed(label, "it ended otherwise: %s", why)
   elseif not said:find(CAUSES[name], 1, true) or not said:find("/", 1, true) then
     failed(label, "it says neither path nor cause:\n%s", said)
   else
     finish(p, 0, WORDS, wanted, label)
   end
   if not options.keep then files.remove(p.at) end
-  return ok ~= true
+  return not ok
 end
 
 local function io_all()
@@ -349,5 +286,5 @@ local run = commands[rest[1]] or fail.usage("expected kill, flip or io, got '%s'
 math.randomseed(options.seed)
 local words = run()
 if not options.keep then files.remove(folder) else print("kept in " .. folder) end
-print(("%s; %d failures (seed %d)"):format(words, failures, options.seed))
-if failures > 0 then os.exit(1) end
+print(("%s; %d failures (seed %d)"):format(words, trial.failures, options.seed))
+if trial.failures > 0 then os.exit(1) end

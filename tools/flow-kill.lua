@@ -19,9 +19,11 @@ local json = require "mlua.json"
 local ml = require "mlua"
 local outputs = require "mlua.task.outputs"
 local param = require "mlua.param"
-local process = require "mlua.ffi.process"
 local sqlite = require "mlua.ffi.sqlite"
 local store_module = require "mlua.store"
+
+package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
+local trial = require "lib.trial"
 
 local spec = param.spec({
   race = param.int { 0, min = 0, meta = "N", doc = "run eight processes at once, N times" },
@@ -38,58 +40,14 @@ local kills = rest[1] and tonumber(rest[1]) or 200
 if kills % 1 ~= 0 or kills < 1 then fail.usage("KILLS: expected a whole number from 1") end
 local PROCESSES = 8
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do i = i - 1 end
-  return arg[i]
-end
+local recipe, folder = trial.root .. "/spec/support/fifty.lua", trial.folder()
+local failed, read, start, wait = trial.failed, trial.read, trial.start, trial.wait
 
-local root = arg[0]:match "^(.*)/[^/]*$" .. "/.."
-local recipe, program = root .. "/spec/support/fifty.lua", interpreter()
-
-local pipe = assert(io.popen "mktemp -d")
-local folder = pipe:read "*l"
-pipe:close()
-
--- -- a place: a store, the log of its runs, its stage ------------------------------------------
-
-local function place(name)
-  local at = folder .. "/" .. name
-  assert(files.make_folders(at))
-  return { at = at, store = at .. "/store", log = at .. "/log", stage = at .. "/stage" }
-end
+local function place(name) return trial.place(folder, name) end
 
 local function command(p, ...)
-  return { "env", "MLUA_STORE=" .. p.store, "FIFTY_LOG=" .. p.log, "MLUA_FLOW_STAGE=" .. p.stage,
-           "MLUA_THREADS=1", program, recipe, ... }
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return "" end
-  local text = file:read "*a"
-  file:close()
-  return text
-end
-
-local function start(arguments)
-  return assert(process.start(function() process.become(arguments) end))
-end
-
--- Waits for all of them: true, or what the first said that failed.
-local function wait(children)
-  local running, problem = { unpack(children) }, nil
-  while #running > 0 do
-    process.wait(running, 1)
-    for i = #running, 1, -1 do
-      local ok, why = running[i]:ended()
-      if ok ~= nil then
-        if not ok then problem = problem or why .. "\n" .. running[i]:said() end
-        table.remove(running, i)
-      end
-    end
-  end
-  return problem == nil, problem
+  return trial.command({ "MLUA_STORE=" .. p.store, "FIFTY_LOG=" .. p.log,
+    "MLUA_FLOW_STAGE=" .. p.stage, "MLUA_THREADS=1" }, { recipe, ... })
 end
 
 -- What it prints as its result: the last line.
@@ -174,8 +132,6 @@ end
 -- -- kills -------------------------------------------------------------------------------------
 
 local STAGES = { "running", "writing", "renaming", "manifest" }
-local met = { running = 0, writing = 0, renaming = 0, manifest = 0 }
-
 local function stage_of(p)
   local text = read(p.stage)
   local first = text:sub(1, 1)
@@ -183,36 +139,13 @@ local function stage_of(p)
   return text:find "w" and "writing" or "running"
 end
 
-local function rarest()
-  local best = "running"
-  for _, name in ipairs(STAGES) do
-    if met[name] < met[best] then best = name end
-  end
-  return best
-end
-
-local failures = 0
-
-local function failed(what, message)
-  failures = failures + 1
-  io.stdout:write(("%s: %s\n"):format(what, message))
-end
-
+local stages = trial.stages(STAGES)
 local kept = 0 -- rows that were there at the kills
 
 local function kill_once(i, wanted)
   local p = place("kill" .. i)
-  local began, moment = ml.clock(), math.random() * wanted.seconds
-  local child = start(command(p, "--jobs", "2"))
-  process.sleep(math.max(0, moment - (ml.clock() - began)))
-  if i % 2 == 0 then
-    local name = rarest()
-    while stage_of(p) ~= name and ml.clock() - began < wanted.seconds * 1.5 do end
-  end
-  local ended = child:ended()
-  child:kill()
-  local stage = stage_of(p)
-  if ended == nil then met[stage] = met[stage] + 1 end
+  local stage = trial.kill(command(p, "--jobs", "2"), wanted.seconds, stages,
+    function() return stage_of(p) end, i % 2 == 0)
   local before, rows, n = read(p.log), rows_of(p)
   kept = kept + n
   local again = start(command(p, "--jobs", "2"))
@@ -233,13 +166,9 @@ end
 local function kill_all()
   local wanted = undisturbed()
   for i = 1, kills do kill_once(i, wanted) end
-  local words = {}
-  for _, name in ipairs(STAGES) do
-    words[#words + 1] = ("%d %s"):format(met[name], name)
-    if met[name] == 0 then failed("stages", "no kill fell while " .. name) end
-  end
+  local words = stages.verdict()
   print(("%d kills: %s; %.1f of %d tasks were finished on average; %d failures (seed %d)"):format(
-    kills, table.concat(words, ", "), kept / kills, wanted.n, failures, options.seed))
+    kills, words, kept / kills, wanted.n, trial.failures, options.seed))
 end
 
 -- -- races -------------------------------------------------------------------------------------
@@ -248,8 +177,8 @@ end
 local function collector(p)
   local loop = 'n=0; while [ ! -e "$1" ]; do n=$((n + 1)); shift 0; '
     .. '"$2" "$3" --gc >"$4" 2>&1 || { echo "--gc failed:"; cat "$4"; exit 1; }; done; echo "$n"'
-  return start { "env", "MLUA_STORE=" .. p.store, "sh", "-c", loop, "sh", p.at .. "/stop", program,
-                 recipe, p.at .. "/gc" }
+  return start { "env", "MLUA_STORE=" .. p.store, "sh", "-c", loop, "sh", p.at .. "/stop",
+                 trial.program, recipe, p.at .. "/gc" }
 end
 
 local function race_once(i, wanted)
@@ -286,7 +215,7 @@ local function race_all()
   local wanted, collections = undisturbed(), 0
   for i = 1, options.race do collections = collections + (race_once(i, wanted) or 0) end
   print(("%d races of %d processes, %d collections beside them; %d failures"):format(options.race,
-    PROCESSES, collections, failures))
+    PROCESSES, collections, trial.failures))
 end
 
 -- ----------------------------------------------------------------------------------------------
@@ -295,4 +224,4 @@ math.randomseed(options.seed)
 local ok, problem = pcall(options.race > 0 and race_all or kill_all)
 if options.keep then print("stores: " .. folder) else files.remove(folder) end
 if not ok then error(problem, 0) end
-if failures > 0 then os.exit(1, true) end
+if trial.failures > 0 then os.exit(1, true) end

@@ -13,8 +13,10 @@ local fail = require "mlua.fail"
 local files = require "mlua.ffi.files"
 local json = require "mlua.json"
 local param = require "mlua.param"
-local process = require "mlua.ffi.process"
 local store = require "mlua.ffi.store"
+
+package.path = arg[0]:match "^(.*)/[^/]*$" .. "/?.lua;" .. package.path
+local trial = require "lib.trial"
 
 local spec = param.spec({
   long = param.bool { doc = "the long ones" },
@@ -25,14 +27,7 @@ local spec = param.spec({
 })
 local options, names = spec:main(arg)
 
-local function interpreter()
-  local i = 0
-  while arg[i - 1] do i = i - 1 end
-  return arg[i]
-end
-
-local root = arg[0]:match "^(.*)/[^/]*$" .. "/.."
-local folder = root .. "/spec/support/regress"
+local folder = trial.root .. "/spec/support/regress"
 
 local function path_of(name) -- a name of spec/support/regress, or a path of one's own
   return name:find "%.json$" and name or ("%s/%s.json"):format(folder, name)
@@ -56,22 +51,16 @@ end
 
 -- The metrics of a training: kind, step → values.
 local function train(name, about)
-  local pipe = assert(io.popen "mktemp -d")
-  local at = pipe:read "*l"
-  pipe:close()
-  local words = { "env", "MLUA_STORE=" .. at .. "/store", "MLUA_CACHE=" .. at .. "/cache",
-                  interpreter(), root .. "/" .. about.recipe }
-  for _, word in ipairs(about.options) do words[#words + 1] = word end
-  local ok, said = process.run(words)
+  local at = trial.folder()
+  local p = trial.place(at, "training")
+  local child = trial.start(trial.command(
+    { "MLUA_STORE=" .. p.store, "MLUA_CACHE=" .. p.at .. "/cache" },
+    { trial.root .. "/" .. about.recipe, unpack(about.options) }))
+  local ok, said = trial.wait { child }
   if not ok then fail.run("%s: %s", name, said) end
   local found = { train = {}, test = {} }
-  local runs = at .. "/store/runs/Train"
-  for _, run in ipairs(assert(files.list(runs))) do
-    local path = ("%s/%s/metrics.jsonl"):format(runs, run)
-    for line in (files.look(path) and io.lines(path) or function() end) do
-      local row = json.decode(line)
-      found[row.kind][row.step] = row.values
-    end
+  for _, run in ipairs(trial.runs(p.store)) do
+    for _, row in ipairs(trial.metrics(run)) do found[row.kind][row.step] = row.values end
   end
   files.remove(at)
   return found

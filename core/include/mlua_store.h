@@ -143,9 +143,9 @@ void ml_snapshot_tell(int fd, int64_t at);
  *
  * ml_store_fail_at(op, n, err) makes the n-th call of `op` from now on (n >= 1; once) fail with
  * errno `err`; 0 as err makes that write a short one; ML_FAULT_KILL ends the process with SIGKILL
- * just before the call. ML_FAULT_ANY counts all calls. n = 0 disarms; calls are counted either way.
- * The environment says the same before the first call: MLUA_STORE_FAULT=write:3:28 (op:n:errno, or
- * op:n:KILL).
+ * just before the call; ML_FAULT_SLOW makes it two seconds late. ML_FAULT_ANY counts all calls.
+ * n = 0 disarms; calls are counted either way. The environment says the same before the first call:
+ * MLUA_STORE_FAULT=write:3:28 (op:n:errno, op:n:KILL or op:n:SLOW).
  */
 enum {
   ML_FAULT_ANY,
@@ -156,7 +156,8 @@ enum {
   ML_FAULT_RENAME,
   ML_FAULT_MAP,
   ML_FAULT_OPS,
-  ML_FAULT_KILL = -9
+  ML_FAULT_KILL = -9,
+  ML_FAULT_SLOW = -10
 };
 
 void ml_store_fail_at(int op, int64_t n, int err); /* also sets all counts to 0 */

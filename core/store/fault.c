@@ -1,4 +1,5 @@
 /* fault: counts the system calls of core/store and makes a chosen one fail. */
+#define _GNU_SOURCE
 #include "fault.h"
 
 #include <pthread.h>
@@ -7,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char *const names[ML_FAULT_OPS] = {"any",   "open",   "write", "resize",
                                                 "fsync", "rename", "map"};
@@ -24,13 +26,18 @@ static void arm(int op, int64_t n, int err) {
   atomic_store(&target, n);
 }
 
+static int code_of(const char *word) {
+  if (!strcmp(word, "KILL")) return ML_FAULT_KILL;
+  return strcmp(word, "SLOW") ? atoi(word) : ML_FAULT_SLOW;
+}
+
 static void from_environment(void) {
   const char *text = getenv("MLUA_STORE_FAULT");
   char op[16], err[16];
   long long n;
   if (!text || sscanf(text, "%15[a-z]:%lld:%15[A-Z0-9]", op, &n, err) != 3) return;
   for (int i = 0; i < ML_FAULT_OPS; i++)
-    if (!strcmp(op, names[i])) arm(i, n, strcmp(err, "KILL") ? atoi(err) : ML_FAULT_KILL);
+    if (!strcmp(op, names[i])) arm(i, n, code_of(err));
 }
 
 void ml_store_fail_at(int op, int64_t n, int err) {
@@ -52,5 +59,9 @@ int ml__fault(int op) {
   if ((on == ML_FAULT_ANY ? of_any : on == op ? of_op : 0) != n) return 0;
   int err = atomic_load(&target_err);
   if (err == ML_FAULT_KILL) raise(SIGKILL);
+  if (err == ML_FAULT_SLOW) {
+    nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
+    return 0;
+  }
   return err > 0 ? err : -1;
 }

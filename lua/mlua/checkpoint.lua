@@ -156,13 +156,27 @@ local function read_record(path)
   file:close()
   if not text then return nil, ("%s: %s"):format(path, cause) end
   local body, digest = text:match "^(.*\n)(%x+)\n$"
-  if not body or hash.sha256(body) ~= digest then return nil, path .. ": damaged", true end
+  if not body then
+    return nil, ("%s: damaged: offset %d: it ends before its digest does"):format(path, #text), true
+  end
+  if hash.sha256(body) ~= digest then
+    return nil, ("%s: damaged: its %d bytes have not the digest at their end"):format(path,
+      #body), true
+  end
   local document, problem = json.decode(body)
   if type(document) ~= "table" then return nil, ("%s: %s"):format(path, tostring(problem)), true end
   if document.format ~= FORMAT then
     return nil, ("%s: of a later mlua (format %s)"):format(path, tostring(document.format))
   end
   return document
+end
+
+-- What is wrong with tensors that have not the digest of their record: where the file itself says
+-- it, as one that was cut short does, the place.
+local function damage_of(path, size)
+  local tensors, why = safetensors.load(path)
+  return tensors and ("%s: damaged: its %d bytes have not the digest of its record"):format(path,
+    size) or path .. ": damaged" .. why:sub(#path + 1)
 end
 
 local NUMBERS = { NaN = 0 / 0, Infinity = math.huge, ["-Infinity"] = -math.huge }
@@ -191,10 +205,7 @@ function Checkpoints:read(step)
   if known(self)[path:match "[^/]*$"] ~= stamp then
     local digest, size = hash.file(path)
     if not digest then return nil, size end
-    if digest ~= document.sha256 then
-      return nil, ("%s: damaged: its %d bytes have not the digest of its record"):format(path,
-        size), true
-    end
+    if digest ~= document.sha256 then return nil, damage_of(path, size), true end
     remember(self, path)
   end
   local tensors

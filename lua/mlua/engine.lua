@@ -209,12 +209,14 @@ local function stop_by_signal(self, signal, line)
   if line then line:finish "stopped" end
   local where = ""
   if self.run then
+    local checkpoints, till = self.run.checkpoints, C.ml_clock() + self.grace
+    local ok, why = checkpoints:wait(self.grace) -- for the one before
     if self.accumulate > 1 and self.steps % self.accumulate ~= 0 then
       where = "; the batches of an update that was not finished come again"
-    else
+    elseif ok then
       state.save(self)
+      ok, why = checkpoints:wait(math.max(0, till - C.ml_clock()))
     end
-    local ok, why = self.run.checkpoints:wait(self.grace)
     if ok == nil then fail.run("%s", why) end
     if ok == false then where = ("; not durable after %g s"):format(self.grace) end
     self.run:finish "stopped"

@@ -27,7 +27,6 @@ local M = {}
 
 local say, warn = log.of "run", log.of "engine".warn
 local FORMAT = 1
-local EXISTS = 17 -- EEXIST
 local LARGEST_DIFF = 16 * 2 ^ 20
 
 local Run = {}
@@ -55,23 +54,28 @@ local function machine()
   return { host = host, os = jit.os, arch = jit.arch, threads = core.C.ml_threads() }
 end
 
-local function quoted(path) return "'" .. path:gsub("'", "'\\''") .. "'" end
-
--- Asks git about a script's repository; it answers while training goes on.
+-- Asks git about a script's repository; it answers while training goes on. The patch is a patch,
+-- whatever the user's git shows.
 local function ask_git(script, dir)
-  local folder = quoted(script and (script:match "^(.*)/[^/]*$" or ".") or ".")
-  return io.popen(("exec 2>/dev/null; git -C %s rev-parse HEAD && git -C %s diff HEAD | "
-    .. "head -c %d >%s"):format(folder, folder, LARGEST_DIFF, quoted(dir .. "/diff.patch")))
+  local process = require "mlua.ffi.process"
+  local folder = script and (script:match "^(.*)/[^/]*$" or ".") or "."
+  local patch = dir .. "/diff.patch"
+  return {
+    commit = process.spawn { "git", "-C", folder, "rev-parse", "HEAD" },
+    patch = process.spawn({ "git", "-C", folder, "diff", "--no-ext-diff", "--no-textconv",
+                            "--no-color", "HEAD" }, patch, LARGEST_DIFF),
+  }
 end
 
 -- What it said; nil where there is no repository, or no git.
-local function answer_of(pipe, dir)
-  local commit = pipe:read "*l"
-  pipe:close()
+local function answer_of(git, dir)
+  local known, commit = false, nil
+  if git.commit then known, commit = git.commit:finish() end
+  if git.patch then git.patch:finish() end
   local size = files.size(dir .. "/diff.patch")
   if size == 0 then os.remove(dir .. "/diff.patch") end
-  if not commit or not commit:find "^%x+$" then return nil end
-  return { commit = commit, changed = size ~= false and size > 0 }
+  if not known then return nil end
+  return { commit = commit:match "^%x+", changed = size ~= false and size > 0 }
 end
 
 -- -- folders -----------------------------------------------------------------------------------
@@ -101,22 +105,21 @@ end
 -- A new folder, locked, whose name says when, and what is not as by default. It is made here, so
 -- that nobody else has it; until it is locked, another process may sweep it, being empty.
 local function new_folder(root, words)
-  local lfs = require "lfs"
   local name = os.date "%Y-%m-%d-%H%M%S"
   words = (words or ""):gsub("[^%w=.,_-]+", "-"):sub(1, 60):gsub("%-+$", "")
   if words ~= "" then name = name .. "-" .. words end
   fail.assert(files.make_folders(root))
   local path, n = root .. "/" .. name, 1
   while true do
-    local made, why, code = lfs.mkdir(path)
+    local made, why = files.new_folder(path)
     if made then
       local locks
       locks, why = lock(path)
       if locks then return path, locks end
-      lfs.rmdir(path)
+      require "lfs".rmdir(path)
       if files.look(path) then fail.run("%s", why) end
-    elseif code ~= EXISTS then
-      fail.run("%s: %s", path, tostring(why))
+    elseif made == nil then
+      fail.run("%s", why)
     end
     n = n + 1
     path = ("%s/%s-%d"):format(root, name, n)
@@ -157,19 +160,22 @@ local function is_left_over(dir)
 end
 
 -- The folder of the run of an identity: where the index says, or wherever below it was moved to.
+-- One that is there and is not this run any more is told.
 local function find(folder, index, identity)
   local file = io.open(index)
-  local name = file and file:read "*l"
-  if file then file:close() end
-  local record = name and try_record(folder .. "/" .. name)
-  if record and record.identity == identity then return folder .. "/" .. name, record end
-  if not name then return nil end
+  if not file then return nil end
+  local name = file:read "*l" or ""
+  file:close()
+  local named = name:find "^%w[^/%z]*$" and folder .. "/" .. name -- beneath the folder, or nowhere
+  local record = named and try_record(named)
+  if record and record.identity == identity then return named, record end
   for _, each in ipairs(files.list(folder) or {}) do
-    record = try_record(folder .. "/" .. each)
-    if record and record.identity == identity then
-      return folder .. "/" .. each, record
-    end
+    local other = try_record(folder .. "/" .. each)
+    if other and other.identity == identity then return folder .. "/" .. each, other end
   end
+  if not named or not files.look(named .. "/checkpoints") then return nil end
+  warn("%s: %s; a new run begins, and this one is left as it is", named .. "/run.json",
+    record and "of another identity than it was" or "missing or damaged")
 end
 
 local function refuse(dir, record, config)

@@ -76,6 +76,29 @@ describe("checkpoints", function()
     assert.truthy(assert(checkpoint.open(dir)):read(1))
   end)
 
+  it("that were cut short name the file and where it ends", function()
+    local all = assert(checkpoint.open(dir))
+    save(all, 1, 1)
+    local function each_length(path, check)
+      local text = files.read(path)
+      for n = 0, #text - 1 do
+        files.write(path, text:sub(1, n))
+        local found, why, damaged = assert(checkpoint.open(dir)):read(1)
+        assert.same({ nil, true }, { found, damaged })
+        check(n, why)
+      end
+      files.write(path, text)
+    end
+    local record, tensors = dir .. "/000000000001.json", dir .. "/000000000001.safetensors"
+    each_length(record, function(n, why)
+      assert.equal(("%s: damaged: offset %d: it ends before its digest does"):format(record, n),
+        why)
+    end)
+    each_length(tensors, function(_, why)
+      assert.equal(tensors .. ": damaged: offset ", why:match "^(.-offset )%d+: ")
+    end)
+  end)
+
   it("that could not be read now are not taken for damaged", function()
     local all = assert(checkpoint.open(dir))
     save(all, 1, 1)

@@ -13,7 +13,7 @@ local KEEP = 3 -- checkpoints, unless options say otherwise
 -- Numbers of an engine that are saved as they are.
 local PLAIN = {
   "epoch", "step_in_epoch", "steps", "updates", "samples", "skipped", "best", "best_step",
-  "patience", "stopped", "pending", "last_loss", "last_test",
+  "patience", "stopped", "pending", "last_loss", "last_test", "in_a_row",
 }
 local METERS = { "loss", "recent", "smooth" }
 
@@ -117,6 +117,19 @@ local function facts_of(engine)
   return facts
 end
 
+-- Ends the run where a checkpoint could not be written.
+local function written(ok, why)
+  if ok == nil then fail.run("%s; checkpoints before this one are whole", why) end
+  return ok
+end
+
+-- Waits for the checkpoint before; a signal, which leaves but its grace, ends that.
+local function waited(engine)
+  local ok
+  repeat ok = written(engine.run.checkpoints:wait(0.1)) until ok or core.C.ml_stop_signal() ~= 0
+  return ok
+end
+
 local function save(engine)
   local run = engine.run
   run:settle()
@@ -130,11 +143,13 @@ local function save(engine)
 end
 
 --- Save a checkpoint of an engine's run in the background, unless there is one of this step, or
--- gradients have been gathered that no checkpoint holds.
+-- gradients have been gathered that no checkpoint holds; or a signal comes while the one before is
+-- still being written.
 -- @tparam Engine engine
 -- @tparam ?boolean last  training is over
 function M.save(engine, last)
   if not last and (engine.gathered > 0 or engine.steps % engine.accumulate ~= 0) then return end
+  if engine.saved_step ~= engine.steps and not last and not waited(engine) then return end
   engine.saved_at, engine.is_best = core.C.ml_clock(), false
   if engine.saved_step == engine.steps then return end -- what an epoch's end does is done again
   engine.saved_step = engine.steps
@@ -145,10 +160,7 @@ end
 -- @tparam Engine engine
 function M.poll(engine)
   log_module.drain()
-  local ok, why = engine.run.checkpoints:poll()
-  if ok == nil then
-    fail.run("%s; checkpoints before this one are whole", why)
-  end
+  written(engine.run.checkpoints:poll())
 end
 
 -- -- going on ----------------------------------------------------------------------------------

@@ -84,7 +84,20 @@ function files.remove(path)
   return nil, why
 end
 
-ffi.cdef "int truncate(const char *path, long size);"
+ffi.cdef [[
+int mkdir(const char *path, unsigned mode);
+int truncate(const char *path, long size);
+]]
+
+--- A folder that is its owner's alone, where there is nothing yet.
+-- @tparam string path
+-- @treturn boolean  true; false where something is there
+function files.new_folder(path)
+  local EXISTS = 17
+  if ffi.C.mkdir(path, 448) == 0 then return true end -- 0700
+  if ffi.errno() == EXISTS then return false end
+  return nil, ("%s: %s"):format(path, require "mlua.ffi.process".cause())
+end
 
 --- Cut a file short.
 -- @tparam string path

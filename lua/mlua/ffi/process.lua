@@ -29,6 +29,7 @@ struct mlua_time { long seconds, nanoseconds; };
 int clock_gettime(int clock, struct mlua_time *time);
 struct pollfd { int fd; short events, revents; };
 int poll(struct pollfd *fds, unsigned long n, int timeout);
+extern char **environ;
 ]]
 
 local process = {}
@@ -220,12 +221,17 @@ function Child:kill()
   end
 end
 
+-- What C takes for arguments; the strings are the list's.
+local function vector(arguments)
+  local list = ffi.new("const char *[?]", #arguments + 1)
+  for i, argument in ipairs(arguments) do list[i - 1] = argument end
+  return list
+end
+
 --- Become another program, found as a shell finds it; where it can't be, end with status 127.
 -- @tparam {string,...} arguments  the program first
 function process.become(arguments)
-  local list = ffi.new("const char *[?]", #arguments + 1)
-  for i, argument in ipairs(arguments) do list[i - 1] = argument end
-  C.execvp(arguments[1], list)
+  C.execvp(arguments[1], vector(arguments))
   io.stderr:write(ffi.string(C.strerror(ffi.errno())))
   io.stderr:flush()
   C._exit(127)
@@ -258,6 +264,73 @@ function process.run(arguments, input)
   return nil, said ~= "" and said or why
 end
 
+ffi.cdef [[
+typedef struct mlua_spawn { long words[64]; } mlua_spawn; // more than any libc has of either
+int posix_spawn_file_actions_init(mlua_spawn *actions);
+int posix_spawn_file_actions_destroy(mlua_spawn *actions);
+int posix_spawn_file_actions_addopen(mlua_spawn *actions, int fd, const char *path, int flags,
+                                     unsigned mode);
+int posix_spawn_file_actions_adddup2(mlua_spawn *actions, int from, int to);
+int posix_spawnp(int *pid, const char *file, const mlua_spawn *actions, const mlua_spawn *how,
+                 const char *const *arguments, char *const *environment);
+struct mlua_limit { unsigned long now, most; };
+int prlimit(int pid, int resource, const struct mlua_limit *limit, struct mlua_limit *before);
+]]
+
+local Spawned = {}
+Spawned.__index = Spawned
+
+--- Start a program without a shell, and go on: nothing on its standard input, its errors to nobody.
+-- It is not forked from this process, however large that is.
+-- @tparam {string,...} arguments  the program first
+-- @tparam ?string path    where its output goes; else `finish` gives it
+-- @tparam ?number most    bytes of that file at most: at more it is ended
+-- @treturn Spawned  or nil, why
+function process.spawn(arguments, path, most)
+  local NULL, WRITE, FILE_SIZE = "/dev/null", 0x241, 1 -- write, create, cut
+  local actions, pid = ffi.new "mlua_spawn[1]", ffi.new "int[1]"
+  local from, to
+  C.posix_spawn_file_actions_init(actions)
+  C.posix_spawn_file_actions_addopen(actions, 0, NULL, 0, 0)
+  C.posix_spawn_file_actions_addopen(actions, 2, NULL, WRITE, 0)
+  if path then
+    C.posix_spawn_file_actions_addopen(actions, 1, path, WRITE, 438) -- 0666
+  else
+    from, to = new_pipe()
+    if not from then return nil, to end
+    C.posix_spawn_file_actions_adddup2(actions, to, 1)
+  end
+  local list = vector(arguments)
+  local code = C.posix_spawnp(pid, arguments[1], actions, nil, list, C.environ)
+  C.posix_spawn_file_actions_destroy(actions)
+  if to then C.close(to) end
+  if code ~= 0 then
+    if from then C.close(from) end
+    return nil, ("%s: %s"):format(arguments[1], ffi.string(C.strerror(code)))
+  end
+  if most then
+    C.prlimit(pid[0], FILE_SIZE, ffi.new("struct mlua_limit", most, most), nil)
+  end
+  return setmetatable({ pid = pid[0], fd = from }, Spawned)
+end
+
+--- Wait for its end.
+-- @treturn boolean  whether it ended well
+-- @treturn string   its output, where no file has it
+function Spawned:finish()
+  local parts, n = {}, nil
+  while self.fd and n ~= 0 do
+    n = tonumber(C.read(self.fd, buffer, 65536))
+    if n < 0 and ffi.errno() ~= INTERRUPTED then break end
+    if n > 0 then parts[#parts + 1] = ffi.string(buffer, n) end
+  end
+  if self.fd then C.close(self.fd) end
+  local status = ffi.new "int[1]"
+  local got
+  repeat got = C.waitpid(self.pid, status, 0) until got >= 0 or ffi.errno() ~= INTERRUPTED
+  return got == self.pid and status[0] == 0, table.concat(parts)
+end
+
 --- Do nothing for so many seconds.
 -- @tparam number seconds
 function process.sleep(seconds)
@@ -279,8 +352,6 @@ end
 --- Why the last call of the system failed.
 -- @treturn string
 function process.cause() return ffi.string(C.strerror(ffi.errno())) end
-
-ffi.cdef "extern char **environ;"
 
 --- Variables of the environment whose names begin so.
 -- @tparam string prefix
