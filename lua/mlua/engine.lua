@@ -57,7 +57,8 @@ local TERM, INTERRUPT = 15, 2
 --   accumulate (1), batches of an update; clip_norm, clip_value;
 --   precision, "f32" or "bf16", mixed (ml.autocast);
 --   nan, what a loss or clipped gradient that is no number does: "stop" or "skip" the update;
---   checkpoint { steps, minutes, keep (3), best, a metric's name, mode "max" or "min" };
+--   checkpoint { steps, minutes, keep (3), best, a metric's name or several, mode "max" or "min",
+--   or best = { auc = "max", log_loss = "min" } };
 --   stop { metric, mode, patience (tests without a better one), smooth (0: not), above, below }, or
 --   a list of such; show_every, steps from one progress line to the next (0: by time);
 --   ema, an average of weights; report_every, steps of a line of metrics (100);
@@ -95,7 +96,10 @@ end
 local function refuse(self, what, value)
   local text = ("step %d: the %s is %s%s; a smaller learning rate may help"):format(self.steps + 1,
     what, value ~= value and "not a number" or "infinite", samples_of(self))
-  if self.nan == "stop" then return text end
+  if self.nan == "stop" then
+    return state.drop_spoilt(self) and text .. "; weights are no numbers already: a gradient "
+      .. "before was none, which clip_norm sees at once" or text
+  end
   say.warn("%s; the update is left out", text)
   self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
   if self.in_a_row >= MOST_SKIPPED then return ("%s; %d in a row"):format(text, MOST_SKIPPED) end
@@ -341,7 +345,8 @@ end
 
 --- Train, or go on where the run stands.
 -- @treturn table  steps, updates, samples, skipped, loss (the last epoch's mean), seconds, stopped
---   (why it ended before its last epoch), test (the last result), best and best_step
+--   (why it ended before its last epoch), test (the last result), bests (value and step by the
+--   metrics of checkpoint.best), best and best_step (of the first)
 function Engine:fit()
   self.began, self.seconds_before, self.saved_at = C.ml_clock(), 0, C.ml_clock()
   self.reported = 0
@@ -364,10 +369,13 @@ function Engine:fit()
     if self.run then self.run:fail(tostring(why)) end
     error(why, 0)
   end
+  local first = self.checkpoint.best[1]
+  local best = first and self.bests[first.name] or {}
   return {
     steps = self.steps, updates = self.updates, samples = self.samples, skipped = self.skipped,
     loss = self.loss.weight > 0 and self.loss:value() or self.last_loss, seconds = self:seconds(),
-    stopped = self.stopped, test = self.last_test, best = self.best, best_step = self.best_step,
+    stopped = self.stopped, test = self.last_test, bests = self.bests, best = best.value,
+    best_step = best.step,
   }
 end
 

@@ -174,6 +174,15 @@ describe("tests", function()
     assert.is_true(o.model.training)
   end)
 
+  it("keep the best by each of several metrics", function()
+    local o = tested { epochs = 3, losses = { worse = function(_, _, b) return b.first end },
+      checkpoint = { best = { mse = "min", worse = "max" } } }
+    local r = ml.engine(o):fit()
+    assert.equal(15, r.bests.mse.step)
+    assert.equal(5, r.bests.worse.step) -- the same value each time: the first is kept
+    assert.same({ r.bests.mse.value, 15 }, { r.best, r.best_step })
+  end)
+
   it("have losses beside metrics, by which training ends, too", function()
     local o = tested { epochs = 99, stop = { metric = "twice", below = 0.4 },
       losses = { twice = function(p, y, b)

@@ -17,7 +17,7 @@ local KNOWN = {
   quiet = "boolean",
 }
 local KNOWN_CHECKPOINT = {
-  steps = "number", minutes = "number", keep = "number", best = "string", mode = "string",
+  steps = "number", minutes = "number", keep = "number", best = "string|table", mode = "string",
 }
 local KNOWN_STOP = {
   metric = "string", mode = "string", patience = "number", smooth = "number", above = "number",
@@ -63,12 +63,25 @@ local function rules_of(stop)
   return list
 end
 
-local function checkpoint_of(o)
-  local checkpoint = options(o or {}, KNOWN_CHECKPOINT)
-  for _, field in ipairs { "steps", "keep" } do
-    if checkpoint[field] then whole(checkpoint, field, nil, 1) end
+-- Metrics whose best tests' checkpoints are kept: a name, a list of names, or modes by name.
+local function best_of(checkpoint)
+  local best, list = checkpoint.best, {}
+  local by_name = type(best) == "table" and not best[1]
+  if type(best) ~= "table" then best = { best } end
+  for i, name in ipairs(by_name and text.keys(best) or best) do
+    expect(type(name) == "string", "checkpoint: best: expected names of metrics")
+    list[i] = { name = name, mode = mode_of { mode = by_name and best[name] or checkpoint.mode } }
   end
-  mode_of(checkpoint)
+  return list
+end
+
+local function checkpoint_of(o)
+  o = options(o or {}, KNOWN_CHECKPOINT)
+  local checkpoint = { steps = o.steps, minutes = o.minutes, keep = o.keep }
+  for _, field in ipairs { "steps", "keep" } do
+    if o[field] then whole(o, field, nil, 1) end
+  end
+  checkpoint.best = best_of(o)
   return checkpoint
 end
 
@@ -97,7 +110,7 @@ local function check_together(o, self)
     local v = self[field]
     expect(v == nil or v >= 0, "%s: expected a number of at least 0, got %s", field, tostring(v))
   end
-  expect(not self.checkpoint.best or self.test_every % self.accumulate == 0,
+  expect(not self.checkpoint.best[1] or self.test_every % self.accumulate == 0,
     "test_every: expected a multiple of accumulate, %d, with checkpoint.best, got %d",
     self.accumulate, self.test_every)
   expect(not (o.test and (self.metrics[1] or self.losses[1])) or o.predict,
@@ -123,7 +136,7 @@ function M.read(o)
     report_every = whole(o, "report_every", 100, 1), show_every = whole(o, "show_every", 0, 0),
     clip_norm = o.clip_norm, clip_value = o.clip_value, label = o.label, quiet = o.quiet or false,
     grace = o.grace or 30, checkpoint = checkpoint_of(o.checkpoint), stop_rules = rules_of(o.stop),
-    patience = {}, epoch = 0, step_in_epoch = 0, gathered = 0, in_a_row = 0,
+    patience = {}, bests = {}, epoch = 0, step_in_epoch = 0, gathered = 0, in_a_row = 0,
     steps = 0, updates = 0, samples = 0, skipped = 0, waited = 0,
     loss = meter.mean(), recent = meter.mean(), others = {}, smooth = meter.smooth(0.98),
   }

@@ -12,7 +12,7 @@ local KEEP = 3 -- checkpoints, unless options say otherwise
 
 -- Numbers of an engine that are saved as they are.
 local PLAIN = {
-  "epoch", "step_in_epoch", "steps", "updates", "samples", "skipped", "best", "best_step",
+  "epoch", "step_in_epoch", "steps", "updates", "samples", "skipped", "bests",
   "patience", "stopped", "pending", "last_loss", "last_test", "in_a_row",
 }
 local METERS = { "loss", "recent", "smooth" }
@@ -134,7 +134,7 @@ local function save(engine)
   local run = engine.run
   run:settle()
   local kept = { [engine.steps] = true }
-  if engine.best_step then kept[engine.best_step] = true end
+  for _, best in pairs(engine.bests) do kept[best.step] = true end
   local facts = facts_of(engine)
   fail.assert(run.checkpoints:save(engine.steps, tensors_of(engine), facts, {
     also = facts.metrics > 0 and run.metrics_path or nil,
@@ -154,6 +154,29 @@ function M.save(engine, last)
   if engine.saved_step == engine.steps then return end -- what an epoch's end does is done again
   engine.saved_step = engine.steps
   profile.part("checkpoint", save, engine)
+end
+
+local function is_finite(model)
+  local op, tensor = core.op, require "mlua.tensor"
+  return tensor.no_grad(core.scope, function()
+    for _, t in pairs(model:state()) do
+      local most = core.is_float[t:dtype()] and t:count() > 0 and op.max(op.abs(t)):item() or 0
+      if most - most ~= 0 then return false end
+    end
+    return true
+  end)
+end
+
+--- Whether weights are no numbers by now, because a gradient was none; a checkpoint of them goes.
+-- @tparam Engine engine
+-- @treturn boolean
+function M.drop_spoilt(engine)
+  if is_finite(engine.model) then return false end
+  local run = engine.run
+  if run and engine.saved_step == engine.steps and written(run.checkpoints:wait()) then
+    run.checkpoints:drop_after(engine.steps - 1)
+  end
+  return true
 end
 
 --- See whether a checkpoint is durable by now; a failure ends the run.

@@ -123,11 +123,12 @@ local function words_of(self, result)
 end
 
 local function note_best(self, result)
-  local best = self.checkpoint.best
-  if not best then return end
-  if result[best] == nil then fail.run("checkpoint.best: tests have no '%s'", best) end
-  if self.gathered == 0 and better(result[best], self.best, self.checkpoint.mode or "max") then
-    self.best, self.best_step, self.is_best = result[best], self.steps, true
+  for _, best in ipairs(self.checkpoint.best) do
+    local value, before = result[best.name], self.bests[best.name] or {}
+    if value == nil then fail.run("checkpoint.best: tests have no '%s'", best.name) end
+    if self.gathered == 0 and better(value, before.value, best.mode) then
+      self.bests[best.name], self.is_best = { value = value, step = self.steps }, true
+    end
   end
 end
 
