@@ -50,6 +50,22 @@ describe("the log", function()
     assert.matches("output: ab\n[^\n]*output: c\n$", file)
   end)
 
+  it("writes what has no line's end when a run ends, and not into the next one's", function()
+    local _, file = said [[
+      log.open(write); log.output "of the first"; log.close(write)
+      log.open(write); log.output "of the second\n"; log.close(write)]]
+    assert.matches("output: of the first\n[^\n]*output: of the second\n$", file)
+  end)
+
+  it("takes long lines in time that grows with their length", function()
+    local _, file = said [[
+      log.open(write)
+      for _ = 1, 200 do log.output(("x"):rep(10000)) end
+      log.output(("y"):rep(1000000) .. "\n")
+      log.close(write)]]
+    assert.equal(3e6, select(2, file:gsub("[xy]", "")))
+  end)
+
   it("takes in the lines of threads, with where they come from, and counts those lost", function()
     local _, file = said [[
       log.open(write); rules "file:debug"

@@ -11,6 +11,9 @@ enum { STOPPED = 75 }; /* as an engine's (lua/mlua/engine.lua) */
 static char words[256];
 static volatile sig_atomic_t length;
 static bool ended; /* by these signals, with words */
+static const int ended_by[] = {SIGINT, SIGTERM, SIGUSR1};
+enum { N = sizeof ended_by / sizeof *ended_by };
+static struct sigaction before[N];
 
 static void end(int signal_number) {
   if (length > 0 && write(STDERR_FILENO, words, (size_t)length) < 0) length = 0;
@@ -26,7 +29,11 @@ void ml_last_words(const char *text) {
   length = (sig_atomic_t)n;
   if (ended == (text != NULL)) return; /* others may watch meanwhile (stop.c) */
   ended = text != NULL;
-  signal(SIGINT, text ? end : SIG_DFL);
-  signal(SIGTERM, text ? end : SIG_DFL);
-  signal(SIGUSR1, text ? end : SIG_DFL);
+  struct sigaction action = {.sa_handler = end};
+  sigemptyset(&action.sa_mask);
+  for (int i = 0; i < N; i++) {
+    if (ended) sigaction(ended_by[i], NULL, &before[i]);
+    if (before[i].sa_handler == SIG_IGN) continue; /* as nohup wants it */
+    sigaction(ended_by[i], ended ? &action : &before[i], NULL);
+  }
 }

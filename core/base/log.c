@@ -24,9 +24,12 @@ static atomic_int level = ML_LOG_WARN;
 static _Thread_local char thread[sizeof ring->origin];
 
 /* A child that is forked while a thread says something would wait for ever. */
-static void unlock_in_child(void) { pthread_mutex_init(&lock, NULL); }
+static void begin_in_child(void) {
+  pthread_mutex_init(&lock, NULL);
+  n = first = lost = 0; /* the parent says them */
+}
 __attribute__((constructor)) static void watch_forks(void) {
-  pthread_atfork(NULL, NULL, unlock_in_child);
+  pthread_atfork(NULL, NULL, begin_in_child);
 }
 
 void ml_log_level(int most) { atomic_store(&level, most); }

@@ -59,6 +59,7 @@ ml_err ml_append_open(ml_append **out, const char *path) {
 
 ml_err ml_append_write(ml_append *a, const char *data, int64_t n) {
   int64_t left;
+  if (!a) return ml_fail(ML_EHANDLE, "append: expected an open file, got NULL");
   int err = ml__write_all(a->fd, data, n, a->size, &left);
   if (err) {
     while (ftruncate(a->fd, a->size) && errno == EINTR) continue;
@@ -68,4 +69,4 @@ ml_err ml_append_write(ml_append *a, const char *data, int64_t n) {
   return ML_OK;
 }
 
-int64_t ml_append_size(const ml_append *a) { return a->size; }
+int64_t ml_append_size(const ml_append *a) { return a ? a->size : 0; }

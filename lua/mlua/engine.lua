@@ -18,6 +18,7 @@
 -- SIGTERM and SIGUSR1 end it after a checkpoint, with status 75; Ctrl-C after the step and a
 -- checkpoint, twice at once.
 -- @module mlua.engine
+local check = require "mlua.check"
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
 local log = require "mlua.log"
@@ -26,6 +27,7 @@ local options = require "mlua.engine.options"
 local profile = require "mlua.ffi.profile"
 local state = require "mlua.engine.state"
 local test = require "mlua.engine.test"
+local text_of = require "mlua.text"
 
 local C = core.C
 local say = log.of "engine"
@@ -47,29 +49,35 @@ local TERM, INTERRUPT = 15, 2
 -- @tparam table o
 --   model, optimizer; train, a loader (mlua.data.loader, or what has its steps, epoch, rows);
 --   loss(batch) → tensor of one element [, numbers by name, which are averaged beside it];
---   test, a loader, with predict(batch) → predictions, labels, and metrics, a list of what has add,
---   result and clear; losses, by name (prediction, label, batch) → a tensor of one element or a
---   number, whose means are a test's results, too; test_every, steps (0: after each epoch);
---   test_batches, of a test (0: all);
+--   test, a loader, with predict(batch) → predictions, labels, and metrics, a list of names of
+--   registered ones ("accuracy") or of what has add, result and clear; losses, by name
+--   (prediction, label, batch) → a tensor of one element or a number, whose means are a test's
+--   results, too; test_every, steps (0: after each epoch), beside one at the end; test_batches, of
+--   a test (0: all);
 --   epochs (1); steps, of an epoch at most (0: all); max_steps (0: none);
 --   schedule, of mlua.optim.schedule; schedule_every "update", "epoch" or "test", which takes
 --   schedule_metric's result, as plateau wants it;
---   accumulate (1), batches of an update; clip_norm, clip_value;
+--   accumulate (1), batches of an update: an epoch's last takes what is left; clip_norm,
+--   clip_value;
 --   precision, "f32" or "bf16", mixed (ml.autocast);
 --   nan, what a loss or clipped gradient that is no number does: "stop" or "skip" the update;
 --   checkpoint { steps, minutes, keep (3), best, a metric's name or several, mode "max" or "min",
---   or best = { auc = "max", log_loss = "min" } };
+--   or best = { auc = "max", log_loss = "min" }; restore: the best's weights are the result };
 --   stop { metric, mode, patience (tests without a better one), smooth (0: not), above, below }, or
 --   a list of such; show_every, steps from one progress line to the next (0: by time);
---   ema, an average of weights; report_every, steps of a line of metrics (100);
---   hooks { step, test, epoch }, functions of the engine and what there is;
---   run (mlua.run): unless given, that of the task whose run function is at work; false: none;
+--   ema, an average of weights, which tests are of; report_every, steps of a line of metrics (100);
+--   hooks { step(engine, batch, loss), test(engine, result), epoch(engine) };
+--   run: unless given, that of the task whose run function is at work; outside any task the folder
+--   of one, which the script goes on with; false: none;
 --   name, of one of several trainings in a task; grace, seconds (30) for a last checkpoint
 -- @treturn Engine
 -- @raise bad argument #1
 function M.new(o)
   local self = setmetatable(options.read(o), Engine)
-  if o.run == nil then self.run = state.run_of_task(o.name) else self.run = o.run or nil end
+  self.run = o.run or nil
+  if o.run == nil then self.run = state.run_of_task(o.name)
+  elseif type(o.run) == "string" then self.run = state.run_of_script(o.run) end
+  options.check_run(o, self.run)
   return self
 end
 
@@ -92,10 +100,24 @@ local function samples_of(self)
   return shown == "" and "" or "; samples " .. shown .. (#ids > 64 and " …" or "")
 end
 
+-- The first field of a batch that has what is no number; nil: none has.
+local function spoilt_field(batch)
+  for _, name in ipairs(text_of.keys(type(batch) == "table" and batch or {})) do
+    local t = batch[name]
+    if core.is_tensor(t) and core.is_float[t:dtype()] and t:count() > 0 then
+      local most = core.op.max(core.op.abs(t)):item()
+      if not_finite(most) then return name end
+    end
+  end
+end
+
 -- A loss or gradient that is no number: the update is not made.
-local function refuse(self, what, value)
-  local text = ("step %d: the %s is %s%s; a smaller learning rate may help"):format(self.steps + 1,
-    what, value ~= value and "not a number" or "infinite", samples_of(self))
+local function refuse(self, what, value, batch)
+  local field = batch and require "mlua.tensor".no_grad(spoilt_field, batch)
+  local text = ("step %d: the %s is %s%s; %s"):format(self.steps + 1, what,
+    value ~= value and "not a number" or "infinite", samples_of(self),
+    field and ("'%s' of the batch has what is no number"):format(field)
+      or "a smaller learning rate may help")
   if self.nan == "stop" then
     return state.drop_spoilt(self) and text .. "; weights are no numbers already: a gradient "
       .. "before was none, which clip_norm sees at once" or text
@@ -130,15 +152,19 @@ local function update_gathered(self)
   self.updates = self.updates + 1
 end
 
--- One batch; its loss, and what is wrong, which ends it. Runs in a scope.
-local function step(self, batch)
+-- One batch; its loss, and what is wrong, which ends it. Runs in a scope. Updates take `accumulate`
+-- batches; the last of an epoch, what is left.
+local function step(self, batch, last)
   local loss, others = self.precise(self.loss_of, batch)
+  if not core.is_tensor(loss) then
+    fail.run("loss: expected a tensor of one element, got %s", check.what(loss))
+  end
   local value, updates = loss:item(), self.updates
   local at_once = self.accumulate == 1 and not self.clip_norm and not self.clip_value
     and self.nan == "stop" -- to skip an update, its gradient has to be looked at
   local problem
   if not_finite(value) then
-    problem = refuse(self, "loss", value) -- its gradients are never made
+    problem = refuse(self, "loss", value, batch) -- its gradients are never made
   elseif at_once then
     self.optimizer:step(loss)
     self.updates = self.updates + 1
@@ -147,8 +173,10 @@ local function step(self, batch)
     share:backward()
     self.gathered = self.gathered + 1
   end
-  if self.gathered > 0 and not problem and (self.steps + 1) % self.accumulate == 0 then
-    problem = update_gathered(self)
+  self.window = self.window + 1
+  if self.window == self.accumulate or last then
+    self.window = 0
+    if self.gathered > 0 and not problem then problem = update_gathered(self) end
   end
   if not problem and self.gathered == 0 and self.updates > updates then self.in_a_row = 0 end
   if others and not problem then add_others(self, others, batch.rows or 1) end
@@ -215,7 +243,7 @@ local function stop_by_signal(self, signal, line)
   if self.run then
     local checkpoints, till = self.run.checkpoints, C.ml_clock() + self.grace
     local ok, why = checkpoints:wait(self.grace) -- for the one before
-    if self.accumulate > 1 and self.steps % self.accumulate ~= 0 then
+    if self.window > 0 then
       where = "; the batches of an update that was not finished come again"
     elseif ok then
       state.save(self)
@@ -257,15 +285,18 @@ end
 
 -- What comes after a step: a test, a report, a checkpoint, an end that a signal asks for.
 local function after_step(self, line)
-  local due_now = self.test_every > 0 and self.steps % self.test_every == 0 and self.test_loader
-  if due_now or self.pending then run_test(self, line) end
+  if self.test_every > 0 and self.steps % self.test_every == 0 and self.test_loader then
+    self.test_due = true
+  end
+  if self.test_due and self.window == 0 or self.pending then run_test(self, line) end
   if not self.pending then
     if self.max_steps > 0 and self.steps >= self.max_steps then
       self.stopped = self.stopped or "max_steps"
     end
     if self.steps % self.report_every == 0 then report(self) end
     if self.run then
-      if due(self) then
+      self.save_due = self.save_due or due(self)
+      if self.save_due and self.window == 0 then
         if tell then tell "c" end
         state.save(self)
         if tell then tell "s" end
@@ -273,6 +304,7 @@ local function after_step(self, line)
       state.poll(self)
     end
   end
+  log.drain()
   local signal = C.ml_stop_signal()
   if signal ~= 0 then stop_by_signal(self, signal, line) end
 end
@@ -294,7 +326,8 @@ local function run_epoch(self)
   for batch in waiting(self, profile.each("batch", batches:epoch(self.epoch, self.step_in_epoch)))
   do
     local rows = batch.rows or 1
-    local loss, problem = profile.part("step", scope, step, self, batch)
+    local last = self.step_in_epoch + 1 == per_epoch or self.steps + 1 == self.max_steps
+    local loss, problem = profile.part("step", scope, step, self, batch, last)
     if problem then return problem, line end
     self.steps, self.step_in_epoch = self.steps + 1, self.step_in_epoch + 1
     self.samples = self.samples + rows
@@ -304,8 +337,8 @@ local function run_epoch(self)
       self.smooth:add(loss)
     end
     if self.schedule and self.schedule_every == "update"
-      and self.steps % self.accumulate == 0 then self.schedule:step() end
-    if self.ema and self.steps % self.accumulate == 0 then self.ema:update() end
+      and self.window == 0 then self.schedule:step() end
+    if self.ema and self.window == 0 then self.ema:update() end
     if self.hooks.step then profile.part("hook: step", self.hooks.step, self, batch, loss) end
     if line then
       local shows = line:tick(rows)
@@ -343,32 +376,34 @@ local function train(self)
   end
 end
 
---- Train, or go on where the run stands.
--- @treturn table  steps, updates, samples, skipped, loss (the last epoch's mean), seconds, stopped
---   (why it ended before its last epoch), test (the last result), bests (value and step by the
---   metrics of checkpoint.best), best and best_step (of the first)
-function Engine:fit()
-  self.began, self.seconds_before, self.saved_at = C.ml_clock(), 0, C.ml_clock()
-  self.reported = 0
-  C.ml_stop_watch(true)
+-- The test of the weights as they are in the end.
+local function last_test(self)
+  if not self.test_loader or self.steps == 0 or self.tested == self.steps then return end
+  local stopped = self.stopped
+  run_test(self)
+  self.stopped = stopped
+  local signal = C.ml_stop_signal()
+  if signal ~= 0 then stop_by_signal(self, signal) end
+end
+
+-- All of it, from where the run stands to its end.
+local function train_whole(self)
   state.profile(self)
   if self.run then state.resume(self) end
-  local ok, why = xpcall(train, function(e)
-    return type(e) == "table" and e or debug.traceback(e, 2)
-  end, self)
-  if ok and self.run then
-    report(self)
-    state.save(self, true)
-    ok, why = self.run.checkpoints:wait()
-    if ok then self.run:finish "done" else why = fail.value(why) end
-  end
-  C.ml_stop_watch(false)
-  log.through(nil)
-  state.end_profile()
-  if not ok then
-    if self.run then self.run:fail(tostring(why)) end
-    error(why, 0)
-  end
+  train(self)
+  if self.stopped then say.info("step %d: stopped: %s", self.steps, self.stopped) end
+  last_test(self)
+  if not self.run then return end
+  report(self)
+  state.save(self, true)
+  fail.assert(self.run.checkpoints:wait())
+  if self.checkpoint.restore then state.restore_best(self) end
+  self.run:finish("done", self:result())
+end
+
+--- What came of training, so far.
+-- @treturn table  as fit gives it
+function Engine:result()
   local first = self.checkpoint.best[1]
   local best = first and self.bests[first.name] or {}
   return {
@@ -377,6 +412,27 @@ function Engine:fit()
     stopped = self.stopped, test = self.last_test, bests = self.bests, best = best.value,
     best_step = best.step,
   }
+end
+
+--- Train, or go on where the run stands.
+-- @treturn table  steps, updates, samples, skipped, loss (the last epoch's mean), seconds, stopped
+--   (why it ended before its last epoch), test (the last result), bests (value and step by the
+--   metrics of checkpoint.best), best and best_step (of the first)
+function Engine:fit()
+  self.began, self.seconds_before, self.saved_at = C.ml_clock(), 0, C.ml_clock()
+  self.reported = 0
+  C.ml_stop_watch(true)
+  local ok, why = xpcall(train_whole, function(e)
+    return type(e) == "table" and e or debug.traceback(e, 2)
+  end, self)
+  C.ml_stop_watch(false)
+  log.through(nil)
+  state.end_profile()
+  if not ok then
+    if self.run then self.run:fail(tostring(why)) end
+    error(why, 0)
+  end
+  return self:result()
 end
 
 --- Other weights to begin with: `ml.engine.init(model, path, options)` (mlua.engine.init, load).

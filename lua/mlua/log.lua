@@ -30,7 +30,8 @@ for i, name in ipairs(NAMES) do LEVELS[name] = i end
 local rules = { console = { [""] = LEVELS.info, run = LEVELS.off }, file = { [""] = LEVELS.info } }
 local files = {} -- functions that take a line for a file, in the order in which they were opened
 local console -- in place of standard error
-local unfinished = "" -- words of the program, without their line's end
+local unfinished, unfinished_size = {}, 0 -- words of the program, without their line's end
+local LONGEST = 65536 -- of them
 
 -- The level up to which a destination takes a module's lines.
 local function level_of(destination, module)
@@ -91,6 +92,7 @@ end
 -- @tparam function write
 function M.close(write)
   M.drain()
+  M.finish_output()
   for i, each in ipairs(files) do
     if each == write then table.remove(files, i) break end
   end
@@ -113,13 +115,28 @@ function M.drain()
   end
 end
 
+--- End the line that the program has begun.
+function M.finish_output()
+  if not unfinished[1] then return end
+  to_files(LEVELS.info, "output", nil, table.concat(unfinished))
+  unfinished, unfinished_size = {}, 0
+end
+
 --- Words that the program itself has written on its standard output: for the files alone.
 -- @tparam string words
 function M.output(words)
   if not files[1] then return end
-  words = unfinished .. words
-  for line in words:gmatch "([^\n]*)\n" do to_files(LEVELS.info, "output", nil, line) end
-  unfinished = words:match "[^\n]*$"
+  local at, stop = 1, words:find("\n", 1, true)
+  while stop do
+    local line = table.concat(unfinished) .. words:sub(at, stop - 1)
+    to_files(LEVELS.info, "output", nil, line)
+    unfinished, unfinished_size, at = {}, 0, stop + 1
+    stop = words:find("\n", at, true)
+  end
+  if at > #words then return end
+  unfinished[#unfinished + 1] = words:sub(at)
+  unfinished_size = unfinished_size + #words - at + 1
+  if unfinished_size > LONGEST then M.finish_output() end
 end
 
 -- -- who says something ------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 --     run.json          what it is: task, identity, configuration, command, versions, machine, git
 --     config.yaml       the configuration, with where each value came from
 --     config/           the files that it was read from, as they were
+--     source/           the script, as it was
 --     diff.patch        what the recipe's repository had that was not committed
 --     log.txt           what was said
 --     metrics.jsonl     a line for each report: step, epoch, what was measured, seconds, bytes
@@ -87,7 +88,9 @@ local function read_record(dir)
   return document
 end
 
-local function text_of(record) return json.encode(record, { indent = 2 }) .. "\n" end
+local function text_of(record)
+  return json.encode(record, { indent = 2, nonfinite = "string" }) .. "\n"
+end
 
 local function save_record(self) write(self.dir .. "/run.json", text_of(self.record)) end
 
@@ -141,7 +144,7 @@ end
 local OWN = {
   [".lock"] = true, ["config.yaml"] = true, config = true, ["diff.patch"] = true,
   ["run.json"] = true, checkpoints = true, ["log.txt"] = true, ["metrics.jsonl"] = true,
-  ["first.safetensors"] = true, ["first.json"] = true,
+  ["first.safetensors"] = true, ["first.json"] = true, source = true,
 }
 
 -- Whether a folder is what the making of a run left that was broken off: nobody has it, and there
@@ -197,6 +200,17 @@ local function sweep(folder)
   end
 end
 
+-- The script as it is now: git may not know of it.
+local function copy_source(dir, script)
+  if not script or files.look(script) ~= "file" then return end
+  local file = io.open(script, "rb")
+  local text = file and file:read(LARGEST_DIFF)
+  if file then file:close() end
+  if not text then return end
+  fail.assert(files.make_folders(dir .. "/source"))
+  write_soon(dir .. "/source/" .. script:match "[^/]*$", text)
+end
+
 -- The record is written last: until then the folder is no run.
 local function create(dir, locks, o)
   local self = setmetatable({ dir = dir, lock = locks, continued = false }, Run)
@@ -215,6 +229,7 @@ local function create(dir, locks, o)
     write_soon(dir .. "/config/" .. path:match "[^/]*$", file:read "*a")
     file:close()
   end
+  copy_source(dir, o.script)
   write_soon(dir .. "/run.json", text_of(self.record))
   return self
 end
@@ -297,6 +312,7 @@ end
 -- -- while it runs -----------------------------------------------------------------------------
 
 local function metrics_file(self)
+  if self.finished then fail.run("%s: this run has ended", self.dir) end
   self.metrics = self.metrics or fail.assert(store.append(self.metrics_path))
   return self.metrics
 end
@@ -346,15 +362,17 @@ end
 
 --- Say how it ended: "done", "stopped" or "failed". It goes on no more.
 -- @tparam string status
-function Run:finish(status)
+-- @tparam ?table result  what came of it
+function Run:finish(status, result)
   self:settle()
+  self.record.result = result
   self.record.status, self.record.ended = status, now()
   save_record(self)
   say.info(status)
   log.close(self.log)
   self.log_file:close()
   if self.metrics then self.metrics:close() end
-  self.finished = true
+  self.metrics, self.finished = nil, true
 end
 
 --- Say that it failed, unless it has ended. What stands in the way of that is not told: there is a

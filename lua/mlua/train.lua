@@ -159,7 +159,7 @@ local Train = task("Train", {
       precision = param.choice { "f32", "bf16", doc = "bf16: matrix products of 16-bit floats" },
       nan = param.choice { "stop", "skip", doc = "what a loss that is no number does" },
       ema = param.number { 0, min = 0, below = 1,
-        doc = "decay of an average of the weights, which is the result; 0: none" },
+        doc = "decay of an average of the weights, which tests and the result are of; 0: none" },
       seed = param.int { 1, min = 0, max = WHOLE, doc = "of the first weights and of the order" },
     },
     param.group "Tests" {
@@ -187,6 +187,7 @@ local Train = task("Train", {
       ["checkpoint.keep"] = param.int { 3, min = 1, significant = false,
         doc = "checkpoints that are kept" },
       ["checkpoint.best"] = param.string { doc = "keep that of the best test by this metric" },
+      ["checkpoint.restore"] = param.bool { doc = "with best: its weights are the result" },
       ["checkpoint.mode"] = param.choice { "max", "min", optional = true,
         doc = "which is better; unless set, min of errors, else max" },
       report_every = param.int { 100, min = 1, significant = false,
@@ -206,7 +207,7 @@ local Train = task("Train", {
     local train, test = loaders_of(self, set)
     local schedule, best = schedule_of(self, optimizer, fit), self.checkpoint.best
     local ema = self.ema > 0
-      and require "mlua.optim".ema(model, { decay = self.ema }) or nil
+      and require "mlua.optim".ema(model, { decay = self.ema, warmup = true }) or nil
     if best then best = fit:figure(best, "checkpoint.best") end
     local prediction, label -- of a test's last batch, for its losses
     local engine = require "mlua.engine".new {
@@ -233,6 +234,7 @@ local Train = task("Train", {
       checkpoint = {
         minutes = self.checkpoint.minutes, steps = self.checkpoint.steps,
         keep = self.checkpoint.keep, best = best,
+        restore = best and self.checkpoint.restore or nil,
         mode = best and (self.checkpoint.mode or require "mlua.train.fit".mode(best)) or nil,
       },
     }
@@ -320,11 +322,10 @@ local function contradiction(o)
   if plateau and every and every ~= "test" then
     return ("--schedule-every %s: a plateau goes by tests"):format(every)
   end
-  if not o.schedule and every then return "--schedule-every: takes effect with --schedule only" end
-  if o["checkpoint.best"] and o.test_every > 0 and o.test_every % o.accumulate ~= 0 then
-    return ("--test-every %d: expected a multiple of --accumulate %d, with --checkpoint.best")
-      :format(o.test_every, o.accumulate)
+  if o["checkpoint.restore"] and not o["checkpoint.best"] then
+    return "--checkpoint.restore: takes effect with --checkpoint.best only"
   end
+  if not o.schedule and every then return "--schedule-every: takes effect with --schedule only" end
   if not o.init and (o.init_partial or o.init_rename[1]) then
     return ("--init-%s: takes effect with --init only"):format(o.init_partial and "partial"
       or "rename")

@@ -6,7 +6,7 @@ local process = require "spec.support.process"
 
 local lfs = require "lfs"
 
-local TRAINING = lfs.currentdir() .. "/spec/support/training.lua"
+local TRAINING = files.read "spec/support/training.lua"
 local PAGE = 4096
 
 local folder
@@ -15,7 +15,8 @@ after_each(function() files.remove(folder) end)
 
 -- { status, err, result } of the training with its run in `dir`, its results elsewhere.
 local function train(dir, options)
-  local r = process.run({ process.program(), TRAINING, "--json", "--rows", "2000", "--run", dir,
+  files.write(folder .. "/training.lua", TRAINING) -- of no repository, whose changes take room
+  local r = process.run({ process.program(), "training.lua", "--json", "--rows", "2000", "--run", dir,
     unpack(options or {}) }, { cwd = folder, env = { MLUA_STORE = folder .. "/store",
     MLUA_THREADS = "1", MLUA_STORE_FAULT = options and options.fault or false } })
   local ok, document = pcall(json.decode, r.out:match "([^\n]*)\n*$" or "")
@@ -26,7 +27,7 @@ end
 
 local function whole_checkpoints(dir)
   local n = 0
-  for name in lfs.dir(dir) do
+  for name in (files.exists(dir) and lfs.dir or function() return function() end end)(dir) do
     if name:find "^%d+%.json$" then
       local step = tonumber(name:match "^%d+")
       assert.truthy(assert(require "mlua.checkpoint".open(dir)):read(step), name)
@@ -67,7 +68,8 @@ describe("a disk that is full", function()
       os.remove(disk .. "/fill")
       r = train(run)
       assert.equal(0, r.status, r.err)
-      assert.equal(left_again > 0, r.err:find "goes on at step [1-9]" ~= nil, r.err)
+      assert.equal(left_again > 0, r.err:find "goes on at step [1-9]" ~= nil,
+        ("%d and %d left: %s"):format(left, left_again, r.err))
       assert.equal(expected, r.result)
       files.remove(run)
     end

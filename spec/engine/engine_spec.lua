@@ -128,8 +128,8 @@ describe("a loss that is no number", function()
   it("ends training with the step and its samples", function()
     local ok, e = pcall(function() ml.engine(setting({}, spoilt)):fit() end)
     assert.is_false(ok)
-    assert.equal("step 3: the loss is not a number; samples 16 17 18 19 20 21 22 23; a smaller "
-      .. "learning rate may help", tostring(e))
+    assert.equal("step 3: the loss is not a number; samples 16 17 18 19 20 21 22 23; 'y' of "
+      .. "the batch has what is no number", tostring(e))
   end)
 
   it("is left out where that is asked for, and all else goes on", function()
@@ -164,7 +164,7 @@ describe("tests", function()
     counts, o = {}, tested { epochs = 2, test_every = 3, test_batches = 2 }
     o.hooks = { test = function(_, result) counts[#counts + 1] = result.count end }
     ml.engine(o):fit()
-    assert.same({ 16, 16, 16 }, counts)
+    assert.same({ 16, 16, 16, 16 }, counts) -- after steps 3, 6, 9 and at the end, after 10
   end)
 
   it("leave the model in training, and train nothing", function()
@@ -175,7 +175,8 @@ describe("tests", function()
   end)
 
   it("keep the best by each of several metrics", function()
-    local o = tested { epochs = 3, losses = { worse = function(_, _, b) return b.first end },
+    local o = tested { epochs = 3, run = false,
+      losses = { worse = function(_, _, b) return b.first end },
       checkpoint = { best = { mse = "min", worse = "max" } } }
     local r = ml.engine(o):fit()
     assert.equal(15, r.bests.mse.step)
@@ -207,7 +208,54 @@ describe("tests", function()
   end)
 end)
 
+describe("updates of several batches", function()
+  it("take what is left at the end of an epoch", function()
+    for accumulate, updates in pairs { [2] = 3, [3] = 2, [5] = 1, [9] = 1 } do -- of 5 batches
+      local o = setting { epochs = 2, accumulate = accumulate }
+      assert.equal(2 * updates, ml.engine(o):fit().updates)
+    end
+  end)
+
+  it("are waited for by tests", function()
+    local steps, o = {}, setting { accumulate = 2, test_every = 1, metrics = { "mse" } }
+    o.test, o.predict = points(8, 8), function(b) return o.model(b.x), b.y end
+    o.hooks = { test = function(e) steps[#steps + 1] = e.steps end }
+    ml.engine(o):fit()
+    assert.same({ 2, 4, 5 }, steps)
+  end)
+end)
+
+describe("an average of weights", function()
+  local function averaged(warmup)
+    local o = setting { epochs = 20, metrics = { "mse" } }
+    o.ema = optim.ema(o.model, { decay = 0.999, warmup = warmup })
+    o.test, o.predict = points(40, 8), function(b) return o.model(b.x), b.y end
+    local mse = ml.engine(o):fit().test.mse
+    o.ema:swap()
+    local own = ml.mse(o.model(o.test.epoch(nil, 0)().x), o.test.epoch(nil, 0)().y):item()
+    return mse, own
+  end
+
+  it("is what tests are of", function()
+    local mse, first_batch = averaged(false)
+    assert.is_true(mse > 1) -- near where it began, after 100 updates
+    assert.is_true(first_batch > 0.5)
+  end)
+
+  it("forgets its beginning where it warms up", function()
+    local slow, quick = averaged(false), averaged(true)
+    assert.is_true(quick < 0.2 * slow)
+  end)
+end)
+
 describe("mixed precision", function()
+  it("gives metrics f32", function()
+    local o = setting { precision = "bf16", metrics = { "mse", "binary" } }
+    o.predict = function(b) return ml.sigmoid(o.model(b.x)), (b.y * 0) end
+    o.test = points(8, 8)
+    assert.is_number(ml.engine(o):fit().test.log_loss)
+  end)
+
   it("computes products of bf16, and keeps weights and losses in f32", function()
     local dtypes, o = {}, setting { epochs = 3, precision = "bf16" }
     o.loss = function(b)
@@ -237,6 +285,23 @@ describe("an engine's options", function()
       ["bad argument #1 to 'engine' (precision: expected f32 or bf16, got 'f8')"]
         = { precision = "f8" },
       ["bad argument #1 to 'engine' (losses: x: expected a function)"] = { losses = { x = 1 } },
+      ["bad argument #1 to 'engine' (unknown option 'stp', did you mean 'step'?)"]
+        = { hooks = { stp = print } },
+      ["bad argument #1 to 'engine' (step: expected a function, got 5)"]
+        = { hooks = { step = 5 } },
+      ["bad argument #1 to 'engine' (stop: metric: needs test, a loader)"]
+        = { stop = { metric = "mse", patience = 1 } },
+      ["bad argument #1 to 'engine' (stop: smooth: expected at least 0, below 1, got 1.5)"]
+        = { stop = { metric = "mse", smooth = 1.5 } },
+      ["bad argument #1 to 'engine' (checkpoint: best: tests give no 'msee', did you mean 'mse'?)"]
+        = { checkpoint = { best = "msee" }, run = false, test = points(8, 8), predict = print,
+            metrics = { "mse" } },
+      ["bad argument #1 to 'engine' (metrics: no metric 'mee', did you mean 'mae'?)"]
+        = { metrics = { "mee" } },
+      ["bad argument #1 to 'engine' (metrics: 1: expected the name of a metric, or what has add, "
+        .. "result and clear, got function)"] = { metrics = { print } },
+      ["bad argument #1 to 'engine' (checkpoint: there is no run to keep it: outside a task, "
+        .. "run = \"FOLDER\" is one)"] = { checkpoint = { steps = 1 } },
     } do
       local given = setting(o)
       if given.model == false then given.model = nil end

@@ -72,7 +72,10 @@ describe("a fresh start", function()
     assert.equal(r.result:match '"result":({.-})', json.encode(json.load(run
       .. "/outputs/result.json")))
     assert.truthy(require "mlua.safetensors".load(run .. "/outputs/model.safetensors"))
-    local last = json.decode(files.read(run .. "/metrics.jsonl"):match "([^\n]*)\n$")
+    local lines = files.read(run .. "/metrics.jsonl")
+    local tested = json.decode(lines:match "([^\n]*)\n$") -- the weights as they are in the end
+    assert.same({ 81, "test" }, { tested.step, tested.kind })
+    local last = json.decode(lines:match '([^\n]*"train"[^\n]*)\n[^\n]*\n$')
     assert.same({ 81, 0 }, { last.step, last.epoch })
     for _, name in ipairs { "seconds", "rate", "bytes", "resident" } do
       assert.is_true(last[name] > 0, name)
@@ -301,7 +304,7 @@ end)
 describe("a signal", function()
   for name, words in pairs { TERM = "SIGTERM", USR1 = "SIGUSR1", INT = "Ctrl%-C" } do
     it(name .. " ends training after a checkpoint, with status 75, and can go on", function()
-      local command = ([[cd '%s'; export MLUA_STORE='%s/store' MLUA_THREADS=1
+      local command = ([[set -m; cd '%s'; export MLUA_STORE='%s/store' MLUA_THREADS=1
 '%s' '%s' --json --rows 60000 >out 2>err & child=$!
 while ! [ -s store/runs/Train/2*/metrics.jsonl ]; do sleep 0.01; done
 kill -%s $child; wait $child; echo $?]]):format(folder, folder, program, TRAINING, name)

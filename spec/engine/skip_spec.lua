@@ -89,7 +89,8 @@ describe("a training that stops at a loss that is no number", function()
       local r = train(nil, { "--order", "none", "--nan", "stop", option })
       assert.equal(1, r.status)
       assert.equal(("mlua: Train: step 3: the loss is %s; samples 16 17 18 19 20 21 22 23; "
-        .. "a smaller learning rate may help"):format(what), r.err:match "mlua: Train: [^\n]*")
+        .. "'y' of the batch has what is no number"):format(what),
+        r.err:match "mlua: Train: [^\n]*")
       assert.matches("error run: step 3: the loss is", files.read(folder .. "/run/log.txt"))
       clear()
     end

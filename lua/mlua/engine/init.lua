@@ -2,6 +2,7 @@
 -- names, and layers that stay as they are.
 -- @module mlua.engine.init
 local check = require "mlua.check"
+local core = require "mlua.ffi"
 local fail = require "mlua.fail"
 local files = require "mlua.ffi.files"
 local text = require "mlua.text"
@@ -39,8 +40,21 @@ local function of_model(tensors)
   return any and state or tensors
 end
 
+-- A pattern of Lua's, or the end with what is wrong with it.
+local function checked(option, pattern, replacement)
+  local ok, why = pcall(string.gsub, "", pattern, replacement or "")
+  if not ok then fail.run("%s: '%s': %s", option, pattern, why:gsub("^[^:]*:%d+: ", "")) end
+  return pattern
+end
+
 local function renamed(state, rename)
   local list = {}
+  for _, pair in ipairs(rename or {}) do
+    local any = false
+    checked("rename", pair[1], pair[2])
+    for name in pairs(state) do any = any or name:find(pair[1]) end
+    if not any then return nil, ("rename: no tensor is called like '%s'"):format(pair[1]) end
+  end
   for name, t in pairs(state) do
     local new = name
     for _, pair in ipairs(rename or {}) do new = new:gsub(pair[1], pair[2]) end
@@ -90,6 +104,7 @@ end
 function M.freeze(model, patterns)
   for _, pattern in ipairs(patterns or {}) do
     local any = false
+    checked("freeze", pattern)
     for _, p in ipairs(model:named_parameters()) do
       if p.name:find(pattern) then
         any = true
@@ -98,6 +113,11 @@ function M.freeze(model, patterns)
     end
     if not any then fail.run("freeze: no parameter is called like '%s'", pattern) end
   end
+  if not (patterns and patterns[1]) then return end
+  for _, p in ipairs(model:named_parameters()) do
+    if core.info(p.tensor).requires_grad then return end
+  end
+  fail.run "freeze: no parameter is left to train"
 end
 
 -- -- at the shell ------------------------------------------------------------------------------

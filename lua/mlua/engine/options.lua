@@ -7,7 +7,8 @@ local text = require "mlua.text"
 local M = {}
 
 local KNOWN = {
-  run = "table|boolean", name = "string", model = "table", optimizer = "table", train = "table",
+  run = "table|boolean|string", name = "string", model = "table", optimizer = "table",
+  train = "table",
   loss = "function", test = "table", predict = "function", metrics = "table", losses = "table",
   epochs = "number", steps = "number", max_steps = "number", test_every = "number",
   test_batches = "number", accumulate = "number", clip_norm = "number", clip_value = "number",
@@ -18,7 +19,9 @@ local KNOWN = {
 }
 local KNOWN_CHECKPOINT = {
   steps = "number", minutes = "number", keep = "number", best = "string|table", mode = "string",
+  restore = "boolean",
 }
+local KNOWN_HOOKS = { step = "function", test = "function", epoch = "function" }
 local KNOWN_STOP = {
   metric = "string", mode = "string", patience = "number", smooth = "number", above = "number",
   below = "number",
@@ -58,6 +61,9 @@ local function rules_of(stop)
   for i, rule in ipairs(stop and (stop[1] and stop or { stop }) or {}) do
     list[i] = options(rule, KNOWN_STOP)
     expect(rule.metric, "stop: metric: required")
+    local smooth = rule.smooth or 0
+    expect(smooth >= 0 and smooth < 1, "stop: smooth: expected at least 0, below 1, got %s",
+      smooth)
     mode_of(rule)
   end
   return list
@@ -81,8 +87,62 @@ local function checkpoint_of(o)
   for _, field in ipairs { "steps", "keep" } do
     if o[field] then whole(o, field, nil, 1) end
   end
-  checkpoint.best = best_of(o)
+  checkpoint.best, checkpoint.restore = best_of(o), o.restore
+  expect(not o.restore or o.best, "checkpoint: restore: goes with best")
   return checkpoint
+end
+
+-- Metrics, those built that are given by name.
+local function metrics_of(metrics)
+  local list = {}
+  for i, each in ipairs(metrics or {}) do
+    if type(each) == "string" then
+      local part, why = require "mlua.param".metric {}:check(each)
+      expect(part, "metrics: %s", why)
+      each = part()
+    end
+    for _, method in ipairs { "add", "result", "clear" } do
+      local ok, f = pcall(function() return each[method] end)
+      expect(ok and type(f) == "function", "metrics: %d: expected the name of a metric, or what "
+        .. "has add, result and clear, got %s", i, type(each))
+    end
+    list[i] = each
+  end
+  return list
+end
+
+-- What tests give by name, as far as metrics that have seen nothing say.
+local function figures_of(self)
+  local known = {}
+  for _, each in ipairs(self.metrics) do
+    local ok, result = pcall(each.result, each)
+    if not ok or type(result) ~= "table" then return nil end
+    for name in pairs(result) do known[name] = true end
+  end
+  for _, each in ipairs(self.losses) do known[each.name] = true end
+  return known
+end
+
+-- What goes by tests needs them, and figures that they give.
+local function check_tests(o, self)
+  local wanted = {}
+  for _, rule in ipairs(self.stop_rules) do
+    if rule.patience or rule.above or rule.below then
+      wanted[#wanted + 1] = { "stop: metric", rule.metric }
+    end
+  end
+  for _, best in ipairs(self.checkpoint.best) do
+    wanted[#wanted + 1] = { "checkpoint: best", best.name }
+  end
+  if self.schedule_metric then
+    wanted[#wanted + 1] = { "schedule_metric", self.schedule_metric }
+  end
+  local known = o.test and figures_of(self)
+  for _, each in ipairs(wanted) do
+    expect(o.test or self.epochs == 0, "%s: needs test, a loader", each[1])
+    expect(not known or known[each[2]], "%s: tests give no '%s'%s", each[1], each[2],
+      text.did_you_mean(each[2], text.keys(known or {})))
+  end
 end
 
 -- The losses of tests, in order of their names.
@@ -110,9 +170,6 @@ local function check_together(o, self)
     local v = self[field]
     expect(v == nil or v >= 0, "%s: expected a number of at least 0, got %s", field, tostring(v))
   end
-  expect(not self.checkpoint.best[1] or self.test_every % self.accumulate == 0,
-    "test_every: expected a multiple of accumulate, %d, with checkpoint.best, got %d",
-    self.accumulate, self.test_every)
   expect(not (o.test and (self.metrics[1] or self.losses[1])) or o.predict,
     "predict: required with test, metrics and losses")
 end
@@ -126,22 +183,32 @@ function M.read(o)
   local self = {
     model = needed(o, "model"), optimizer = needed(o, "optimizer"), train = needed(o, "train"),
     loss_of = needed(o, "loss"), test_loader = o.test, predict = o.predict,
-    metrics = o.metrics or {}, losses = losses_of(o.losses), precise = precision_of(o),
+    metrics = metrics_of(o.metrics), losses = losses_of(o.losses), precise = precision_of(o),
     schedule = o.schedule, schedule_metric = o.schedule_metric,
     schedule_every = choice(o, "schedule_every", { "update", "epoch", "test" }),
-    ema = o.ema, hooks = o.hooks or {}, nan = choice(o, "nan", { "stop", "skip" }),
+    ema = o.ema, hooks = options(o.hooks or {}, KNOWN_HOOKS),
+    nan = choice(o, "nan", { "stop", "skip" }),
     epochs = whole(o, "epochs", 1, 0), limit = whole(o, "steps", 0, 0),
     max_steps = whole(o, "max_steps", 0, 0), accumulate = whole(o, "accumulate", 1, 1),
     test_every = whole(o, "test_every", 0, 0), test_batches = whole(o, "test_batches", 0, 0),
     report_every = whole(o, "report_every", 100, 1), show_every = whole(o, "show_every", 0, 0),
     clip_norm = o.clip_norm, clip_value = o.clip_value, label = o.label, quiet = o.quiet or false,
     grace = o.grace or 30, checkpoint = checkpoint_of(o.checkpoint), stop_rules = rules_of(o.stop),
-    patience = {}, bests = {}, epoch = 0, step_in_epoch = 0, gathered = 0, in_a_row = 0,
+    patience = {}, bests = {}, epoch = 0, step_in_epoch = 0, gathered = 0, window = 0, in_a_row = 0,
     steps = 0, updates = 0, samples = 0, skipped = 0, waited = 0,
     loss = meter.mean(), recent = meter.mean(), others = {}, smooth = meter.smooth(0.98),
   }
   check_together(o, self)
+  check_tests(o, self)
   return self
+end
+
+--- Refuse what only a run can keep, where there is none.
+-- @tparam table o
+-- @tparam ?Run run
+function M.check_run(o, run)
+  expect(run or not o.checkpoint or o.run == false,
+    "checkpoint: there is no run to keep it: outside a task, run = \"FOLDER\" is one")
 end
 
 return M

@@ -13,7 +13,8 @@ local KEEP = 3 -- checkpoints, unless options say otherwise
 -- Numbers of an engine that are saved as they are.
 local PLAIN = {
   "epoch", "step_in_epoch", "steps", "updates", "samples", "skipped", "bests",
-  "patience", "stopped", "pending", "last_loss", "last_test", "in_a_row",
+  "patience", "stopped", "pending", "last_loss", "last_test", "in_a_row", "waited", "reported",
+  "tested",
 }
 local METERS = { "loss", "recent", "smooth" }
 
@@ -44,15 +45,33 @@ function M.run_of_task(name)
   local asked, config = cli and cli.asked or {}, {}
   for key, value in pairs(node:params()) do config[key] = value end
   config = require "mlua.config.diff".plain(config)
+  if asked.taken then
+    fail.usage("--run %s: it has another training of this flow; leave --run out, for a folder each",
+      asked.taken)
+  end
   local opened = run.open {
     task = node._task.name, identity = identity, recorded = is_recorded(work), config = config,
     root = work.store.dir .. "/runs", dir = asked.dir, new = asked.new or nil,
     words = (name and name .. " " or "") .. node:_words(false), command = asked.command,
     script = asked.script, yaml = asked.yaml, files = asked.files,
   }
-  asked.dir, asked.new = nil, nil -- of one run
+  if asked.dir then asked.taken, asked.dir = asked.dir, nil end -- of one run
+  asked.new = nil
   node:note(name and "run " .. name or "run", opened.dir)
+  work.runs = work.runs or {}
+  table.insert(work.runs, opened.dir)
   return opened
+end
+
+--- The run of a script in a folder of its own: what is there goes on, whatever the script is now.
+-- @tparam string dir
+-- @treturn Run
+function M.run_of_script(dir)
+  return require "mlua.run".open {
+    task = "script", identity = require "mlua.ffi.hash".sha256 "script", config = {},
+    dir = (dir:gsub("(.)/+$", "%1")), script = arg and arg[0],
+    command = { "mlua", arg and arg[0], unpack(arg or {}) },
+  }
 end
 
 --- Begin what `--profile` asks for; and name the model's layers, for whoever profiles.
@@ -114,6 +133,7 @@ local function facts_of(engine)
   core.C.ml_set_stream(facts.stream)
   facts.metrics = engine.run:position()
   facts.seconds = engine:seconds()
+  facts.averaged = engine.ema and engine.ema.updates
   return facts
 end
 
@@ -148,9 +168,9 @@ end
 -- @tparam Engine engine
 -- @tparam ?boolean last  training is over
 function M.save(engine, last)
-  if not last and (engine.gathered > 0 or engine.steps % engine.accumulate ~= 0) then return end
+  if not last and engine.window > 0 then return end
   if engine.saved_step ~= engine.steps and not last and not waited(engine) then return end
-  engine.saved_at, engine.is_best = core.C.ml_clock(), false
+  engine.saved_at, engine.is_best, engine.save_due = core.C.ml_clock(), false, false
   if engine.saved_step == engine.steps then return end -- what an epoch's end does is done again
   engine.saved_step = engine.steps
   profile.part("checkpoint", save, engine)
@@ -196,11 +216,24 @@ local function part(tensors, prefix)
   return found
 end
 
+--- Put the weights of the best test back, by the first of checkpoint.best's metrics.
+-- @tparam Engine engine
+function M.restore_best(engine)
+  local best = engine.bests[engine.checkpoint.best[1].name]
+  if not best then return end -- no test has given a number
+  local found = fail.assert(engine.run.checkpoints:read(best.step))
+  fail.assert(engine.model:load_state(part(found.tensors, "model.")))
+  if engine.ema then fail.assert(engine.ema:load_state(part(found.tensors, "ema."))) end
+end
+
 local function load(engine, found)
   local tensors, facts = found.tensors, found.facts
   fail.assert(engine.model:load_state(part(tensors, "model.")))
   fail.assert(engine.optimizer:load_state(part(tensors, "optimizer.")))
-  if engine.ema then fail.assert(engine.ema:load_state(part(tensors, "ema."))) end
+  if engine.ema then
+    fail.assert(engine.ema:load_state(part(tensors, "ema.")))
+    engine.ema.updates = facts.averaged
+  end
   for _, name in ipairs(PLAIN) do engine[name] = facts[name] end
   for _, name in ipairs(METERS) do engine[name]:load(facts.meters[name]) end
   for name, each in pairs(facts.others) do
@@ -216,7 +249,7 @@ local function load(engine, found)
   end
   core.C.ml_seed(facts.seed)
   core.C.ml_set_stream(facts.stream)
-  engine.seconds_before, engine.reported = facts.seconds, facts.seconds
+  engine.seconds_before = facts.seconds
   engine.saved_step = engine.steps
 end
 

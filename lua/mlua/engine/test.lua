@@ -26,6 +26,29 @@ local function result_of(self, means)
   return result
 end
 
+-- Predictions of mixed precision as metrics and losses take them: in f32.
+local function widened(prediction)
+  if core.is_tensor(prediction) then
+    local dtype = prediction:dtype()
+    return (dtype == "bf16" or dtype == "f16") and prediction:to "f32" or prediction
+  end
+  if type(prediction) ~= "table" then return prediction end
+  local all = {}
+  for name, each in pairs(prediction) do all[name] = widened(each) end
+  return all
+end
+
+-- Calls f with the averages of weights, where there are such, in their place.
+local function with_averages(self, f)
+  if not self.ema then return f() end
+  self.ema:swap()
+  local ok, why = xpcall(f, function(e)
+    return type(e) == "table" and e or debug.traceback(e, 2)
+  end)
+  self.ema:swap()
+  if not ok then error(why, 0) end
+end
+
 --- All metrics and losses over the test loader, in one table.
 -- @tparam Engine self
 -- @tparam ?boolean stoppable  whether a signal ends it, without a result
@@ -35,6 +58,7 @@ function M.measure(self, stoppable)
   for i in ipairs(self.losses) do means[i] = meter.mean() end
   local function add(batch)
     local prediction, label = self.precise(self.predict, batch)
+    prediction = widened(prediction)
     for _, each in ipairs(self.metrics) do each:add(prediction, label) end
     for i, each in ipairs(self.losses) do
       local loss = self.precise(each.of, prediction, label, batch)
@@ -45,15 +69,16 @@ function M.measure(self, stoppable)
   local stopped = false
   local seed, stream = C.ml_seed_set(), C.ml_set_stream(0)
   C.ml_set_stream(stream)
-  self.model:evaluating(function()
-    require "mlua.tensor".no_grad(function()
-      for batch in self.test_loader:epoch(0) do
-        core.scope(add, batch)
-        n = n + 1
-        stopped = stoppable and C.ml_stop_signal() ~= 0
-        if n == self.test_batches or stopped then break end
-      end
-    end)
+  local function all()
+    for batch in self.test_loader:epoch(0) do
+      core.scope(add, batch)
+      n = n + 1
+      stopped = stoppable and C.ml_stop_signal() ~= 0
+      if n == self.test_batches or stopped then break end
+    end
+  end
+  with_averages(self, function()
+    self.model:evaluating(function() require "mlua.tensor".no_grad(all) end)
   end)
   if stopped then -- as if it had not begun
     C.ml_seed(seed)
@@ -126,7 +151,7 @@ local function note_best(self, result)
   for _, best in ipairs(self.checkpoint.best) do
     local value, before = result[best.name], self.bests[best.name] or {}
     if value == nil then fail.run("checkpoint.best: tests have no '%s'", best.name) end
-    if self.gathered == 0 and better(value, before.value, best.mode) then
+    if better(value, before.value, best.mode) then
       self.bests[best.name], self.is_best = { value = value, step = self.steps }, true
     end
   end
@@ -136,10 +161,10 @@ end
 -- @tparam Engine self
 -- @tparam ?Progress line
 function M.run(self, line)
-  self.pending = true
+  self.pending, self.test_due = true, false
   local result = profile.part("test", M.measure, self, true)
   if not result then return end
-  self.pending = false
+  self.pending, self.tested = false, self.steps
   local text = ("step %d: test %s"):format(self.steps, words_of(self, result))
   if line then line:note(text) end
   if self.run then

@@ -39,7 +39,9 @@ local function compute(ids, list)
   local g = new_ref()
   check(C.ml_backward_call(ids, g))
   local entry = entries[tonumber(ids[0])]
+  local mixed = C.ml_mixed(-1) -- a backward is outside of mixed precision
   local got = entry:backward(own(g), saved)
+  C.ml_mixed(mixed)
   for i = 1, entry.n do
     if got[i] ~= nil then
       if not core.is_tensor(got[i]) then

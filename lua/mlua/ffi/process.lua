@@ -207,7 +207,7 @@ function Child:ended()
 end
 
 --- Ask it to come to an end.
-function Child:stop() C.kill(self.pid, TERM) end
+function Child:stop() C.kill(self.group and -self.pid or self.pid, TERM) end
 
 --- End it at once.
 function Child:kill()

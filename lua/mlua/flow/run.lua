@@ -16,6 +16,7 @@ local M = {}
 local Run = {}
 Run.__index = Run
 
+local PATIENCE = 60 -- seconds that children have to come to an end, those that a signal asks to
 local SHORT = 0.005 -- seconds: tasks this short are recorded in groups
 
 local function clock() return core.C.ml_clock() end
@@ -386,7 +387,7 @@ end
 
 -- A signal asked for an end: trainings make a checkpoint, other tasks are broken off.
 local function stop_children(run, signal)
-  run.stopping, run.stopped = true, signal
+  run.stopping, run.stopped, run.patient_till = true, signal, clock() + PATIENCE
   for _, child in ipairs(run.children) do child:stop() end
 end
 
@@ -398,7 +399,8 @@ local function look_after_children(run, seconds)
   for _, child in ipairs(copy) do
     local limit = child.node._task.timeout
     local ok, why = child:ended()
-    if ok == false and run.stopped then
+    if run.stopped and (ok == false or clock() > run.patient_till) then
+      if ok == nil then child:kill() end
       drop_child(run, child)
     elseif ok ~= nil then
       child_ended(run, child, ok, why)

@@ -18,14 +18,16 @@ local ema = {}
 
 --- Averages that begin as the weights are now.
 -- @param model        a module, or a list of tensors
--- @tparam ?table o    decay (0.999)
+-- @tparam ?table o    decay (0.999); warmup (false): the decay of update n, from 0, is at most
+--   (1 + n) / (10 + n), so that short trainings forget where they began
 -- @treturn Ema
 function ema.new(model, o)
   local list = params.each_once(model, "ema", "")
-  o = check.options(o, { decay = "number" }, 2, "ema")
+  o = check.options(o, { decay = "number", warmup = "boolean" }, 2, "ema")
   local decay = o.decay or 0.999
   check.arg(decay >= 0 and decay <= 1, 2, "ema", "decay: expected 0 to 1, got %s", decay)
-  local self = setmetatable({ decay = decay, swapped = false, list = {} }, Ema)
+  local self = setmetatable({ decay = decay, warmup = o.warmup or false, updates = 0,
+                              swapped = false, list = {} }, Ema)
   for _, e in ipairs(list) do
     local t, dtype, at = e.tensor, e.tensor:dtype(), e.position
     check.arg(dtype == "f32" or dtype == "f64", 1, "ema", "[%d]: expected f32 or f64, got %s", at,
@@ -47,7 +49,10 @@ end
 --- Take in the weights as they are now, after an optimiser's step.
 function Ema:update()
   in_place(self, "update")
-  local weight = 1 - self.decay
+  local decay, n = self.decay, self.updates
+  if self.warmup then decay = math.min(decay, (1 + n) / (10 + n)) end
+  self.updates = n + 1
+  local weight = 1 - decay
   for _, e in ipairs(self.list) do core.check(C.ml_average(e.tensor, e.weight, weight)) end
 end
 

@@ -209,12 +209,10 @@ local function collect(work, returned)
   return table.concat(text)
 end
 
--- Trainings noted their runs' folders (mlua.engine.state).
+-- Into the folders of the task's runs (mlua.engine.state).
 local function keep_in_runs(work, text)
-  for name, dir in pairs(work.meta or {}) do
-    if name == "run" or name:find "^run " then
-      require "mlua.run.outputs".keep(dir, outputs.parse(text), work.store)
-    end
+  for _, dir in ipairs(work.runs or {}) do
+    require "mlua.run.outputs".keep(dir, outputs.parse(text), work.store)
   end
 end
 
