@@ -16,8 +16,8 @@ after_each(function() files.remove(folder) end)
 -- { status, err, result } of the training with its run in `dir`, its results elsewhere.
 local function train(dir, options)
   files.write(folder .. "/training.lua", TRAINING) -- of no repository, whose changes take room
-  local r = process.run({ process.program(), "training.lua", "--json", "--rows", "2000", "--run", dir,
-    unpack(options or {}) }, { cwd = folder, env = { MLUA_STORE = folder .. "/store",
+  local r = process.run({ process.program(), "training.lua", "--json", "--rows", "2000",
+    "--run", dir, unpack(options or {}) }, { cwd = folder, env = { MLUA_STORE = folder .. "/store",
     MLUA_THREADS = "1", MLUA_STORE_FAULT = options and options.fault or false } })
   local ok, document = pcall(json.decode, r.out:match "([^\n]*)\n*$" or "")
   r.result = ok and type(document) == "table" and json.encode(document.outputs) or nil
