@@ -208,6 +208,27 @@ describe("tests", function()
   end)
 end)
 
+describe("a training that fails as it begins", function()
+  it("leaves signals to the system, as it found them", function()
+    local o = setting()
+    o.run = { continued = true, dir = "x", checkpoints = { newest = function() error "torn" end },
+              fail = function() end }
+    local e = ml.engine(o)
+    assert.error_matches(function() e:fit() end, "torn")
+    local r = require "spec.support.process".mlua { "-e", ([[
+      local ml = require "mlua"
+      local m = ml.nn.Linear.new { inputs = 1, outputs = 1 }
+      local e = ml.engine { model = m, optimizer = ml.optim.sgd(m, { lr = 0 }), train = {},
+        loss = print, run = { continued = true, checkpoints = { newest = function()
+          error "torn" end }, fail = function() end } }
+      pcall(e.fit, e)
+      require "mlua.ffi.process".stop(15)
+      require "mlua.ffi.process".sleep(1)
+      print "still here"]]) }
+    assert.equal("", r.out)
+  end)
+end)
+
 describe("updates of several batches", function()
   it("take what is left at the end of an epoch", function()
     for accumulate, updates in pairs { [2] = 3, [3] = 2, [5] = 1, [9] = 1 } do -- of 5 batches

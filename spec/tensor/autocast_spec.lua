@@ -56,6 +56,20 @@ describe("autocast", function()
     end
   end)
 
+  it("is not on in gradients that Lua computes", function()
+    local dtype
+    local leaf = ml.randn(4, 4, { seed = 1, stream = 3 }):requires_grad()
+    ml.autocast("bf16", function()
+      local y = leaf * 2
+      y:register_hook(function(g)
+        dtype = ml.matmul(x, x, false, true):dtype()
+        return g
+      end)
+      ml.sum(y):backward()
+    end)
+    assert.equal("f32", dtype)
+  end)
+
   it("ends with its function, also where that fails", function()
     assert.error_matches(function()
       ml.autocast("bf16", function() error "stop" end)
