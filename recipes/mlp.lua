@@ -75,7 +75,7 @@ local Rows = task("Rows", {
     return {
       tensors = tensors, columns = set.columns,
       about = { inputs = set.names, target = set.target, classes = set.classes, scale = set.scale,
-                dropped = set.dropped },
+                dropped = set.dropped, words = set.column_words },
     }
   end,
 })
@@ -153,7 +153,8 @@ local Train = task("Train", {
       schedule = self.schedule and self.schedule(optimizer) or nil,
       schedule_every = plateau and "test" or nil, schedule_metric = plateau and figure or nil,
       train = loader(rows.tensors, "train", { batch = self.batch, shuffle = true,
-        seed = self.seed, sampler = self.sampler, columns = rows.columns }),
+        seed = self.seed, sampler = self.sampler,
+        columns = ml.data.columns.readable(rows.columns, rows.about.words) }),
       test = loader(rows.tensors, "test", { batch = 1024 }),
       loss = function(b) return loss_of(output(b), b.y) end,
       predict = function(b) return output(b), b.y end,

@@ -276,6 +276,8 @@ end)
     refused("Train: model dlrm: tables: the data do not say the rows of each", "--model", "dlrm")
     refused("Train: sampler: no column 'colour', did you mean 'color'?", "--sampler",
       "{type: balanced, by: colour}")
+    refused("Train: sampler weighted: column 'color': expected weights of at least 0, got "
+      .. "'blue'", "--sampler", "{type: weighted, by: color}")
     refused("Train: stop: needs tests, and dataset csv has no test part", "--dataset.test", "0",
       "--stop.patience", "2")
     refused("Train: checkpoint.best: needs tests, and test_every is -1", "--test-every", "-1",

@@ -199,6 +199,17 @@ describe("recipes/mlp.lua", function()
     assert.equal(with("--sampler", "balanced").training_loss,
       with("--sampler", "balanced", "--sampler.by", "label").training_loss)
     assert.equal(with().training_loss, with("--sampler", "shuffled").training_loss)
+    -- Words are no weights, though they are kept as ids.
+    for sampler, message in pairs {
+      ["{type: weighted, by: label}"] = "weighted: column 'label'",
+      ["{type: weighted, by: target}"] = "weighted: column 'target'",
+      ["{type: nested, by: [x], weights: [patient]}"] = "nested: column 'patient'",
+    } do
+      local refused = run(a, b, c, d, "--target", "label", "--sampler", sampler)
+      assert.equal(1, refused.status)
+      assert.matches("mlua: Train: sampler " .. message
+        .. ": expected weights of at least 0, got '", refused.err, 1, true)
+    end
     local r = run(a, b, c, d, "--sampler", "balanced", "--sampler.by", "labl")
     assert.matches("mlua: Train: sampler: no column 'labl', did you mean 'label'?", r.err, 1, true)
   end)

@@ -90,15 +90,33 @@ end
 -- @tparam table list  as of M.of
 -- @tparam {number,...} positions
 -- @treturn table
+-- @treturn table  the words of those that have ids, by name
 function M.tensors(list, positions)
-  local tensors = {}
+  local tensors, words = {}, {}
   for _, column in ipairs(list) do
     local values, picked = column, {}
-    if not column.numbers then values = select(2, M.ids(column)) end
+    if not column.numbers then words[column.name], values = M.ids(column) end
     for k, i in ipairs(positions) do picked[k] = values[i] end
     tensors[column.name] = tensor.of(picked, column.numbers and "f64" or "i64")
   end
-  return tensors
+  return tensors, words
+end
+
+--- Columns as samplers take them: words as lists of words, so that none are taken as numbers.
+-- @tparam table tensors  by name, as of M.tensors
+-- @tparam table words    by name, as of M.tensors
+-- @treturn table
+function M.readable(tensors, words)
+  local all = {}
+  for name, t in pairs(tensors) do
+    all[name] = t
+    if words[name] then
+      local list = t:totable()
+      for i = 1, #list do list[i] = words[name][list[i] + 1] end
+      all[name] = list
+    end
+  end
+  return all
 end
 
 --- The positions of each word of a column.

@@ -57,7 +57,8 @@ end
 --   (0.2), the share of rows that test, 0 for none; or folds and fold, which of them tests; seed
 --   (123) of the split; where, the file, for messages
 -- @treturn table  train and, unless test is 0, test: { x, y }; inputs, how many, and names, theirs;
---   target; kind; classes, words; or scale, mean and deviation; columns for samplers, with `target`
+--   target; kind; classes, words; or scale, mean and deviation; columns of the training rows as
+--   tensors, with `target`, and column_words, the words of those that are ids of words
 -- @raise a line on what is wrong with the rows
 function M.of(rows, options)
   local o = check.options(options, KNOWN, 2, "of")
@@ -84,13 +85,14 @@ function M.of(rows, options)
   local set = {
     inputs = #names, names = names, target = target.name, classes = words, scale = scale,
     kind = is_classes and "classification" or "regression", dropped = rows.dropped,
-    columns = columns.tensors(list, parts.train),
   }
+  set.columns, set.column_words = columns.tensors(list, parts.train)
   for name, ids in pairs(parts) do
     local index = tensor.of(ids, "i64") - 1
     set[name] = { x = op.index_select(x, index, 1), y = op.index_select(y, index, 1) }
   end
   set.columns.target = set.train.y
+  set.column_words.target = not target.numbers and words or nil
   return set
 end
 
@@ -105,6 +107,7 @@ function M.open(paths, options)
   local rows, why = require "mlua.data.rows".load(paths, { key = o.key })
   if not rows then return nil, why end
   local set = M.of(rows, o)
+  set.columns = columns.readable(set.columns, set.column_words)
   function set.note()
     local words = {}
     for f, n in ipairs(set.dropped or {}) do
