@@ -54,6 +54,10 @@ local Rows = task("Rows", {
       target = param.string { "", doc = "the column that is predicted; unless set, the last" },
       kind = param.choice { "auto", "classification", "regression",
         doc = "auto: words, or whole numbers of few values, are classes" },
+      missing = param.choice { "refuse", "mean",
+        doc = "single values that are no numbers in a column of numbers: an error, or the mean of "
+          .. "the training rows" },
+      words = param.strings { {}, doc = "columns taken as words, though they have numbers" },
       group = param.string { doc = "rows that are alike in this column train or test together" },
       test = param.number { 0.2, above = 0, below = 1, doc = "the share of rows that test" },
       folds = param.int { 0, min = 0, doc = "parts that test in turn; 0: a share of the rows" },
@@ -66,7 +70,7 @@ local Rows = task("Rows", {
     local set = require "mlua".data.labelled.of(read(self.data, self.key, self.seed), {
       where = table.concat(self.data, ", "), target = self.target, kind = self.kind,
       key = self.key, group = self.group, test = self.test, folds = self.folds, fold = self.fold,
-      seed = self.seed,
+      seed = self.seed, missing = self.missing, words = self.words,
     })
     local tensors = {}
     for _, part in ipairs { "train", "test" } do

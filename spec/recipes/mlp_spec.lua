@@ -101,6 +101,23 @@ describe("recipes/mlp.lua", function()
     assert.matches("bad.csv: line 2: ", run("--data", "bad.csv").err, 1, true)
   end)
 
+  it("refuses a number that is missing, unless the mean is to stand for it", function()
+    houses()
+    local text = assert(files.read(folder .. "/houses.csv"))
+    -- The sixth row is the first whose a begins so: 6 * 37 is 20 and twice 101.
+    files.write(folder .. "/holes.csv", (text:gsub("\n0%.1[^,]*,", "\n?,", 1)))
+    local words = { "--data", "holes.csv", "--target", "price", "--epochs", "1" }
+    local r = run(unpack(words))
+    assert.equal(1, r.status)
+    assert.matches("\nmlua: Rows: column 'a': 1 of 300 values is no number ('?' in row 6); give "
+      .. "missing = mean ", r.err, 1, true)
+    words[#words + 1] = "--missing"
+    words[#words + 1] = "mean"
+    assert.is_number(result(unpack(words)).rmse)
+    words[#words - 1], words[#words] = "--words", "a"
+    assert.is_number(result(unpack(words)).rmse)
+  end)
+
   it("joins files by a key, which is no input, and says what is left out", function()
     local a, b, c, d = visits()
     local found, r = result(a, b, c, d, "--epochs", "1", "--group", "patient", "--target", "label")
