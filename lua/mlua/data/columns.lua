@@ -47,14 +47,33 @@ function M.of(rows)
   return list
 end
 
+local MOST_SHOWN = 10 -- columns in a message
+
+--- What is said of a column that is not there: which was meant, or those that there are.
+-- @tparam string name
+-- @tparam {string,...} names
+-- @treturn string
+function M.absent(name, names)
+  local hint = text.did_you_mean(name, names)
+  if hint == "" then
+    local shown = {}
+    for i = 1, math.min(#names, MOST_SHOWN) do shown[i] = text.clip(names[i], 40) end
+    if #names > MOST_SHOWN then shown[#shown + 1] = ("%d more"):format(#names - MOST_SHOWN) end
+    hint = (#names == 1 and "; there is " or "; there are ") .. text.list(shown, "and")
+  end
+  return ("no column '%s'%s"):format(name, hint)
+end
+
 --- A column by name, or the end of the script.
 -- @tparam table list   as of M.of
 -- @tparam string name
 -- @tparam string where  the file, for the message
 -- @treturn table
 function M.find(list, name, where)
-  return list.by[name] or fail.run("%s: no column '%s'%s", where, name,
-    text.did_you_mean(name, text.keys(list.by)))
+  if list.by[name] then return list.by[name] end
+  local names = {}
+  for i, column in ipairs(list) do names[i] = column.name end
+  fail.run("%s: %s", where, M.absent(name, names))
 end
 
 --- Take a column as words, though it has numbers.
