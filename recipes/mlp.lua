@@ -191,7 +191,7 @@ local function tested(input, ...)
   return {
     target = about.target, rows = r.count, training_loss = training.loss, steps = training.steps,
     accuracy = r.accuracy, rmse = r.mse and math.sqrt(r.mse) * about.scale.deviation or nil,
-    dropped = about.dropped,
+    dropped = about.dropped, stopped = training.stopped,
   }
 end
 
@@ -200,9 +200,12 @@ end
 local function summary(list)
   local all = { folds = #list, target = list[1].target, dropped = list[1].dropped, rows = 0,
                 steps = 0 }
+  local early = 0
   for _, found in ipairs(list) do
     all.rows, all.steps = all.rows + found.rows, all.steps + found.steps
+    if found.stopped then early = early + 1 end
   end
+  if early > 0 then all.stopped = ("%d of %d trainings, early"):format(early, #list) end
   for _, name in ipairs { "accuracy", "rmse", "training_loss" } do
     local values, sum, squares = {}, 0, 0
     for f, found in ipairs(list) do values[f], sum = found[name], sum + (found[name] or 0) end
@@ -247,6 +250,7 @@ Evaluate = task("Evaluate", {
     row("deviation over folds", found.deviation)
     row("training loss", found.training_loss)
     row("steps", found.steps, "%.0f")
+    row("stopped", found.stopped)
     return require "mlua.ui.table".render { rows = rows }
   end,
 })
@@ -259,6 +263,10 @@ return flow(Evaluate, {
     if o.fold > o.folds then
       return ("--fold %d: there %s"):format(o.fold, o.folds == 0 and "are no folds (--folds)"
         or "are " .. o.folds)
+    end
+    if o.run and o.folds > 0 and o.fold == 0 then
+      return ("--run: one folder, for one training; --folds %d has as many (--fold names one)")
+        :format(o.folds)
     end
   end,
 })

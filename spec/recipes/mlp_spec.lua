@@ -190,6 +190,8 @@ describe("recipes/mlp.lua", function()
       ["--folds 1"] = "--folds: expected at least 2, or 0 for none",
       ["--fold 3"] = "--fold 3: there are no folds (--folds)",
       ["--folds 3 --fold 4"] = "--fold 4: there are 3",
+      ["--folds 3 --run mine"] = "--run: one folder, for one training; --folds 3 has as many "
+        .. "(--fold names one)",
     } do
       local list = {}
       for word in words:gmatch "%S+" do list[#list + 1] = word end
@@ -199,6 +201,22 @@ describe("recipes/mlp.lua", function()
     local a, b, c, d = visits()
     assert.matches("\nmlua: Rows: folds: k = 12, and there are 10 groups\n",
       run(a, b, c, d, "--group", "patient", "--folds", "12").err, 1, true)
+  end)
+
+  it("says that it stopped early, and why", function()
+    local words = { "--patience", "2", "--widths", "4", "--optimizer", "{type: sgd, lr: 1e-9}" }
+    local found, r = result(unpack(words)) -- nothing is learned: no test is better than the first
+    local why = "accuracy has not become better in 2 tests"
+    assert.same({ 3 * 25, why }, { found.steps, found.stopped })
+    assert.matches("\nstopped +" .. why .. "\n", r.err)
+    words[#words + 1] = "--folds"
+    words[#words + 1] = "2"
+    found, r = result(unpack(words))
+    assert.equal("2 of 2 trainings, early", found.stopped)
+    assert.matches("\nstopped +2 of 2 trainings, early\n", r.err)
+    found, r = result("--widths", "4", "--epochs", "1")
+    assert.is_nil(found.stopped)
+    assert.not_matches("stopped", r.err)
   end)
 
   it("takes a sampler, which knows the columns and the target", function()
