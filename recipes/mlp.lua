@@ -54,6 +54,10 @@ local Rows = task("Rows", {
       target = param.string { "", doc = "the column that is predicted; unless set, the last" },
       kind = param.choice { "auto", "classification", "regression",
         doc = "auto: words, or whole numbers of few values, are classes" },
+      missing = param.choice { "refuse", "mean",
+        doc = "single values that are no numbers in a column of numbers: an error, or the mean of "
+          .. "the training rows" },
+      words = param.strings { {}, doc = "columns taken as words, though they have numbers" },
       group = param.string { doc = "rows that are alike in this column train or test together" },
       test = param.number { 0.2, above = 0, below = 1, doc = "the share of rows that test" },
       folds = param.int { 0, min = 0, doc = "parts that test in turn; 0: a share of the rows" },
@@ -66,7 +70,7 @@ local Rows = task("Rows", {
     local set = require "mlua".data.labelled.of(read(self.data, self.key, self.seed), {
       where = table.concat(self.data, ", "), target = self.target, kind = self.kind,
       key = self.key, group = self.group, test = self.test, folds = self.folds, fold = self.fold,
-      seed = self.seed,
+      seed = self.seed, missing = self.missing, words = self.words,
     })
     local tensors = {}
     for _, part in ipairs { "train", "test" } do
@@ -75,7 +79,7 @@ local Rows = task("Rows", {
     return {
       tensors = tensors, columns = set.columns,
       about = { inputs = set.names, target = set.target, classes = set.classes, scale = set.scale,
-                dropped = set.dropped },
+                dropped = set.dropped, words = set.column_words },
     }
   end,
 })
@@ -153,7 +157,8 @@ local Train = task("Train", {
       schedule = self.schedule and self.schedule(optimizer) or nil,
       schedule_every = plateau and "test" or nil, schedule_metric = plateau and figure or nil,
       train = loader(rows.tensors, "train", { batch = self.batch, shuffle = true,
-        seed = self.seed, sampler = self.sampler, columns = rows.columns }),
+        seed = self.seed, sampler = self.sampler,
+        columns = ml.data.columns.readable(rows.columns, rows.about.words) }),
       test = loader(rows.tensors, "test", { batch = 1024 }),
       loss = function(b) return loss_of(output(b), b.y) end,
       predict = function(b) return output(b), b.y end,
@@ -186,7 +191,7 @@ local function tested(input, ...)
   return {
     target = about.target, rows = r.count, training_loss = training.loss, steps = training.steps,
     accuracy = r.accuracy, rmse = r.mse and math.sqrt(r.mse) * about.scale.deviation or nil,
-    dropped = about.dropped,
+    dropped = about.dropped, stopped = training.stopped,
   }
 end
 
@@ -195,9 +200,12 @@ end
 local function summary(list)
   local all = { folds = #list, target = list[1].target, dropped = list[1].dropped, rows = 0,
                 steps = 0 }
+  local early = 0
   for _, found in ipairs(list) do
     all.rows, all.steps = all.rows + found.rows, all.steps + found.steps
+    if found.stopped then early = early + 1 end
   end
+  if early > 0 then all.stopped = ("%d of %d trainings, early"):format(early, #list) end
   for _, name in ipairs { "accuracy", "rmse", "training_loss" } do
     local values, sum, squares = {}, 0, 0
     for f, found in ipairs(list) do values[f], sum = found[name], sum + (found[name] or 0) end
@@ -242,6 +250,7 @@ Evaluate = task("Evaluate", {
     row("deviation over folds", found.deviation)
     row("training loss", found.training_loss)
     row("steps", found.steps, "%.0f")
+    row("stopped", found.stopped)
     return require "mlua.ui.table".render { rows = rows }
   end,
 })
@@ -254,6 +263,10 @@ return flow(Evaluate, {
     if o.fold > o.folds then
       return ("--fold %d: there %s"):format(o.fold, o.folds == 0 and "are no folds (--folds)"
         or "are " .. o.folds)
+    end
+    if o.run and o.folds > 0 and o.fold == 0 then
+      return ("--run: one folder, for one training; --folds %d has as many (--fold names one)")
+        :format(o.folds)
     end
   end,
 })

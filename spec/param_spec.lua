@@ -369,9 +369,20 @@ Help:
   --config FILE          values from a file in YAML (several: the later
                          wins); over them, variables (MLUA_LR for --lr),
                          then options
-  --set NAME=VALUE       an option by its name: --set lr=0.2
+  --set NAME=VALUE       an option by its name: --set lr=0.1
   -h, --help             print this and end
 ]], spec:help(72))
+    end)
+
+    it("has examples that work: of an option that there is, or none", function()
+      local spec = param.spec { batch_size = param.int { 8 }, name = param.string { "a" } }
+      assert.matches("variables (MLUA_BATCH_SIZE for --batch-size),",
+        spec:help(200):gsub("%s+", " "), 1, true)
+      local written = spec:help(200):match "%-%-set (batch_size=%d+)\n"
+      assert.equal(8, spec:read({ "--set", written }).batch_size)
+      local help = param.spec { name = param.string { "a" } }:help(200):gsub("%s+", " ")
+      assert.matches("over them, variables, then options", help, 1, true)
+      assert.matches("an option by its name -h", help, 1, true)
     end)
 
     it("is asked for by -h and --help, whatever comes after", function()

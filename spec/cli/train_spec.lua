@@ -83,6 +83,11 @@ describe("mlua train", function()
         "--loss", loss, "--epochs", "20", "--json")
       assert.is_true(found.metrics.auc > 0.95, loss .. " " .. tostring(found.metrics.auc))
     end
+    -- Of squared errors predictions are no probabilities: they may be -0.16.
+    local found = trained("--dataset", "{type: csv, source: houses.csv, target: color}", "--loss",
+      "mse", "--epochs", "20", "--json")
+    assert.same({ "count", "mse" }, require "mlua.text".keys(found.metrics))
+    assert.is_true(found.metrics.mse < 0.1, tostring(found.metrics.mse))
     assert.matches("loss bce_logits takes any numbers, and a last sigmoid", train("--dataset",
       "{type: csv, source: houses.csv, target: color}", "--loss", "bce").err, 1, true)
   end)
@@ -271,11 +276,16 @@ end)
       .. "are numbers", "--metrics", "accuracy")
     refused("Train: metric binary: takes probabilities of labels 0 and 1, and the labels of "
       .. "dataset csv are 2 classes, with loss cross_entropy", "--metrics", "binary", unpack(color))
+    refused("Train: metric binary: takes probabilities of labels 0 and 1, and the labels of "
+      .. "dataset csv are 2 classes, with loss mse", "--metrics", "binary", "--loss", "mse",
+      unpack(color))
     refused("Train: model mlp: gives 3 outputs, and dataset csv has 2 classes", "--model.outputs",
       "3", unpack(color))
     refused("Train: model dlrm: tables: the data do not say the rows of each", "--model", "dlrm")
     refused("Train: sampler: no column 'colour', did you mean 'color'?", "--sampler",
       "{type: balanced, by: colour}")
+    refused("Train: sampler weighted: column 'color': expected weights of at least 0, got "
+      .. "'blue'", "--sampler", "{type: weighted, by: color}")
     refused("Train: stop: needs tests, and dataset csv has no test part", "--dataset.test", "0",
       "--stop.patience", "2")
     refused("Train: checkpoint.best: needs tests, and test_every is -1", "--test-every", "-1",

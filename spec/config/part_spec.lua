@@ -50,6 +50,10 @@ describe("a part in a configuration file", function()
     assert.equal(path .. ":1", (param.origin(o, "drink")))
   end)
 
+  it("is told where one of its options stands without it", function()
+    assert.equal("1: minutes: unknown key, did you mean 'drink.minutes'?", mistakes "minutes: 4\n")
+  end)
+
   it("may be chosen after one of its options, in a line of its own", function()
     local o = read "tray: [tea]\ndrink.minutes: 4\ndrink: {type: tea, milk: yes}\n"
     assert.same({ 4, true }, { o.drink.options.minutes, o.drink.options.milk })
@@ -184,6 +188,8 @@ describe("a part on the command line", function()
       ["--drink.minutes 0"] = "--drink.minutes: 0 is out of range (1 to 10)",
       ["--drink te"] = "--drink: no brew 'te', did you mean 'tea'?",
       ["--drnk.minutes 3"] = "unknown option '--drnk.minutes'",
+      ["--minutes 3"] = "unknown option '--minutes', did you mean '--drink.minutes'?",
+      ["--set minutes=3"] = "unknown option '--minutes', did you mean '--drink.minutes'?",
       ["--drink.no-milk"] = "--drink.no-milk: brew 'tea' takes no 'no-milk'",
     } do
       local args = {}

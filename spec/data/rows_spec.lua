@@ -55,6 +55,49 @@ describe("rows of files", function()
     end)
 end)
 
+describe("rows that cannot be put together", function()
+  it("have a column's name wrong: those that there are are told", function()
+    local a = file("few.csv", "id,age\n1,2\n")
+    assert.equal("few.csv: no column 'rich'; there are id and age",
+      mistake({ a, a }, { key = "rich" }))
+    local names = {}
+    for i = 1, 13 do names[i] = "c" .. i end
+    assert.equal("no column 'rich'; there are c1, c2, c3, c4, c5, c6, c7, c8, c9, c10 and 3 more",
+      columns.absent("rich", names))
+    assert.equal("no column 'rich'; there is a", columns.absent("rich", { "a" }))
+    assert.equal("no column 'aeg', did you mean 'age'?", columns.absent("aeg", { "id", "age" }))
+    local ok, e = pcall(columns.find, columns.of { columns = { "id", "age" } }, "rich", "few.csv")
+    assert.is_false(ok)
+    assert.equal("few.csv: no column 'rich'; there are id and age", e.user_error)
+  end)
+
+  it("are separated by something else than commas, which is named", function()
+    assert.equal("semi.csv: its columns are separated by ';'; expected commas",
+      mistake(file("semi.csv", "age;rich\n1;2\n")))
+    assert.equal("decimal.csv: its columns are separated by ';'; expected commas",
+      mistake(file("decimal.csv", "age;rich\n1,5;2\n"))) -- which would be two fields
+    assert.equal("tabs.csv: its columns are separated by tabs; expected commas",
+      mistake(file("tabs.csv", "age\trich\r\n1\t2\r\n")))
+    assert.same({ "a;b", "c" }, rows.load(file("both.csv", "a;b,c\n1,2\n")).columns)
+    assert.same({ "a;b" }, rows.load(file("named.csv", '"a;b"\n1\n')).columns)
+  end)
+
+  it("have two columns of one name, be it in one file alone", function()
+    assert.equal("own.csv: two columns 'y'", mistake(file("own.csv", "x,y,y\n1,1,1\n")))
+  end)
+
+  it("have keys that never match: the file without any of the first's is named", function()
+    local a, b = file("a.csv", "id,x\n1,1\n2,2\n"), file("b.csv", "id,y\na1,1\na2,2\n")
+    local c, d = file("c.csv", "id,z\n1,1\n"), file("d.csv", "id,u\n2,2\n")
+    local none = file("none.csv", "id,v\n")
+    assert.equal("no 'id' of a.csv is in b.csv: the first are 1 and 'a1'",
+      mistake({ a, c, b }, { key = "id" }))
+    assert.equal("no 'id' of a.csv is in all of the other files",
+      mistake({ a, c, d }, { key = "id" }))
+    assert.equal("none.csv: no rows", mistake({ a, none }, { key = "id" }))
+  end)
+end)
+
 describe("columns", function()
   local function of(values)
     local list = {}

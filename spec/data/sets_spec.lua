@@ -34,6 +34,83 @@ describe("labelled rows", function()
     assert.same({ "1", "2", "3" }, labelled.of(ROWS, { test = 0, target = "id" }).classes)
   end)
 
+  -- 2000 ages, 1 to 2000, whose values at some rows are others; and y, their halves.
+  local function ages(others)
+    local rows = { columns = { "age", "y" } }
+    for i = 1, 2000 do rows[i] = { others[i] == nil and i or others[i], i / 2 } end
+    return rows
+  end
+
+  it("have no column of numbers with single values that are none, unless that is wanted",
+    function()
+      local advice = "; give missing = mean for the mean of the training rows, or words = age to "
+        .. "take all as words"
+      for shown, value in pairs { ["'?'"] = "?", ["''"] = "", nan = 0 / 0, inf = math.huge } do
+        assert.equal("column 'age': 1 of 2000 values is no number (" .. shown .. " in row 501)"
+          .. advice, message_of(labelled.of, ages { [501] = value }))
+      end
+      assert.equal("column 'age': 2 of 2000 values are no numbers (the first is 'old' in row 3)"
+        .. advice, message_of(labelled.of, ages { [3] = "old", [7] = "?" }))
+      local rows = { columns = { "age", "x", "y" }, { 1, 1, 1 }, { 2, 2, 2 }, { "?", 3, 3 } }
+      assert.same({ "x" }, labelled.of(rows, { without = { "age" }, test = 0 }).names)
+    end)
+
+  it("have the mean of the training rows in place of what is no number", function()
+    local rows, others, filled = { columns = { "x", "y" } }, { "?", "", 0 / 0, math.huge }, 0
+    for i = 1, 40 do rows[i] = { i % 10 == 0 and others[i / 10] or i * i, i + 0.5 } end
+    local set = labelled.of(rows, { missing = "mean", folds = 2, fold = 1 })
+    for _, part in ipairs { "train", "test" } do
+      local x = set[part].x:totable()
+      local y = (set[part].y * set.scale.deviation + set.scale.mean):totable()
+      for i, row in ipairs(x) do
+        if math.floor(y[i]) % 10 == 0 then -- at the mean of the training rows, which is 0 now
+          filled = filled + 1
+          assert.near(0, row[1], 1e-7)
+        else
+          assert.is_true(math.abs(row[1]) > 1e-3)
+        end
+      end
+    end
+    assert.equal(4, filled)
+    assert.same({ "?", 10.5 }, rows[10])
+    assert.error_matches(function() labelled.of(rows, { missing = "median" }) end,
+      "missing: expected refuse or mean, got 'median'", 1, true)
+  end)
+
+  it("take columns as words that have numbers, or mostly", function()
+    local rows = { columns = { "size", "ward", "y" }, { 38, 1, 0.5 }, { 40, 2, 1.5 },
+                   { "XL", 1, 2.5 } }
+    local set = labelled.of(rows, { words = { "size", "ward" }, test = 0 })
+    assert.same({ "size=38", "size=40", "size=XL", "ward=1", "ward=2" }, set.names)
+    assert.same({ "38", "40", "XL" },
+      labelled.of(rows, { words = { "size" }, target = "size", test = 0 }).classes)
+    -- Half of it are no numbers: words without being asked.
+    assert.same({ "a=1", "a=x" }, labelled.of({ columns = { "a", "y" }, { 1, 1.5 }, { "x", 2.5 } },
+      { test = 0 }).names)
+    assert.equal("rows: no column 'wards', did you mean 'ward'?",
+      message_of(labelled.of, rows, { words = { "wards" } }))
+  end)
+
+  it("need a target in each row", function()
+    local function refused(values, options)
+      local rows = { columns = { "x", "y" } }
+      for i, value in ipairs(values) do rows[i] = { i, value } end
+      return message_of(labelled.of, rows, options)
+    end
+    local none = "column 'y': no value in row 3, and each row needs its target"
+    for _, value in ipairs { "", " ", 0 / 0 } do
+      assert.equal(none, refused { "a", "b", value, "a" })
+      assert.equal(none, refused { 1, 2, value, 4 })
+      assert.equal(none, refused({ 1, 2, value, 4 }, { words = { "y" }, missing = "mean" }))
+    end
+    assert.equal("column 'y': 1 of 4 values is no number ('?' in row 3); give words = y to take "
+      .. "all as classes", refused { 1, 2, "?", 4 })
+    assert.equal("column 'y': 1 of 4 values is no number ('?' in row 3); regression needs numbers",
+      refused({ 1, 2, "?", 4 }, { kind = "regression", missing = "mean" }))
+    assert.same({ "1", "2", "?" }, labelled.of({ columns = { "x", "y" }, { 1, 1 }, { 2, 2 },
+      { 3, "?" } }, { kind = "classification", test = 0 }).classes)
+  end)
+
   it("are told where there is nothing to learn from", function()
     assert.equal("rows: 1 rows; at least 2 are needed",
       message_of(labelled.of, { columns = { "a" }, { 1 } }))

@@ -299,6 +299,32 @@ describe("format", function()
           loads(name, text "-1e3,.5,-.5,1.,0x1\n")))
       end)
 
+      it("reads a row as the first one, which is not read in the quick way of plain lines",
+        function()
+          local texts, state = { "1e308" .. ("0"):rep(20) .. ".5", ("9"):rep(400) .. ".5" }, 11
+          for i, s in ipairs(STRINGS) do
+            if not s:find '[",\t\r\n]' and s ~= "" then texts[#texts + 1] = s end
+            texts[#texts + 1] = ("0.%s"):format(("3"):rep(i))
+          end
+          for _ = 1, 3000 do -- of characters of numbers, by Park and Miller's generator
+            local letters = {}
+            for k = 1, state % 24 + 1 do
+              state = state * 48271 % 2147483647
+              local at = state % 35 + 1
+              letters[k] = ("01234567890123456789012345678...--e"):sub(at, at)
+            end
+            texts[#texts + 1] = table.concat(letters)
+          end
+          local line = table.concat(texts, comma)
+          for _, stop in ipairs { "\n", "\r\n" } do
+            local found = loads(name, (line .. stop):rep(3), { header = false })
+            assert.same({ 3, #texts }, { #found, #found[2] })
+            for i, s in ipairs(texts) do
+              assert.is_true(same(found[1][i], found[2][i]) and same(found[1][i], found[3][i]), s)
+            end
+          end
+        end)
+
       it("is told whether the first line has the names, where that does not show", function()
         local text = ('"1",b\n"2",3\n'):gsub(",", comma)
         assert.is_true(same({ { "1", "b" }, { "2", 3 } }, loads(name, text)))

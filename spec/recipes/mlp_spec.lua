@@ -101,6 +101,23 @@ describe("recipes/mlp.lua", function()
     assert.matches("bad.csv: line 2: ", run("--data", "bad.csv").err, 1, true)
   end)
 
+  it("refuses a number that is missing, unless the mean is to stand for it", function()
+    houses()
+    local text = assert(files.read(folder .. "/houses.csv"))
+    -- The sixth row is the first whose a begins so: 6 * 37 is 20 and twice 101.
+    files.write(folder .. "/holes.csv", (text:gsub("\n0%.1[^,]*,", "\n?,", 1)))
+    local words = { "--data", "holes.csv", "--target", "price", "--epochs", "1" }
+    local r = run(unpack(words))
+    assert.equal(1, r.status)
+    assert.matches("\nmlua: Rows: column 'a': 1 of 300 values is no number ('?' in row 6); give "
+      .. "missing = mean ", r.err, 1, true)
+    words[#words + 1] = "--missing"
+    words[#words + 1] = "mean"
+    assert.is_number(result(unpack(words)).rmse)
+    words[#words - 1], words[#words] = "--words", "a"
+    assert.is_number(result(unpack(words)).rmse)
+  end)
+
   it("joins files by a key, which is no input, and says what is left out", function()
     local a, b, c, d = visits()
     local found, r = result(a, b, c, d, "--epochs", "1", "--group", "patient", "--target", "label")
@@ -173,6 +190,8 @@ describe("recipes/mlp.lua", function()
       ["--folds 1"] = "--folds: expected at least 2, or 0 for none",
       ["--fold 3"] = "--fold 3: there are no folds (--folds)",
       ["--folds 3 --fold 4"] = "--fold 4: there are 3",
+      ["--folds 3 --run mine"] = "--run: one folder, for one training; --folds 3 has as many "
+        .. "(--fold names one)",
     } do
       local list = {}
       for word in words:gmatch "%S+" do list[#list + 1] = word end
@@ -182,6 +201,22 @@ describe("recipes/mlp.lua", function()
     local a, b, c, d = visits()
     assert.matches("\nmlua: Rows: folds: k = 12, and there are 10 groups\n",
       run(a, b, c, d, "--group", "patient", "--folds", "12").err, 1, true)
+  end)
+
+  it("says that it stopped early, and why", function()
+    local words = { "--patience", "2", "--widths", "4", "--optimizer", "{type: sgd, lr: 1e-9}" }
+    local found, r = result(unpack(words)) -- nothing is learned: no test is better than the first
+    local why = "accuracy has not become better in 2 tests"
+    assert.same({ 3 * 25, why }, { found.steps, found.stopped })
+    assert.matches("\nstopped +" .. why .. "\n", r.err)
+    words[#words + 1] = "--folds"
+    words[#words + 1] = "2"
+    found, r = result(unpack(words))
+    assert.equal("2 of 2 trainings, early", found.stopped)
+    assert.matches("\nstopped +2 of 2 trainings, early\n", r.err)
+    found, r = result("--widths", "4", "--epochs", "1")
+    assert.is_nil(found.stopped)
+    assert.not_matches("stopped", r.err)
   end)
 
   it("takes a sampler, which knows the columns and the target", function()
@@ -199,6 +234,17 @@ describe("recipes/mlp.lua", function()
     assert.equal(with("--sampler", "balanced").training_loss,
       with("--sampler", "balanced", "--sampler.by", "label").training_loss)
     assert.equal(with().training_loss, with("--sampler", "shuffled").training_loss)
+    -- Words are no weights, though they are kept as ids.
+    for sampler, message in pairs {
+      ["{type: weighted, by: label}"] = "weighted: column 'label'",
+      ["{type: weighted, by: target}"] = "weighted: column 'target'",
+      ["{type: nested, by: [x], weights: [patient]}"] = "nested: column 'patient'",
+    } do
+      local refused = run(a, b, c, d, "--target", "label", "--sampler", sampler)
+      assert.equal(1, refused.status)
+      assert.matches("mlua: Train: sampler " .. message
+        .. ": expected weights of at least 0, got '", refused.err, 1, true)
+    end
     local r = run(a, b, c, d, "--sampler", "balanced", "--sampler.by", "labl")
     assert.matches("mlua: Train: sampler: no column 'labl', did you mean 'label'?", r.err, 1, true)
   end)

@@ -290,8 +290,11 @@ function Reading:walk(spec, values, map, how)
   local implied, late = how.implied or {}, {}
   local set = alias.setter(values, implied)
   local function inner(name, key, at, prefix)
-    self:assign_inner(values, name, key, at, how,
-      text.did_you_mean(key.name, names_below(spec, prefix)))
+    -- Keys of a project's file may be other recipes'.
+    local below = prefix == "" and not how.part and not how.lenient
+    local hint = below and spec_module.meant_below(values, key.name) or ""
+    if hint == "" then hint = text.did_you_mean(key.name, names_below(spec, prefix)) end
+    self:assign_inner(values, name, key, at, how, hint)
   end
   local function go(node, prefix)
     for _, key in ipairs(node.keys) do

@@ -5,10 +5,13 @@
 --     local color = list.by.color
 --     local words, at = columns.words(color)   -- { "blue", "red" }, { blue = 1, red = 2 }
 --
--- A column is the list of its values, with `name` and `numbers`, whether all are finite numbers.
+-- A column is the list of its values, with `name` and `numbers`, whether all are finite numbers;
+-- and, where most but not all are, of those that are not empty, `odd`: how many are none, and the
+-- row of the first.
 -- @module mlua.data.columns
 local core = require "mlua.ffi"
 local fail = require "mlua.fail"
+local check = require "mlua.check"
 local json = require "mlua.json"
 local tensor = require "mlua.tensor"
 local text = require "mlua.text"
@@ -17,6 +20,8 @@ local M = {}
 
 local MOST_WORDS = 1000 -- of a column that becomes inputs
 
+local function is_number(value) return type(value) == "number" and value - value == 0 end
+
 --- Rows, column by column.
 -- @tparam table rows  lists of fields, and `columns`, their names
 -- @treturn table  a list of columns, and `by`, these by name
@@ -24,13 +29,39 @@ function M.of(rows)
   local list = { by = {} }
   for c, name in ipairs(rows.columns) do
     local column = { name = name, numbers = true }
-    for i, row in ipairs(rows) do
-      column[i] = row[c]
-      column.numbers = column.numbers and type(row[c]) == "number" and row[c] - row[c] == 0
+    local odd, empty, first = 0, 0, nil
+    for i = 1, #rows do
+      local value = rows[i][c]
+      column[i] = value
+      if not is_number(value) then
+        odd, first = odd + 1, first or i
+        if value == "" then empty = empty + 1 end
+      end
+    end
+    column.numbers = odd == 0
+    if odd > 0 and 2 * (#rows - odd) > #rows - empty then
+      column.odd = { count = odd, row = first }
     end
     list[c], list.by[name] = column, column
   end
   return list
+end
+
+local MOST_SHOWN = 10 -- columns in a message
+
+--- What is said of a column that is not there: which was meant, or those that there are.
+-- @tparam string name
+-- @tparam {string,...} names
+-- @treturn string
+function M.absent(name, names)
+  local hint = text.did_you_mean(name, names)
+  if hint == "" then
+    local shown = {}
+    for i = 1, math.min(#names, MOST_SHOWN) do shown[i] = text.clip(names[i], 40) end
+    if #names > MOST_SHOWN then shown[#shown + 1] = ("%d more"):format(#names - MOST_SHOWN) end
+    hint = (#names == 1 and "; there is " or "; there are ") .. text.list(shown, "and")
+  end
+  return ("no column '%s'%s"):format(name, hint)
 end
 
 --- A column by name, or the end of the script.
@@ -39,8 +70,40 @@ end
 -- @tparam string where  the file, for the message
 -- @treturn table
 function M.find(list, name, where)
-  return list.by[name] or fail.run("%s: no column '%s'%s", where, name,
-    text.did_you_mean(name, text.keys(list.by)))
+  if list.by[name] then return list.by[name] end
+  local names = {}
+  for i, column in ipairs(list) do names[i] = column.name end
+  fail.run("%s: %s", where, M.absent(name, names))
+end
+
+--- Take a column as words, though it has numbers.
+-- @tparam table column
+function M.as_words(column) column.numbers, column.odd = false, nil end
+
+--- The end of the script where most values of a column are numbers and some are not.
+-- @tparam table column
+-- @tparam string advice  what to do
+function M.refuse_odd(column, advice)
+  local odd = column.odd
+  if not odd then return end
+  fail.run("column '%s': %d of %d values %s%s in row %d); %s", column.name, odd.count, #column,
+    odd.count == 1 and "is no number (" or "are no numbers (the first is ",
+    check.what(column[odd.row]), odd.row, advice)
+end
+
+--- Put the mean of some rows' numbers in place of what is no number.
+-- @tparam table column
+-- @tparam {number,...} ids  positions of the training rows
+function M.fill(column, ids)
+  local sum, count = 0, 0
+  for _, i in ipairs(ids) do
+    if is_number(column[i]) then sum, count = sum + column[i], count + 1 end
+  end
+  local mean = count > 0 and sum / count or 0
+  for i = 1, #column do
+    if not is_number(column[i]) then column[i] = mean end
+  end
+  column.numbers, column.odd = true, nil
 end
 
 --- A value as a word: what values of one class or group have in common.
@@ -90,15 +153,33 @@ end
 -- @tparam table list  as of M.of
 -- @tparam {number,...} positions
 -- @treturn table
+-- @treturn table  the words of those that have ids, by name
 function M.tensors(list, positions)
-  local tensors = {}
+  local tensors, words = {}, {}
   for _, column in ipairs(list) do
     local values, picked = column, {}
-    if not column.numbers then values = select(2, M.ids(column)) end
+    if not column.numbers then words[column.name], values = M.ids(column) end
     for k, i in ipairs(positions) do picked[k] = values[i] end
     tensors[column.name] = tensor.of(picked, column.numbers and "f64" or "i64")
   end
-  return tensors
+  return tensors, words
+end
+
+--- Columns as samplers take them: words as lists of words, so that none are taken as numbers.
+-- @tparam table tensors  by name, as of M.tensors
+-- @tparam table words    by name, as of M.tensors
+-- @treturn table
+function M.readable(tensors, words)
+  local all = {}
+  for name, t in pairs(tensors) do
+    all[name] = t
+    if words[name] then
+      local list = t:totable()
+      for i = 1, #list do list[i] = words[name][list[i] + 1] end
+      all[name] = list
+    end
+  end
+  return all
 end
 
 --- The positions of each word of a column.
@@ -174,23 +255,23 @@ end
 
 -- Adds what a column gives: one list, or one for each of its words.
 local function add_inputs(column, ids, inputs, names)
-  local function add(name, f)
+  local function add(name, from, f)
     local values = {}
-    for i = 1, #column do values[i] = f(column[i]) end
+    for i = 1, #from do values[i] = f(from[i]) end
     inputs[#inputs + 1], names[#names + 1] = values, name
   end
   if column.numbers then
     local mean, deviation = M.moments(column, ids)
-    add(column.name, function(x) return deviation > 0 and (x - mean) / deviation or 0 end)
+    add(column.name, column, function(x) return deviation > 0 and (x - mean) / deviation or 0 end)
     return
   end
-  local words = M.words(column)
+  local words, word_ids = M.ids(column)
   if #words > MOST_WORDS then
     fail.run("column '%s': %d different words; at most %d are taken", column.name, #words,
       MOST_WORDS)
   end
-  for _, word in ipairs(words) do
-    add(column.name .. "=" .. word, function(x) return M.word(x) == word and 1 or 0 end)
+  for at, word in ipairs(words) do
+    add(column.name .. "=" .. word, word_ids, function(id) return id == at - 1 and 1 or 0 end)
   end
 end
 

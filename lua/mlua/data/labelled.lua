@@ -22,6 +22,7 @@ local MOST_CLASSES = 20 -- values of a target of whole numbers that are taken as
 local KNOWN = {
   where = "string", target = "string", kind = "string", key = "string", group = "string",
   without = "table", test = "number", folds = "number", fold = "number", seed = "number",
+  missing = "string", words = "table",
 }
 
 -- The positions that train and those that test; `classes` is the column of classes, or nil.
@@ -50,22 +51,50 @@ local function labels_of(target, is_classes, train)
   return labels, nil, scale
 end
 
+-- Refuses rows without a target, and one that is neither numbers nor words.
+local function check_target(target, kind)
+  for i = 1, target.numbers and 0 or #target do
+    local value = target[i]
+    if value ~= value or type(value) == "string" and not value:find "%S" then
+      fail.run("column '%s': no value in row %d, and each row needs its target", target.name, i)
+    end
+  end
+  if kind ~= "classification" then
+    columns.refuse_odd(target, kind == "regression" and "regression needs numbers"
+      or ("give words = %s to take all as classes"):format(target.name))
+  end
+end
+
+-- Inputs most of whose values are numbers: refused, or without the others.
+local function settle(column, missing, train)
+  if missing == "mean" and column.odd then columns.fill(column, train) end
+  columns.refuse_odd(column, ("give missing = mean for the mean of the training rows, or "
+    .. "words = %s to take all as words"):format(column.name))
+end
+
 --- What is learned from rows.
 -- @tparam table rows      of mlua.data.rows, or of the format csv
 -- @tparam ?table options  target, a column's name (unless set or "", the last); kind "auto",
---   "classification" or "regression"; key and group, columns; without, a list of columns; test
+--   "classification" or "regression"; key and group, columns; without, a list of columns; words, a
+--   list of columns taken as words; missing "refuse" or "mean", what becomes of single values that
+--   are no numbers in a column of numbers: an error, or the mean of the training rows; test
 --   (0.2), the share of rows that test, 0 for none; or folds and fold, which of them tests; seed
 --   (123) of the split; where, the file, for messages
 -- @treturn table  train and, unless test is 0, test: { x, y }; inputs, how many, and names, theirs;
---   target; kind; classes, words; or scale, mean and deviation; columns for samplers, with `target`
+--   target; kind; classes, words; or scale, mean and deviation; columns of the training rows as
+--   tensors, with `target`, and column_words, the words of those that are ids of words
 -- @raise a line on what is wrong with the rows
 function M.of(rows, options)
   local o = check.options(options, KNOWN, 2, "of")
+  check.arg(({ refuse = true, mean = true })[o.missing or "refuse"], 2, "of",
+    "missing: expected refuse or mean, got %s", check.what(o.missing))
   local where, list = o.where or "rows", columns.of(rows)
   if #rows < 2 then fail.run("%s: %d rows; at least 2 are needed", where, #rows) end
   local target = list[#list]
   if o.target and o.target ~= "" then target = columns.find(list, o.target, where) end
   local group = o.group and columns.find(list, o.group, where)
+  for _, name in ipairs(o.words or {}) do columns.as_words(columns.find(list, name, where)) end
+  check_target(target, o.kind)
   local is_classes = o.kind == "classification"
     or (o.kind or "auto") == "auto" and columns.is_classes(target, MOST_CLASSES)
   if not is_classes and not target.numbers then
@@ -76,6 +105,9 @@ function M.of(rows, options)
   if group then left_out[group] = true end
   if o.key then left_out[columns.find(list, o.key, where)] = true end
   for _, name in ipairs(o.without or {}) do left_out[columns.find(list, name, where)] = true end
+  for _, column in ipairs(list) do
+    if not left_out[column] then settle(column, o.missing, parts.train) end
+  end
   local inputs, names = columns.inputs(list, parts.train, left_out)
   if not inputs[1] then fail.run("%s: no column but the target", where) end
   local labels, words, scale = labels_of(target, is_classes, parts.train)
@@ -84,13 +116,14 @@ function M.of(rows, options)
   local set = {
     inputs = #names, names = names, target = target.name, classes = words, scale = scale,
     kind = is_classes and "classification" or "regression", dropped = rows.dropped,
-    columns = columns.tensors(list, parts.train),
   }
+  set.columns, set.column_words = columns.tensors(list, parts.train)
   for name, ids in pairs(parts) do
     local index = tensor.of(ids, "i64") - 1
     set[name] = { x = op.index_select(x, index, 1), y = op.index_select(y, index, 1) }
   end
   set.columns.target = set.train.y
+  set.column_words.target = not target.numbers and words or nil
   return set
 end
 
@@ -105,6 +138,7 @@ function M.open(paths, options)
   local rows, why = require "mlua.data.rows".load(paths, { key = o.key })
   if not rows then return nil, why end
   local set = M.of(rows, o)
+  set.columns = columns.readable(set.columns, set.column_words)
   function set.note()
     local words = {}
     for f, n in ipairs(set.dropped or {}) do

@@ -6,12 +6,22 @@
 -- With a key, a row has the columns of all files, where all have a row of that key; rows stand in
 -- the order of the first file. Keys are equal where they are the same as text: 7 and "7".
 -- @module mlua.data.rows
+local bytes = require "mlua.format.bytes"
 local check = require "mlua.check"
 local columns = require "mlua.data.columns"
 local format = require "mlua.format"
 local text = require "mlua.text"
 
 local M = {}
+
+-- What separates a file's columns in place of commas; nil where there is no such sign.
+local function other_separator(path)
+  local file = bytes.open(path)
+  local line = file and (file:read(4096) or ""):match "^[^\r\n]*" or ""
+  if file then file:close() end
+  if line:find '[,"]' then return nil end
+  return line:find(";", 1, true) and "';'" or line:find("\t", 1, true) and "tabs" or nil
+end
 
 -- The place of each column; nil and a message where two have one name.
 local function places_of(names, path)
@@ -26,10 +36,16 @@ end
 local function read(paths)
   local tables, csv = {}, format.get "csv"
   for f, path in ipairs(paths) do
+    local separator = other_separator(path)
+    if separator then
+      return nil, ("%s: its columns are separated by %s; expected commas"):format(path, separator)
+    end
     local rows, message, code = csv.load(path, { header = true, lines = true })
     if not rows then return nil, message, code end
     if not rows.columns then return nil, path .. ": no line with the names of columns" end
-    rows.path, tables[f] = path, rows
+    local at, problem = places_of(rows.columns, path)
+    if not at then return nil, problem end
+    rows.path, rows.at, tables[f] = path, at, rows
   end
   return tables
 end
@@ -38,9 +54,7 @@ end
 
 -- A file's rows with their fields in the order of other columns.
 local function append(into, names, rows, first)
-  local at, problem = places_of(rows.columns, rows.path)
-  if not at then return nil, problem end
-  local known, from = {}, {}
+  local at, known, from = rows.at, {}, {}
   for c, name in ipairs(names) do
     if not at[name] then
       return nil, ("%s: no column '%s', which %s has%s"):format(rows.path, name, first,
@@ -64,11 +78,10 @@ end
 local function chained(tables)
   local first = tables[1]
   for f = 2, #tables do
-    local at, problem = places_of(first.columns, first.path)
-    if at then at, problem = append(first, first.columns, tables[f], first.path) end
-    if not at then return nil, problem end
+    local done, problem = append(first, first.columns, tables[f], first.path)
+    if not done then return nil, problem end
   end
-  first.path, first.lines = nil, nil
+  first.path, first.at, first.lines = nil, nil, nil
   return first
 end
 
@@ -76,12 +89,9 @@ end
 
 -- Each key's row, and the place of the key's column.
 local function by_key(rows, key)
-  local at, problem = places_of(rows.columns, rows.path)
-  if not at then return nil, problem end
-  local place = at[key]
+  local place = rows.at[key]
   if not place then
-    return nil, ("%s: no column '%s'%s"):format(rows.path, key,
-      text.did_you_mean(key, rows.columns))
+    return nil, ("%s: %s"):format(rows.path, columns.absent(key, rows.columns))
   end
   local row_of = {}
   for i, row in ipairs(rows) do
@@ -110,6 +120,21 @@ local function all_names(tables, key)
   return names
 end
 
+-- Why no row is left: which file has no key of the first, with a key of each, or has no rows.
+local function unmatched(tables, row_of, key)
+  local first = tables[1]
+  for f, rows in ipairs(tables) do
+    if not rows[1] then return rows.path .. ": no rows" end
+    local found = false
+    for word in pairs(row_of[1]) do found = found or row_of[f][word] ~= nil end
+    if not found then
+      return ("no '%s' of %s is in %s: the first are %s and %s"):format(key, first.path, rows.path,
+        check.what(first[1][first.at[key]]), check.what(rows[1][rows.at[key]]))
+    end
+  end
+  return ("no '%s' of %s is in all of the other files"):format(key, first.path)
+end
+
 local function joined(tables, key)
   local row_of, place = {}, {}
   for f, rows in ipairs(tables) do
@@ -133,6 +158,7 @@ local function joined(tables, key)
     all[#all + 1] = fields
   end
   for f, rows in ipairs(tables) do all.dropped[f] = #rows - #all end
+  if not all[1] then return nil, unmatched(tables, row_of, key) end
   return all
 end
 

@@ -20,6 +20,10 @@ local bytes = require "mlua.format.bytes"
 local check = require "mlua.check"
 local json = require "mlua.json"
 
+local new_table = require "table.new"
+
+local byte, sub = string.byte, string.sub
+
 local rows = {}
 
 local BOM = "\239\187\191"
@@ -31,14 +35,15 @@ local WORDS = { ["true"] = true, ["false"] = false, NaN = 0 / 0, Infinity = math
 -- What a field means that is not in quotes.
 local function meaning(s)
   if WORDS[s] ~= nil then return WORDS[s] end
-  if not s:find("^[%-%.%d]") or s:find("^-?0%d") then return s end
+  local b = byte(s)
+  if not b or b > 57 or b < 45 or b == 47 or s:find("^-?0%d") then return s end
   if s:find("^-?%d+$") then
     local x = tonumber(s)
     return (#s <= 15 or ("%.0f"):format(x) == s) and x or s
   end
   if s:find("^-?%d*%.%d+$") or s:find("^-?%d*%.?%d+[eE][+-]?%d+$") then
     local x = tonumber(s)
-    return x - x == 0 and x or s
+    return x and x - x == 0 and x or s -- nil: an exponent of very many digits
   end
   return s
 end
@@ -195,13 +200,11 @@ local function read_line(r)
       text = all:sub(at, stop - 1)
     end
     list[n] = text
-    local byte = all:byte(stop)
-    if byte == 34 then return nil, "a quote within a field" end
-    if byte == 13 and all:byte(stop + 1) ~= 10 then
-      return nil, "a carriage return within a line"
-    end
-    if byte ~= r.separator then
-      r.at, r.next_line = stop + (byte == 13 and 2 or 1), r.next_line + 1
+    local b = byte(all, stop)
+    if b == 34 then return nil, "a quote within a field" end
+    if b == 13 and byte(all, stop + 1) ~= 10 then return nil, "a carriage return within a line" end
+    if b ~= r.separator then
+      r.at, r.next_line = stop + (b == 13 and 2 or 1), r.next_line + 1
       return list, in_quotes
     end
     at = stop + 1
@@ -215,6 +218,81 @@ local function values_of(list, in_quotes)
   return list
 end
 
+-- -- plain lines: most have neither quotes nor what needs a pattern, and are read byte by byte,
+-- which LuaJIT compiles --
+
+local MOST_EXACT = 2 ^ 53 -- below it, digits are a whole number that a double holds
+local TENS = {} -- powers that a double holds: a quotient of two such numbers is rounded once
+for k = 0, 22 do TENS[k] = tonumber("1e" .. k) end
+
+-- The digits from `at` on, as a number that goes on from m, and where they end.
+local function digits(all, at, m)
+  local b = byte(all, at)
+  while b >= 48 and b <= 57 do
+    m, at = m * 10 + (b - 48), at + 1
+    b = byte(all, at)
+  end
+  return m, at, b
+end
+
+-- The decimal number at `at`, as `meaning` takes it, and where it ends; nil where it is none, or
+-- has an exponent or more digits than can be taken so.
+local function decimal(all, at)
+  local first, negative = at, byte(all, at) == 45
+  local whole, power = negative and at + 1 or at, 0
+  local m, b
+  m, at, b = digits(all, whole, 0)
+  if at - whole > 1 and byte(all, whole) == 48 then return nil end -- 007
+  if b == 46 then
+    local point = at
+    m, at = digits(all, at + 1, m)
+    power = at - point - 1
+    if power == 0 then return nil end
+    if m >= MOST_EXACT or power > 22 then
+      local x = tonumber(sub(all, first, at - 1))
+      return x and x - x == 0 and x or nil, at
+    end
+  elseif at == whole or m >= MOST_EXACT then
+    return nil
+  end
+  local x = m / TENS[power]
+  if negative then x = -x end
+  return x, at
+end
+
+-- Whether a field ends before this byte: at the separator or the end of the line.
+local function ends(all, at, b, separator)
+  return b == separator or b == 10 or b == 13 and byte(all, at + 1) == 10
+end
+
+-- The values of the line at `at`, and where the next begins; nil where it is not so plain.
+local function plain_line(all, at, separator, width)
+  local list, n = new_table(width, 0), 0
+  while true do
+    local b, x = byte(all, at), nil
+    local stop = at
+    if b >= 48 and b <= 57 or b == 45 or b == 46 then
+      x, stop = decimal(all, at)
+      b = x and byte(all, stop)
+      if x and not ends(all, stop, b, separator) then x = nil end
+    end
+    if not x then
+      stop, b = at, byte(all, at)
+      while b ~= separator and b ~= 10 and b ~= 13 do
+        if b == 34 then return nil end
+        stop = stop + 1
+        b = byte(all, stop)
+      end
+      if not ends(all, stop, b, separator) then return nil end
+      x = meaning(sub(all, at, stop - 1))
+    end
+    n = n + 1
+    list[n] = x
+    if b ~= separator then return list, stop + (b == 13 and 2 or 1) end
+    at = stop + 1
+  end
+end
+
 -- Whether a first line has the names of the columns.
 local function is_header(list, in_quotes)
   if in_quotes[1] then return false end
@@ -224,13 +302,21 @@ local function is_header(list, in_quotes)
   return true
 end
 
+local NONE = {}
+
 local function parse(r, header, lines)
-  local value, width = {}, nil
+  local value, width, n = {}, nil, 0
   if lines then value.lines = {} end
   while r.at <= #r.all do
-    local first = r.next_line
-    local list, in_quotes = read_line(r)
-    if not list then return nil, in_quotes end
+    local first, list, in_quotes, stop = r.next_line, nil, NONE, nil
+    if width and r.at <= r.last then list, stop = plain_line(r.all, r.at, r.separator, width) end
+    local plain = list ~= nil
+    if plain then
+      r.line, r.at, r.next_line = first, stop, first + 1
+    else
+      list, in_quotes = read_line(r)
+      if not list then return nil, in_quotes end
+    end
     if #list > 1 or list[1] ~= "" or in_quotes[1] then
       if width and #list ~= width then
         return nil, ("%d field%s, expected %d"):format(#list, #list == 1 and "" or "s", width)
@@ -239,8 +325,9 @@ local function parse(r, header, lines)
       if not width and header then
         value.columns = list
       else
-        value[#value + 1] = values_of(list, in_quotes)
-        if lines then value.lines[#value] = first end
+        n = n + 1
+        value[n] = plain and list or values_of(list, in_quotes)
+        if lines then value.lines[n] = first end
       end
       width = #list
     end
@@ -254,7 +341,8 @@ local function load_rows(path, separator, options)
   if not all then return nil, message, code end
   local r = { all = all, at = all:sub(1, 3) == BOM and 4 or 1, next_line = 1,
               separator = separator:byte(), stops = '["\r\n' .. separator .. "]",
-              ends = "^[\r\n" .. separator .. "]" }
+              ends = "^[\r\n" .. separator .. "]", last = #all }
+  while r.last > 0 and byte(all, r.last) ~= 10 do r.last = r.last - 1 end
   local value, what = parse(r, options.header, options.lines)
   if value then return value end
   return nil, ("%s: line %d: %s"):format(path, r.line, what), bytes.FORMAT

@@ -30,11 +30,12 @@ local function spellings(spec, kind, hidden)
   return list
 end
 
--- "--bach" may have meant "--batch", and "--no-jsn" "--no-json".
-local function unknown(spec, word)
+-- "--bach" may have meant "--batch", "--no-jsn" "--no-json", and "--lr" "--optimizer.lr".
+local function unknown(spec, values, word)
   local name = word:gsub("^%-+", "")
   local negated = name:match("^no%-(.+)")
-  local hint = text.did_you_mean(name, spellings(spec), "--")
+  local hint = spec_module.meant_below(values, name, "--")
+  if hint == "" then hint = text.did_you_mean(name, spellings(spec), "--") end
   if hint == "" and negated then
     hint = text.did_you_mean(negated, spellings(spec, "bool"), "--no-")
   end
@@ -85,7 +86,12 @@ local function check_arguments(spec, rest)
   end
 end
 
-local function variable_of(name) return "MLUA_" .. name:upper():gsub("[.-]", "_") end
+--- The variable of the environment that stands for an option.
+-- @tparam string name
+-- @treturn string
+function M.variable(name) return "MLUA_" .. name:upper():gsub("[.-]", "_") end
+
+local variable_of = M.variable
 
 -- Sets what variables say, for values of a spec and for parts below; the mistakes.
 local function read_variables(spec, values, prefix, put, mistakes, given)
@@ -201,7 +207,7 @@ local function find_in(spec, values, word)
   local entry, negated = find(spec, word)
   if entry then return entry, negated, values end
   local name = word:match "^%-%-(.+)$"
-  if not name or not name:find(".", 1, true) then return nil, unknown(spec, word) end
+  if not name or not name:find(".", 1, true) then return nil, unknown(spec, values, word) end
   local holder, found, part = spec_module.find(values, name, true)
   if not holder and name:find "^no%-" then
     holder, found, part = spec_module.find(values, name:sub(4), true)
@@ -209,7 +215,7 @@ local function find_in(spec, values, word)
     if not negated then holder = nil end
   end
   if holder then return found, negated, holder, part end
-  return nil, found and found:find ":" and "--" .. found or unknown(spec, word)
+  return nil, found and found:find ":" and "--" .. found or unknown(spec, values, word)
 end
 
 -- Sets what one option of a line says; nil and a message where it is wrong. Its value is `given`,

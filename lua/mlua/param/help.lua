@@ -50,6 +50,19 @@ local function terminal_width()
   return ok and tty.width() or 100
 end
 
+-- An option with a number as its default, for examples; nil where there is none.
+local function example_of(spec)
+  for _, kind in ipairs { "number", "int" } do
+    for _, entry in ipairs(spec.list) do
+      local p = entry.param
+      if p.kind.name == kind and p.default ~= nil and not p.hidden and not spec.of_line[entry.name]
+      then
+        return entry
+      end
+    end
+  end
+end
+
 --- The whole text.
 -- @tparam Spec spec
 -- @tparam ?number width
@@ -81,9 +94,16 @@ function M.render(spec, width)
   order[#order + 1] = "Help"
   groups.Help = { { "-h, --help", "print this and end" } }
   if spec:takes_files() then
-    table.insert(groups.Help, 1, { "--set NAME=VALUE", "an option by its name: --set lr=0.2" })
+    local example, set, variable = example_of(spec), "", ""
+    if example then
+      local name, p = example.name, example.param
+      set = (": --set %s=%s"):format(name, p:show(p.default))
+      variable = (" (%s for --%s)"):format(require "mlua.param.cli".variable(name),
+        (name:gsub("_", "-")))
+    end
+    table.insert(groups.Help, 1, { "--set NAME=VALUE", "an option by its name" .. set })
     table.insert(groups.Help, 1, { "--config FILE", "values from a file in YAML (several: the "
-      .. "later wins); over them, variables (MLUA_LR for --lr), then options" })
+      .. "later wins); over them, variables" .. variable .. ", then options" })
   end
   column = math.max(column, 10) + 4
 

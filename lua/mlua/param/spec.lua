@@ -289,6 +289,30 @@ function M.inherit(copy, values, name, value)
   origins[copy][name] = origins[values][name]
 end
 
+local MOST_MEANT = 3 -- names in a message
+
+--- Where an option of this name stands below others, as ", did you mean 'model.dim'?"; or "".
+-- @tparam Values values
+-- @tparam string word
+-- @tparam[opt=""] string prefix  put before the names, as "--"
+-- @treturn string
+function M.meant_below(values, word, prefix)
+  local list, wanted = {}, "." .. flag(word)
+  local function add(name)
+    if flag(name):sub(-#wanted) == wanted and #list < MOST_MEANT then
+      list[#list + 1] = ("'%s%s'"):format(prefix or "", name:gsub("_", prefix and "-" or "_"))
+    end
+  end
+  for _, entry in ipairs(specs[values].list) do
+    if not entry.param.hidden then add(entry.name) end
+    local part = entry.param.kind.component == "one" and M.before(values, entry)
+    for _, inner in ipairs(part and part.component.spec.list or {}) do
+      add(entry.name .. "." .. inner.name)
+    end
+  end
+  return list[1] and (", did you mean %s?"):format(text.list(list)) or ""
+end
+
 --- What a name stands for in values: also an option of a part, as model.dim.
 -- @tparam Values values
 -- @tparam string name

@@ -29,6 +29,9 @@ register("dataset", "csv", {
     doc = "auto: words, or whole numbers of few values, are classes" },
   key = param.string { doc = "join the files by this column" },
   without = param.strings { {}, doc = "columns that are no inputs" },
+  missing = param.choice { "refuse", "mean", doc = "single values that are no numbers in a column "
+    .. "of numbers: an error, or the mean of the training rows" },
+  words = param.strings { {}, doc = "columns taken as words, though they have numbers" },
   group = param.string { doc = "rows that are alike in this column train or test together" },
   test = param.number { 0.2, min = 0, below = 1, doc = "the share of rows that test" },
   folds = param.int { 0, min = 0, doc = "parts of which one tests; 0: a share of the rows" },

@@ -251,18 +251,27 @@ local function measure(v, shape, level)
   if #v > 0 then measure(v[1], shape, level + 1) end
 end
 
-local function refuse(path, expected, v)
-  path = path == "" and "" or path .. ": "
-  misuse(("tensor: %sexpected %s, got %s"):format(path, expected, core.what(v)))
+-- "[2][1]: ", the first `levels` positions of a path.
+local function path_text(path, levels)
+  return levels == 0 and "" or "[" .. table.concat(path, "][", 1, levels) .. "]: "
 end
 
+local function refuse(path, levels, expected, v)
+  misuse(("tensor: %sexpected %s, got %s"):format(path_text(path, levels), expected, core.what(v)))
+end
+
+-- `path` has the positions that lead to what is written; it becomes text for a message alone.
 local function fill_from(v, shape, level, write, path)
   if level > #shape then return write(v, path) end
-  if type(v) ~= "table" then refuse(path, ("a list of %d"):format(shape[level]), v) end
-  if #v ~= shape[level] then
-    misuse(("tensor: %s: expected a list of %d, got %d"):format(path, shape[level], #v))
+  local n = shape[level]
+  if type(v) ~= "table" then refuse(path, level - 1, ("a list of %d"):format(n), v) end
+  if #v ~= n then
+    misuse(("tensor: %sexpected a list of %d, got %d"):format(path_text(path, level - 1), n, #v))
   end
-  for i = 1, #v do fill_from(v[i], shape, level + 1, write, path .. "[" .. i .. "]") end
+  for i = 1, n do
+    path[level] = i
+    fill_from(v[i], shape, level + 1, write, path)
+  end
 end
 
 local function all_boolean(v, level)
@@ -291,13 +300,13 @@ function create.of(values, dtype)
   local is_bool = dtype == "bool"
   fill_from(values, shape, 1, function(v, path)
     if type(v) == "boolean" then v = v and 1 or 0 end
-    if type(v) ~= "number" then refuse(path, "a number", v) end
+    if type(v) ~= "number" then refuse(path, #shape, "a number", v) end
     if range and not (v % 1 == 0 and v >= range[1] and v <= range[2]) then
-      refuse(path, ("a whole number that %s holds"):format(dtype), v)
+      refuse(path, #shape, ("a whole number that %s holds"):format(dtype), v)
     end
     p[at] = is_bool and (v ~= 0 and 1 or 0) or v
     at = at + 1
-  end, "")
+  end, {})
   core.written(t)
   return narrow and converted(t, dtype) or t
 end

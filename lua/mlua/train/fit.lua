@@ -42,6 +42,15 @@ local function part_of(registry, name)
   return (assert(require "mlua.param"[registry] {}:check(name)))
 end
 
+-- Whether predictions are probabilities, or logits of which metrics are given those: of a data set
+-- of 0 and 1 always (its models give them), else of a loss of shares.
+local function of_probabilities(set, losses)
+  for _, name in ipairs(losses) do
+    if TAKES[name] == "shares" then return true end
+  end
+  return set.kind == "binary"
+end
+
 -- Refuses a loss that takes other labels; whether it is of one output.
 local function check_loss(set, name)
   local takes, two = TAKES[name], set.kind == "classification" and set.classes == 2
@@ -65,7 +74,7 @@ local function check_metric(self, part)
   local needs
   if name == "accuracy" and not (set.kind == "classification" and not self.one) then
     needs = "a score for each class"
-  elseif name == "binary" and not (self.one and set.kind ~= "regression") then
+  elseif name == "binary" and not (self.one and self.probable and set.kind ~= "regression") then
     needs = "probabilities of labels 0 and 1"
   elseif (name == "mse" or name == "mae") and set.kind == "classification" and not self.one then
     needs = "numbers"
@@ -79,7 +88,7 @@ end
 
 local function default_metrics(self)
   if self.set.kind == "regression" then return { "mse", "mae" } end
-  return { self.one and "binary" or "accuracy" }
+  return { not self.one and "accuracy" or self.probable and "binary" or "mse" }
 end
 
 -- Which of a metric's figures is meant where none is named.
@@ -222,6 +231,7 @@ function M.new(set, loss, metrics, tested)
   end
   self.one = one or set.kind ~= "classification"
   self.of_logits = self.one and of_logits
+  self.probable = of_probabilities(set, self.losses)
   self.outputs = set.outputs or not self.one and set.classes or 1
   self.metrics = metrics or part_of("metrics", default_metrics(self))
   self.tested = { "loss" } -- losses that tests average
