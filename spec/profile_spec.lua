@@ -212,6 +212,16 @@ describe("a profile", function()
   end)
 end)
 
+describe("parts that errors leave", function()
+  it("are counted as left out once there is no room for more", function()
+    local profile = ml.profile
+    profile.start()
+    for _ = 1, 600 do pcall(profile.part, "bad", error, "x") end
+    for _ = 1, 50 do profile.part("good", tostring, 1) end
+    assert.equal(600 - 512 + 50, profile.stop().left_out)
+  end)
+end)
+
 describe("the trace of a profile", function()
   it("has every event within the one around it, with its shape", function()
     local p = ml.profile(train)

@@ -199,7 +199,13 @@ static int depth;
 static double last_id;
 
 double ml_profile_begin(int kind, const char *name) {
-  if (!now || depth == MOST_FRAMES || kind < 0 || kind >= ML_EVENTS) return 0;
+  if (!now || kind < 0 || kind >= ML_EVENTS) return 0;
+  if (depth == MOST_FRAMES) {
+    pthread_mutex_lock(&lock);
+    now->seen.left_out++;
+    pthread_mutex_unlock(&lock);
+    return 0;
+  }
   struct frame *f = &frames[depth++];
   pthread_mutex_lock(&lock);
   f->name = find(now, kind, name);

@@ -15,7 +15,8 @@ local M = {}
 
 local EPOCHS = 2 ^ 32 -- streams for one draw of each epoch; the next draws have the next so many
 
---- What splits are for, in place of an epoch.
+--- What splits are for, in place of an epoch. A part set aside has the draw that epoch 2 of the
+-- same seed has: splits made before there were others keep their rows.
 M.HOLDOUT = 2
 M.FOLDS = EPOCHS - 1
 

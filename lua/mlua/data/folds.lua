@@ -84,6 +84,15 @@ local function sides(n, is_test)
   return parts
 end
 
+-- Makes a fold's `train` when it is asked for: of k folds all together would take k times n.
+local function the_others(n, f, fold_of)
+  return function(fold, name)
+    if name ~= "train" then return nil end
+    fold.train = sides(n, function(i) return fold_of[i] == f end).train
+    return fold.train
+  end
+end
+
 --- k folds: each sample tests in one of them and trains in the others. Without groups their sizes
 -- differ by at most one; with classes as well as without groups, so does each class.
 -- @tparam number n       samples
@@ -112,7 +121,10 @@ function M.split(n, options)
     end
     for _, i in ipairs(unit.ids) do fold_of[i] = fold.f end
   end
-  for f = 1, k do folds[f] = sides(n, function(i) return fold_of[i] == f end) end
+  for f = 1, k do
+    folds[f] = setmetatable({ test = {} }, { __index = the_others(n, f, fold_of) })
+  end
+  for i = 1, n do table.insert(folds[fold_of[i]].test, i) end
   return folds
 end
 

@@ -28,7 +28,8 @@ local function leave(id, ...)
   return ...
 end
 
---- Call f(...), as an event. One that an error leaves ends with the event around it.
+--- Call f(...), as an event. One that an error leaves ends with the event around it; as long as
+-- there is none, such ones stay, and after 512 of them events are left out, and counted so.
 -- @tparam number kind
 -- @tparam string name
 -- @tparam function f
