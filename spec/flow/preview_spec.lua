@@ -77,6 +77,19 @@ Train      lr=0.1           run?  after Clicks
       run("--preview", "--Clicks.seed", "2"))
   end)
 
+  it("tells a file that has changed from another one", function()
+    files.write(dir .. "/recipe.lua", [[
+local ml = require "mlua"
+return ml.flow(ml.task("Read", { params = { data = ml.param.file {} },
+  run = function(self) return io.open(self.data):read "*a" end }))]])
+    files.write(dir .. "/a.txt", "one")
+    files.write(dir .. "/b.txt", "two")
+    run("--data", "a.txt")
+    assert.matches("data a.txt → b.txt %(command line%)\n", run("--preview", "--data", "b.txt"))
+    files.write(dir .. "/a.txt", "three")
+    assert.matches("data: the file's contents changed\n", run("--preview", "--data", "a.txt"))
+  end)
+
   it("names a default that was changed in the recipe", function()
     recipe()
     run()

@@ -77,10 +77,16 @@ local function of_change(plan, node)
   end
   for _, change in ipairs(changed_params(plan, node, earlier)) do
     local origin = node._origins[change[1]]
-    local kind = change[4].param.kind
-    if kind.contents then
+    local p = change[4].param
+    local kind, before = p.kind, earlier.params and earlier.params[change[1]]
+    local now = node._values[change[1]]
+    local path, old = now ~= nil and p:show(now) or "none", before and p:show(before) or "none"
+    if kind.contents and path == old then
       parts[#parts + 1] = ("%s: %s contents changed"):format(change[1],
         kind.name == "files" and "the files'" or "the file's")
+    elseif kind.contents then
+      parts[#parts + 1] = ("%s %s → %s%s"):format(change[1], short(old), short(path),
+        origin and " (" .. origin .. ")" or "")
     elseif change[4].param.registry then -- known by a digest of all that it does
       parts[#parts + 1] = ("%s → %s%s"):format(change[1],
         short(change[4].param:show(node._values[change[1]])),
