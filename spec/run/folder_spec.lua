@@ -29,11 +29,21 @@ local function names()
   return list
 end
 
+-- A training that is killed at the first rename after its first checkpoint, with a store of its own
+-- or a named run; `run` gives its folder.
+local function killed(run, ...)
+  for n = 11, 30 do
+    train(("rename:%d:KILL"):format(n), ...)
+    if files.exists(run() .. "/checkpoints/000000000010.json") then return run() end
+    files.remove(run())
+    files.remove(folder .. "/store")
+  end
+  error "no checkpoint"
+end
+
 -- The folder of a run that was interrupted after its first checkpoint, and the index that names it.
 local function interrupted()
-  train "rename:12:KILL"
-  local run = runs .. "/" .. names()[1]
-  assert.is_true(files.exists(run .. "/checkpoints/000000000010.json"))
+  local run = killed(function() return runs .. "/" .. names()[1] end)
   for name in lfs.dir(runs .. "/.of") do
     if not name:find "^%." then return run, runs .. "/.of/" .. name end
   end
@@ -91,7 +101,7 @@ describe("a run's folder", function()
   end)
 
   it("that is named, with a damaged record, is refused with its line", function()
-    train("rename:10:KILL", "--run", "mine")
+    killed(function() return folder .. "/mine" end, "--run", "mine")
     local path = folder .. "/mine/run.json"
     files.write(path, files.read(path):sub(1, -40))
     local r = process.run({ process.program(), TRAINING, "--rows", "1000", "--run", "mine" },

@@ -101,7 +101,8 @@ end)
 
 describe("variables of the environment", function()
   it("are in no file that a run leaves", function()
-    assert.equal(0, run({ TRAINING, "--rows", "1000", "--log", "file:trace" }).status)
+    files.write(folder .. "/t.lua", files.read(TRAINING)) -- of no repository, with changes
+    assert.equal(0, run({ "t.lua", "--rows", "1000", "--log-level", "file:trace" }).status)
     assert.equal("", process.run({ "grep", "-rl", "hunter2", folder }).out)
   end)
 end)
