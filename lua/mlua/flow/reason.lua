@@ -65,6 +65,17 @@ local function nearest(plan, node)
   return best
 end
 
+-- Other files, or other contents of the same.
+local function of_files(p, name, before, now, origin)
+  local old, path = before and p:show(before) or "none", now ~= nil and p:show(now) or "none"
+  if path == old then
+    return ("%s: %s contents changed"):format(name,
+      p.kind.name == "files" and "the files'" or "the file's")
+  end
+  return ("%s %s → %s%s"):format(name, short(old), short(path),
+    origin and " (" .. origin .. ")" or "")
+end
+
 local function of_change(plan, node)
   local earlier = nearest(plan, node)
   if not earlier then return "never run" end
@@ -77,16 +88,9 @@ local function of_change(plan, node)
   end
   for _, change in ipairs(changed_params(plan, node, earlier)) do
     local origin = node._origins[change[1]]
-    local p = change[4].param
-    local kind, before = p.kind, earlier.params and earlier.params[change[1]]
-    local now = node._values[change[1]]
-    local path, old = now ~= nil and p:show(now) or "none", before and p:show(before) or "none"
-    if kind.contents and path == old then
-      parts[#parts + 1] = ("%s: %s contents changed"):format(change[1],
-        kind.name == "files" and "the files'" or "the file's")
-    elseif kind.contents then
-      parts[#parts + 1] = ("%s %s → %s%s"):format(change[1], short(old), short(path),
-        origin and " (" .. origin .. ")" or "")
+    if change[4].param.kind.contents then
+      parts[#parts + 1] = of_files(change[4].param, change[1],
+        earlier.params and earlier.params[change[1]], node._values[change[1]], origin)
     elseif change[4].param.registry then -- known by a digest of all that it does
       parts[#parts + 1] = ("%s → %s%s"):format(change[1],
         short(change[4].param:show(node._values[change[1]])),
